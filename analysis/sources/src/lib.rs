@@ -1,0 +1,92 @@
+//! Metric sources: where numbers come from, one folder each.
+//!
+//! A source answers with raw numbers and tells silence from failure; it never judges.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use haldane_model::{Revision, Sample, SideName, Window};
+use haldane_outside::Outside;
+use jiff::SignedDuration;
+use serde_json::Value;
+
+/// Which side is on trial in one look, and which one serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookSides {
+    /// The side on trial: `canary` in templates.
+    pub test: SideName,
+    /// The other: `stable` in templates.
+    pub serving: SideName,
+}
+
+/// One look to take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What to look at, in the source's time; `end` is the moment that is asked for.
+    pub window: Window,
+    /// Who is who.
+    pub sides: LookSides,
+    /// After how long the answer is of no use.
+    pub deadline: Duration,
+}
+
+/// What a source says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceFacts {
+    /// How far its clock is ahead of ours.
+    pub clock_ahead: SignedDuration,
+    /// Its scrape interval, where it tells.
+    pub scrape: Option<Duration>,
+}
+
+/// A place that numbers come from. Every call ends by itself within its deadline.
+pub trait MetricSource: Send + Sync + 'static {
+    /// Takes one look. Never fails: a failure is an answer. `share` is left `None`.
+    fn look(&self, question: Arc<str>, look: Look) -> BoxFuture<'static, Sample>;
+    /// Asks which revisions a side shows: the values of a label of the series a query returns.
+    fn revisions(
+        &self,
+        question: Arc<str>,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Vec<Revision>, String>>;
+    /// Asks the source about itself.
+    fn facts(&self, deadline: Duration) -> BoxFuture<'static, Result<SourceFacts, String>>;
+}
+
+/// What templates may name, besides `window`, which is rendered at each look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateScope {
+    /// The rollout's namespace.
+    pub namespace: String,
+    /// The rollout's name.
+    pub name: String,
+    /// The two sides and their labels, in the order of the file. Which one is `canary` is known
+    /// only at the look, so both renderings are kept in the question.
+    pub sides: [(String, BTreeMap<String, String>); 2],
+    /// The user's own arguments.
+    pub arguments: BTreeMap<String, String>,
+}
+
+/// Something in a check or a source that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct SettingsError {
+    /// Where, as a JSON pointer below the check or the source's settings.
+    pub path: String,
+    /// What is wrong, with the value.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+/// One row of the registry of sources.
+pub struct SourceEntry {
+    /// Its key under a source: `prometheus`.
+    pub kind: &'static str,
+    /// The JSON schema of its settings.
+    pub schema: fn() -> schemars::Schema,
+    /// Checks settings and adds defaults.
+    pub check: fn(&Value) -> Result<Value, Vec<SettingsError>>,
+    /// Builds one from checked settings.
+    pub build: fn(&Value, &Outside) -> Result<Arc<dyn MetricSource>, SettingsError>,
+}

@@ -1,0 +1,3 @@
+//! The binary `haldane`: arguments and wiring.
+
+fn main() {}

@@ -1,0 +1,541 @@
+//! The record: all that an engine remembers of a rollout, swapped as one.
+
+use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Actor, AlertAction, Block, Cause, CheckName, EntryName, Evidence, Mark, Now, Plan, Reason,
+    RequestId, Revision, SideName, SourceName, Weight,
+};
+
+/// All that is remembered of one rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Record {
+    /// The term of the lease under which it was last written.
+    pub term: u64,
+    /// Grows by one with every write; the swap tests it.
+    pub version: u64,
+    /// What an engine of any version must be able to read.
+    pub header: Header,
+    /// Which attempt this is; 0 before the first.
+    pub attempt: u32,
+    /// Which side has the traffic; `None` before the split was first read.
+    pub serving: Option<SideName>,
+    /// The revision under test; at rest the one of the last attempt.
+    pub revision: Option<Revision>,
+    /// The revision that served before; emptied by an undo.
+    pub previous: Option<Revision>,
+    /// What was last promoted, or first found, on each side.
+    pub promoted: BTreeMap<SideName, Revision>,
+    /// The revision that failed last.
+    pub failed: Option<Revision>,
+    /// The revision that stood on the idle side when the traffic left it, or at the first read.
+    pub stood: Option<Revision>,
+    /// The pinned plan; `None` before the first attempt.
+    pub plan: Option<Arc<Plan>>,
+    /// Where the rollout is.
+    pub place: Place,
+    /// What only a person or an alert can lift.
+    pub holds: Vec<Hold>,
+    /// What keeps the rollout from going on and was told already.
+    pub told: BTreeSet<Block>,
+    /// What was waived, per step; at most the current step's and the next one's.
+    pub waivers: Vec<Waiver>,
+    /// Since when users could see, and surely saw, the revision under test.
+    pub exposed: Exposure,
+    /// The evidence of each check.
+    pub evidence: BTreeMap<CheckName, Evidence>,
+    /// Up to when each check was judged, in its source's time.
+    pub judged_to: BTreeMap<CheckName, Timestamp>,
+    /// The rates by which 100 % is judged, in the judge's own format.
+    pub frozen: BTreeMap<CheckName, Evidence>,
+    /// How long the rollout has been at it, a person's holds excluded.
+    pub progressed: Duration,
+    /// When others last wrote to the split; at most three.
+    pub foreign: Vec<Timestamp>,
+    /// The signature of the last write known here, per entry.
+    pub marks: BTreeMap<EntryName, Mark>,
+    /// The last turn.
+    pub ticked: Tick,
+    /// How requests were answered; the last 64.
+    pub requests: Vec<(RequestId, Outcome)>,
+    /// Alerts that took effect; at most 64.
+    pub alerts: Vec<Alert>,
+    /// The id of the next journal entry.
+    pub next_entry: u64,
+}
+
+/// What an engine of any version must be able to read, so that it can lower what it cannot raise.
+///
+/// Its layout never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Header {
+    /// The side on trial; at rest the idle one.
+    pub test: SideName,
+    /// The side that a rollback sends everything to.
+    pub home: SideName,
+    /// Through what traffic is moved.
+    pub entries: Vec<HeaderEntry>,
+    /// Set while an engine that cannot read the rest has put the traffic back.
+    pub lowered: Option<Cause>,
+}
+
+/// One traffic entry, enough to build its provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HeaderEntry {
+    /// Its name.
+    pub name: EntryName,
+    /// Which provider drives it.
+    pub kind: Arc<str>,
+    /// The provider's settings, as JSON.
+    pub settings: Arc<str>,
+}
+
+/// Where a rollout is. Each place carries what it needs, and no more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Place {
+    /// Before an attempt: waiting for something to roll out.
+    Pending {
+        /// What led here.
+        cause: PendingCause,
+    },
+    /// The step before is done; the next one's gates are not all open.
+    Waiting {
+        /// The step whose gates are asked.
+        step: usize,
+        /// Since when.
+        since: Timestamp,
+    },
+    /// On the way to a step's weight.
+    Shifting {
+        /// The step that begins.
+        step: usize,
+        /// The last confirmed share, or what was read after others lowered it.
+        from: Weight,
+        /// Set while a share that others lowered is restored: since when.
+        restore: Option<Stamp>,
+    },
+    /// At the step's weight, gathering evidence.
+    Baking {
+        /// The step being held.
+        step: usize,
+        /// How much of its bake has passed.
+        baked: Duration,
+        /// When the bake began.
+        from: Stamp,
+        /// When the bake was full.
+        done_at: Option<Stamp>,
+    },
+    /// At 100 %, cleaning up.
+    Promoting {
+        /// The entries whose clean-up is not done.
+        left: Vec<EntryName>,
+    },
+    /// At 100 %, flipped, and still guarded.
+    Watching {
+        /// How much of the watch has passed.
+        watched: Duration,
+        /// Set while a share that others lowered is restored: since when.
+        restore: Option<Stamp>,
+    },
+    /// Done; nothing is judged.
+    Healthy,
+    /// Putting the traffic back.
+    RollingBack {
+        /// Why.
+        cause: Cause,
+        /// Since when.
+        since: Timestamp,
+        /// What was left.
+        out_of: Ground,
+    },
+    /// The traffic is back.
+    Degraded {
+        /// Why.
+        cause: Cause,
+    },
+}
+
+/// What led to Pending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PendingCause {
+    /// The rollout is new.
+    First,
+    /// The idle side shows another revision.
+    Revision,
+    /// A person asked to try again.
+    Retry,
+}
+
+/// What a rollback leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Ground {
+    /// An attempt under way.
+    Flight,
+    /// The watch, after the flip.
+    Watch,
+    /// Healthy, after the watch.
+    Rest,
+}
+
+/// The state as people see it: the place, unless a hold lies over it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum State {
+    /// See [`Place::Pending`].
+    Pending,
+    /// See [`Place::Waiting`].
+    Waiting,
+    /// See [`Place::Shifting`].
+    Shifting,
+    /// See [`Place::Baking`].
+    Baking,
+    /// Held until a person resumes.
+    Paused,
+    /// See [`Place::Promoting`].
+    Promoting,
+    /// See [`Place::Healthy`] and [`Place::Watching`].
+    Healthy,
+    /// See [`Place::RollingBack`].
+    RollingBack,
+    /// See [`Place::Degraded`].
+    Degraded,
+    /// Others write to the split; raising is frozen until a person resumes.
+    Conflicted,
+}
+
+/// Something that only a person or an alert can lift.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Hold {
+    /// Which kind.
+    pub kind: HoldKind,
+    /// Since when.
+    pub since: Timestamp,
+    /// Who put it on.
+    pub actor: Actor,
+}
+
+/// The kinds of hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum HoldKind {
+    /// Others write to the split. `undone`: when a foreign raise was last undone under it.
+    Conflict {
+        /// When a foreign raise was last undone.
+        undone: Option<Timestamp>,
+    },
+    /// A person's pause.
+    Person,
+    /// `paused: true` in the file.
+    Spec,
+    /// An alert's pause.
+    AlertPause,
+    /// A policy asks for a person, for this reason.
+    NeedsPerson(Reason),
+    /// An alert that blocks: no step begins.
+    Block,
+}
+
+/// What was waived for one step, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Waiver {
+    /// For which step.
+    pub step: usize,
+    /// What.
+    pub kind: WaiverKind,
+    /// By whom.
+    pub actor: Actor,
+    /// With which request.
+    pub request: Option<RequestId>,
+}
+
+/// What can be waived.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum WaiverKind {
+    /// The step is done, now.
+    Promote {
+        /// To the last step.
+        full: bool,
+        /// The sources that need not answer for this raise, by name.
+        without: Vec<SourceName>,
+    },
+    /// The step needs no Pass; its bake stays.
+    Skip,
+    /// A policy says that the step is done.
+    Policy,
+}
+
+/// Since when users could see, and surely saw, the revision under test in this attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Exposure {
+    /// When the first raise was recorded.
+    pub could: Option<Stamp>,
+    /// When the first raise was confirmed.
+    pub confirmed: Option<Stamp>,
+}
+
+/// One moment, on the engine's clock and on each source's.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// On the engine's wall clock.
+    pub wall: Timestamp,
+    /// On the clocks of the sources that differ from it.
+    pub sources: BTreeMap<SourceName, Timestamp>,
+}
+
+/// When the last turn was, and whether the interval that begins there may count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Tick {
+    /// When.
+    pub now: Now,
+    /// Whether the share was confirmed, and nothing stopped the bake.
+    pub counting: bool,
+}
+
+/// How a request was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It took effect, or is noted and will.
+    Accepted,
+    /// It did not, and why.
+    Refused(String),
+}
+
+/// An alert that took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Alert {
+    /// Alertmanager's fingerprint of its labels.
+    pub fingerprint: String,
+    /// When it began to fire.
+    pub starts_at: Timestamp,
+    /// What it did.
+    pub action: AlertAction,
+}
+
+// === impl Record ===
+
+impl Record {
+    /// Makes the record of a rollout that has not been looked at yet.
+    #[must_use]
+    pub fn new(test: SideName, home: SideName, term: u64, now: Now) -> Self {
+        Self {
+            term,
+            version: 0,
+            header: Header { test, home, entries: Vec::new(), lowered: None },
+            attempt: 0,
+            serving: None,
+            revision: None,
+            previous: None,
+            promoted: BTreeMap::new(),
+            failed: None,
+            stood: None,
+            plan: None,
+            place: Place::Pending { cause: PendingCause::First },
+            holds: Vec::new(),
+            told: BTreeSet::new(),
+            waivers: Vec::new(),
+            exposed: Exposure::default(),
+            evidence: BTreeMap::new(),
+            judged_to: BTreeMap::new(),
+            frozen: BTreeMap::new(),
+            progressed: Duration::ZERO,
+            foreign: Vec::new(),
+            marks: BTreeMap::new(),
+            ticked: Tick { now, counting: false },
+            requests: Vec::new(),
+            alerts: Vec::new(),
+            next_entry: 1,
+        }
+    }
+
+    /// Returns the state as people see it; rollbacks are never hidden by a hold.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let place = self.place.state();
+        match place {
+            State::RollingBack | State::Degraded => place,
+            State::Pending
+            | State::Waiting
+            | State::Shifting
+            | State::Baking
+            | State::Paused
+            | State::Promoting
+            | State::Healthy
+            | State::Conflicted => {
+                if self.is_conflicted() {
+                    State::Conflicted
+                } else if self.is_paused() {
+                    State::Paused
+                } else {
+                    place
+                }
+            }
+        }
+    }
+
+    /// Returns whether others write to the split and a person must resume.
+    #[must_use]
+    pub fn is_conflicted(&self) -> bool {
+        self.holds.iter().any(|hold| matches!(hold.kind, HoldKind::Conflict { .. }))
+    }
+
+    /// Returns whether a hold is on that a person must lift.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.holds.iter().any(|hold| hold.kind.pauses())
+    }
+
+    /// Returns whether a hold is on that keeps bake from counting.
+    #[must_use]
+    pub fn stops_bake(&self) -> bool {
+        self.holds.iter().any(|hold| hold.kind.stops_bake())
+    }
+
+    /// Returns the hold of this kind, whatever its data.
+    #[must_use]
+    pub fn hold(&self, kind: HoldKind) -> Option<&Hold> {
+        self.holds.iter().find(|hold| hold.kind.same_kind(kind))
+    }
+
+    /// Returns which step is under way.
+    #[must_use]
+    pub fn step(&self) -> Option<usize> {
+        match self.place {
+            Place::Waiting { step, .. }
+            | Place::Shifting { step, .. }
+            | Place::Baking { step, .. } => Some(step),
+            Place::Promoting { .. } => self.plan.as_ref().map(|plan| plan.last_step()),
+            Place::Pending { .. }
+            | Place::Watching { .. }
+            | Place::Healthy
+            | Place::RollingBack { .. }
+            | Place::Degraded { .. } => None,
+        }
+    }
+
+    /// Returns the share of the side under test that this place stands for.
+    #[must_use]
+    pub fn asserted(&self) -> Weight {
+        let weight =
+            |step: usize| self.plan.as_ref().map_or(Weight::ZERO, |plan| plan.weight(step));
+        match &self.place {
+            Place::Pending { .. }
+            | Place::Healthy
+            | Place::RollingBack { .. }
+            | Place::Degraded { .. } => Weight::ZERO,
+            Place::Waiting { step: 0, .. } => Weight::ZERO,
+            Place::Waiting { step, .. } => weight(step - 1),
+            Place::Shifting { from, .. } => *from,
+            Place::Baking { step, .. } => weight(*step),
+            Place::Promoting { .. } | Place::Watching { .. } => Weight::FULL,
+        }
+    }
+
+    /// Returns how a request was answered.
+    #[must_use]
+    pub fn outcome(&self, id: &RequestId) -> Option<&Outcome> {
+        self.requests.iter().rev().find(|(known, _)| known == id).map(|(_, outcome)| outcome)
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Returns the state of this place where no hold lies over it.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self {
+            Self::Pending { .. } => State::Pending,
+            Self::Waiting { .. } => State::Waiting,
+            Self::Shifting { .. } => State::Shifting,
+            Self::Baking { .. } => State::Baking,
+            Self::Promoting { .. } => State::Promoting,
+            Self::Watching { .. } | Self::Healthy => State::Healthy,
+            Self::RollingBack { .. } => State::RollingBack,
+            Self::Degraded { .. } => State::Degraded,
+        }
+    }
+
+    /// Returns whether an attempt is under way and the home side serves.
+    #[must_use]
+    pub fn is_in_flight(&self) -> bool {
+        match self {
+            Self::Waiting { .. }
+            | Self::Shifting { .. }
+            | Self::Baking { .. }
+            | Self::Promoting { .. } => true,
+            Self::Pending { .. }
+            | Self::Watching { .. }
+            | Self::Healthy
+            | Self::RollingBack { .. }
+            | Self::Degraded { .. } => false,
+        }
+    }
+
+    /// Returns whether guards are to be asked and obeyed here.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.is_in_flight() || matches!(self, Self::Watching { .. })
+    }
+
+    /// Returns whether nothing is under way: only a revision or a person starts something.
+    #[must_use]
+    pub fn is_at_rest(&self) -> bool {
+        matches!(self, Self::Pending { .. } | Self::Healthy | Self::Degraded { .. })
+    }
+}
+
+// === impl HoldKind ===
+
+impl HoldKind {
+    /// Returns whether it shows as Paused.
+    #[must_use]
+    pub fn pauses(self) -> bool {
+        match self {
+            Self::Person | Self::Spec | Self::AlertPause | Self::NeedsPerson(_) => true,
+            Self::Conflict { .. } | Self::Block => false,
+        }
+    }
+
+    /// Returns whether bake does not count under it.
+    #[must_use]
+    pub fn stops_bake(self) -> bool {
+        match self {
+            Self::Conflict { .. }
+            | Self::Person
+            | Self::Spec
+            | Self::AlertPause
+            | Self::NeedsPerson(_) => true,
+            Self::Block => false,
+        }
+    }
+
+    /// Returns whether two holds are of one kind, whatever their data.
+    #[must_use]
+    pub fn same_kind(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
+    /// Returns the word for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Conflict { .. } => "Conflict",
+            Self::Person => "Person",
+            Self::Spec => "Spec",
+            Self::AlertPause => "AlertPause",
+            Self::NeedsPerson(reason) => reason.code(),
+            Self::Block => "Block",
+        }
+    }
+}
+
+// === impl Stamp ===
+
+impl Stamp {
+    /// Returns the moment on a source's clock.
+    #[must_use]
+    pub fn of(&self, source: &SourceName) -> Timestamp {
+        self.sources.get(source).copied().unwrap_or(self.wall)
+    }
+}

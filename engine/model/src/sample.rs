@@ -1,0 +1,51 @@
+//! What a source delivers for one look, before anything is judged.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Weight, Window};
+
+/// One look of one check: raw numbers, not yet judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// What was looked at, in the source's time.
+    pub window: Window,
+    /// The source's scrape interval; 15 s where it does not tell.
+    pub scrape: Duration,
+    /// The lowest share that the side under test was read to have during the window; `None`
+    /// where that is not known.
+    pub share: Option<Weight>,
+    /// The number in question, about the side under test.
+    pub answer: Answer,
+    /// How many requests, or other samples, the answer rests on; `None` where that was not asked.
+    pub count: Option<f64>,
+    /// The same count with the roles exchanged: what the serving side has. `None`: not asked, so
+    /// that silence can never be taken for a loss.
+    pub serving_count: Option<f64>,
+    /// Whether every target of the side under test is known to be down (`up == 0`).
+    pub targets_down: bool,
+}
+
+/// The number in question, or why there is none.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Answer {
+    /// One number; ±∞ included, NaN never.
+    Value(f64),
+    /// A part and its whole, divided by the judge: no `total` is silence, no `part` is zero.
+    Ratio {
+        /// How many are bad; `None` where no such series exists.
+        part: Option<f64>,
+        /// How many there are; `None` where no such series exists.
+        total: Option<f64>,
+    },
+    /// The source answered, and there is nothing (empty, NaN, text): why, for people.
+    Nothing(String),
+    /// The answer cannot be used, or there was none.
+    Error {
+        /// The source's own message.
+        message: String,
+        /// Whether asking again may help.
+        retryable: bool,
+    },
+}

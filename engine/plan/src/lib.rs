@@ -1,0 +1,1 @@
+//! The written form joined with the registries: schema, defaults, a validated plan.

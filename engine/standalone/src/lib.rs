@@ -1,0 +1,1 @@
+//! The shell outside Kubernetes: one process with an embedded store.

@@ -1,0 +1,3 @@
+//! The harness of the suites: real servers on free loopback ports, started and stopped here.
+
+pub mod process;
