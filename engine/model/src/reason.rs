@@ -214,6 +214,8 @@ codes! {
         WriteFailing,
         /// What is written differs from the pinned plan.
         PlanChanged,
+        /// Others, or a late write of ours, raised the share; it is being put back.
+        ShareHigh,
     }
 }
 
@@ -343,6 +345,7 @@ impl Block {
             Self::LowerFailing => Reason::LowerFailing,
             Self::WriteFailing => Reason::WriteFailed,
             Self::PlanChanged => Reason::PlanChanged,
+            Self::ShareHigh => Reason::RaiseUndone,
         }
     }
 
@@ -367,7 +370,8 @@ impl Block {
             | Self::RollbackBlocked
             | Self::LowerFailing
             | Self::WriteFailing
-            | Self::PlanChanged => false,
+            | Self::PlanChanged
+            | Self::ShareHigh => false,
         }
     }
 }

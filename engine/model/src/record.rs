@@ -252,6 +252,13 @@ pub struct Waiver {
 /// What can be waived.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum WaiverKind {
+    /// The manual gates of the step are open.
+    Open {
+        /// Up to the last step.
+        full: bool,
+        /// The sources that need not answer for this raise, by name.
+        without: Vec<SourceName>,
+    },
     /// The step is done, now.
     Promote {
         /// To the last step.

@@ -126,6 +126,8 @@ pub struct CheckSeen {
     pub revision: Option<Revision>,
     /// For which attempt it was asked.
     pub attempt: u32,
+    /// Whether it was asked before an attempt began, at share 0.
+    pub at_rest: bool,
 }
 
 /// What a gate answers.

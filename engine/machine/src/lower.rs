@@ -1,0 +1,310 @@
+//! Lowering asks for nothing: the first cause found begins the rollback, and no hold, lease or
+//! gate is looked at.
+
+use haldane_model::{
+    Actor, AlertAction, Block, Cause, Direction, Finding, Gap, GapPolicy, Ground, Health, HoldKind,
+    MarkKind, OnDeadline, OnInconclusive, Outcome, Place, Reason, SpecSeen, Verb, Verdict, Weight,
+};
+
+use crate::{bake, requests, turn::Turn, view::gap_of};
+
+/// A cause, and what is known of it.
+struct Found {
+    cause: Cause,
+    actor: Actor,
+    finding: Option<Finding>,
+    detail: Option<String>,
+}
+
+/// Looks for a cause to put the traffic back. Returns whether one was found and acted upon.
+pub(crate) fn look_for_cause(turn: &mut Turn<'_>) -> bool {
+    if let Some(done) = leave(turn) {
+        return done;
+    }
+    let Some(ground) = ground(turn) else {
+        return requests::undo(turn) || requests::abort_at_rest(turn) || lost_undo(turn);
+    };
+    let Some(found) = find(turn) else {
+        return requests::undo(turn);
+    };
+    if ground == Ground::Watch && !turn.is_home_intact() {
+        return impossible(turn, found);
+    }
+    act(turn, found, ground);
+    true
+}
+
+/// Where users may see the side under test; `None` elsewhere.
+fn ground(turn: &Turn<'_>) -> Option<Ground> {
+    match turn.record.place {
+        Place::Waiting { .. }
+        | Place::Shifting { .. }
+        | Place::Baking { .. }
+        | Place::Promoting { .. } => Some(Ground::Flight),
+        Place::Watching { .. } => Some(Ground::Watch),
+        Place::Pending { .. }
+        | Place::Healthy
+        | Place::RollingBack { .. }
+        | Place::Degraded { .. } => None,
+    }
+}
+
+/// Returns the first cause, in the order in which they are named to people.
+fn find(turn: &Turn<'_>) -> Option<Found> {
+    breach(turn)
+        .or_else(|| lost(turn))
+        .or_else(|| abort(turn))
+        .or_else(|| own_lowering(turn))
+        .or_else(|| alert(turn))
+        .or_else(|| deleted(turn))
+        .or_else(|| revision_changed(turn))
+        .or_else(|| policy(turn))
+}
+
+/// Records the rollback with its cause.
+fn act(turn: &mut Turn<'_>, found: Found, ground: Ground) {
+    for alert in aborting_alerts(turn) {
+        turn.remember_alert(&alert, AlertAction::Abort);
+    }
+    turn.learn();
+    turn.roll_back(found.cause, ground);
+    turn.tell(found.cause.reason(), found.actor, found.finding, found.detail);
+    for request in turn.open_requests() {
+        if request.verb == Verb::Abort {
+            turn.answer(request, Outcome::Accepted);
+        }
+    }
+}
+
+/// In the watch, with the previous revision gone: hold, and page.
+fn impossible(turn: &mut Turn<'_>, found: Found) -> bool {
+    turn.learn();
+    for alert in aborting_alerts(turn) {
+        turn.remember_alert(&alert, AlertAction::Abort);
+    }
+    for request in turn.open_requests() {
+        if request.verb == Verb::Abort {
+            turn.answer(request, Outcome::Accepted);
+        }
+    }
+    if turn.hold(HoldKind::NeedsPerson(Reason::RollbackImpossible), Actor::Engine) {
+        let why = format!(
+            "{}: the previous revision is gone or dead, traffic stays where it is",
+            found.cause.code()
+        );
+        let detail = found.detail.map_or(why.clone(), |detail| format!("{why} ({detail})"));
+        turn.tell(Reason::RollbackImpossible, found.actor, found.finding, Some(detail));
+    }
+    // Nothing moved: the rest of the turn still counts, holds and answers.
+    false
+}
+
+// === causes ===
+
+fn found(cause: Cause, finding: Option<Finding>, detail: Option<String>) -> Found {
+    Found { cause, actor: Actor::Engine, finding, detail }
+}
+
+fn breach(turn: &Turn<'_>) -> Option<Found> {
+    let finding = turn.new_verdict(Verdict::is_breach)?;
+    Some(found(Cause::Breach, Some(finding), None))
+}
+
+fn lost(turn: &Turn<'_>) -> Option<Found> {
+    if turn.policy(Gap::CanaryLost) != GapPolicy::Abort {
+        return None;
+    }
+    let test = &turn.record.header.test;
+    if turn.health(test) == Some(Health::Down) && turn.is_exposed() {
+        let detail = format!("no endpoint of {test} is up");
+        return Some(found(Cause::CanaryLost, None, Some(detail)));
+    }
+    if !turn.is_exposed() {
+        return None;
+    }
+    let finding = turn.new_verdict(|verdict| verdict == Verdict::CanaryLost)?;
+    Some(found(Cause::CanaryLost, Some(finding), None))
+}
+
+fn abort(turn: &Turn<'_>) -> Option<Found> {
+    let request = turn.open_requests().find(|request| request.verb == Verb::Abort)?;
+    Some(Found {
+        cause: Cause::AbortedByPerson,
+        actor: request.actor.clone(),
+        finding: None,
+        detail: request.reason.clone(),
+    })
+}
+
+/// A rollback of our own that the record does not know: its swap was lost, the write was not.
+fn own_lowering(turn: &Turn<'_>) -> Option<Found> {
+    let asserted = turn.record.asserted();
+    let test = &turn.record.header.test;
+    let (name, mark) = turn.readings().find_map(|(name, reading)| {
+        let mark = turn.unknown_mark(name, reading)?;
+        let (lowest, _) = reading.range_of(test);
+        let ours = mark.kind == MarkKind::Rollback || lowest < asserted;
+        ours.then(|| (name.clone(), mark))
+    })?;
+    let detail = format!("{name} carries {mark}, which the record does not know");
+    Some(found(Cause::OwnLoweringFound, None, Some(detail)))
+}
+
+/// Alerts that ask for a rollback, fire, and began after users could see this attempt.
+fn aborting_alerts(turn: &Turn<'_>) -> Vec<haldane_model::AlertSeen> {
+    let Some(could) = &turn.record.exposed.could else { return Vec::new() };
+    let since = could.wall;
+    let alerts = turn.seen.alerts.iter().filter(|alert| {
+        alert.firing
+            && alert.action == AlertAction::Abort
+            && alert.starts_at >= since
+            && !turn.knows_alert(alert)
+    });
+    alerts.cloned().collect()
+}
+
+fn alert(turn: &Turn<'_>) -> Option<Found> {
+    let alert = aborting_alerts(turn).into_iter().next()?;
+    Some(Found {
+        cause: Cause::AlertAbort,
+        actor: Actor::Alert(alert.rule.to_string()),
+        finding: None,
+        detail: Some(format!("{} fires since {}", alert.rule, alert.starts_at)),
+    })
+}
+
+fn deleted(turn: &Turn<'_>) -> Option<Found> {
+    let in_flight = turn.record.place.is_in_flight();
+    let gone = turn.seen.spec == Some(SpecSeen::Deleted);
+    (gone && in_flight).then(|| found(Cause::Deleted, None, None))
+}
+
+fn revision_changed(turn: &Turn<'_>) -> Option<Found> {
+    if !turn.record.place.is_in_flight() || !turn.has_test_changed() {
+        return None;
+    }
+    let detail = format!("{} shows another revision", turn.record.header.test);
+    Some(found(Cause::RevisionChanged, None, Some(detail)))
+}
+
+/// Policies that say Abort.
+fn policy(turn: &Turn<'_>) -> Option<Found> {
+    let gap = turn.new_verdict(|verdict| {
+        gap_of(verdict).is_some_and(|gap| {
+            gap != Gap::CanaryLost && turn.policy(gap) == GapPolicy::Abort && turn.is_exposed()
+        })
+    });
+    if let Some(finding) = gap {
+        let cause = match finding.verdict {
+            Verdict::SourceError => Cause::SourceError,
+            Verdict::NoData
+            | Verdict::CanaryLost
+            | Verdict::Pass
+            | Verdict::Fail { .. }
+            | Verdict::Inconclusive { .. } => Cause::NoData,
+        };
+        return Some(Found { actor: policy_actor(cause), ..found(cause, Some(finding), None) });
+    }
+    let plan = turn.plan()?;
+    if plan.policies.inconclusive == OnInconclusive::Abort {
+        let unclear = turn
+            .new_verdict(|verdict| matches!(verdict, Verdict::Inconclusive { over_limit: true }));
+        if let Some(finding) = unclear {
+            let cause = Cause::Inconclusive;
+            return Some(Found { actor: policy_actor(cause), ..found(cause, Some(finding), None) });
+        }
+        if bake::is_max_bake_over(turn) {
+            let cause = Cause::MaxBakeReached;
+            return Some(Found { actor: policy_actor(cause), ..found(cause, None, None) });
+        }
+    }
+    let late = turn.record.place.is_in_flight()
+        && plan.on_deadline == OnDeadline::Abort
+        && turn.record.progressed >= plan.progress_deadline;
+    let cause = Cause::DeadlineReached;
+    late.then(|| Found { actor: policy_actor(cause), ..found(cause, None, None) })
+}
+
+fn policy_actor(cause: Cause) -> Actor {
+    let field = match cause {
+        Cause::SourceError => "onSourceError",
+        Cause::Inconclusive | Cause::MaxBakeReached => "onInconclusive",
+        Cause::DeadlineReached => "onDeadline",
+        Cause::NoData
+        | Cause::Breach
+        | Cause::CanaryLost
+        | Cause::AbortedByPerson
+        | Cause::OwnLoweringFound
+        | Cause::AlertAbort
+        | Cause::Deleted
+        | Cause::RevisionChanged
+        | Cause::Undone => "onNoData",
+    };
+    Actor::Policy(field.to_owned())
+}
+
+// === leaving and resting ===
+
+/// A deleted rollout: at rest it goes at once, weights stay. `None`: it was not deleted.
+fn leave(turn: &mut Turn<'_>) -> Option<bool> {
+    let namespace = turn.seen.spec == Some(SpecSeen::NamespaceDeleted);
+    if !namespace && turn.seen.spec != Some(SpecSeen::Deleted) {
+        return None;
+    }
+    if turn.record.place.is_in_flight() {
+        if !namespace {
+            return None;
+        }
+        // One lowering write, and nothing waits for it: a namespace's deletion is never blocked.
+        if !turn.is_home_dead() {
+            turn.lower(Weight::ZERO);
+        }
+    }
+    turn.tell(Reason::Deleted, Actor::Engine, None, None);
+    turn.release();
+    Some(true)
+}
+
+/// After the watch: the idle side has all traffic by a write of ours that the record does not know.
+/// It is an undo whose record was lost, and it is finished as one.
+fn lost_undo(turn: &mut Turn<'_>) -> bool {
+    if turn.record.place != Place::Healthy {
+        return false;
+    }
+    let test = turn.record.header.test.clone();
+    let ours = turn.readings().any(|(name, reading)| {
+        let (lowest, _) = reading.range_of(&test);
+        lowest == Weight::FULL
+            && turn.unknown_mark(name, reading).is_some_and(|mark| mark.kind == MarkKind::Rollback)
+    });
+    if !ours {
+        return false;
+    }
+    std::mem::swap(&mut turn.record.header.test, &mut turn.record.header.home);
+    turn.roll_back(Cause::Undone, Ground::Rest);
+    turn.tell(Reason::OwnLoweringFound, Actor::Engine, None, Some("an undo was found".to_owned()));
+    true
+}
+
+/// Keeps the rollback going: asks for the write until every entry reads 0.
+pub(crate) fn keep_lowering(turn: &mut Turn<'_>) {
+    if turn.reads_exactly(Weight::ZERO) {
+        return;
+    }
+    if turn.is_home_dead() {
+        turn.block(Block::RollbackBlocked, "no endpoint of the other side is ready");
+        return;
+    }
+    turn.lower(Weight::ZERO);
+    let failing = turn.entry_names().find_map(|name| {
+        let write = turn.seen.writes.get(name)?;
+        let waits = write.backing_off && write.in_flight != Some(Direction::Raise);
+        (write.failed.is_some() || waits).then(|| {
+            let why = write.failed.as_ref().map_or("no answer", |(message, _)| message.as_str());
+            format!("{name}: {why}")
+        })
+    });
+    if let Some(why) = failing {
+        turn.block(Block::LowerFailing, why);
+    }
+}

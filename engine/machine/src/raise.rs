@@ -1,0 +1,181 @@
+//! Raising asks for everything: one missing answer, and the share stays where it is.
+
+use std::time::Duration;
+
+use haldane_model::{
+    Block, LeaseSeen, Mark, Place, SourceName, Stamp, Verdict, WaiverKind, Weight,
+};
+
+use crate::{turn::Turn, view::Shown};
+
+/// Returns whether a write that raises the share to `to` may be recorded in this turn. What is in
+/// its way is noted as a block.
+///
+/// `from` is the share that every entry must be at, or on the way from; `restore` is the moment
+/// after which the guards must have had a look, where a lowered share is restored.
+pub(crate) fn may_raise(
+    turn: &mut Turn<'_>,
+    from: Weight,
+    to: Weight,
+    restore: Option<&Stamp>,
+) -> bool {
+    // Every question is asked, so that all that is in the way is told at once.
+    let answers = [
+        holds_lease(turn),
+        turn.record.holds.is_empty(),
+        reads_between(turn, from, to),
+        guards_answer(turn, restore),
+        can_guard_at(turn, to),
+        is_test_ready(turn),
+        is_home_as_it_was(turn),
+    ];
+    answers.iter().all(|yes| *yes)
+}
+
+fn holds_lease(turn: &mut Turn<'_>) -> bool {
+    match turn.seen.lease {
+        Some(LeaseSeen::Held { term }) => term == turn.record.term,
+        Some(LeaseSeen::Unsure) => {
+            turn.block(Block::LeaseUnsure, "whether this engine may raise is not sure");
+            false
+        }
+        Some(LeaseSeen::Other { .. }) | None => false,
+    }
+}
+
+fn reads_between(turn: &Turn<'_>, from: Weight, to: Weight) -> bool {
+    turn.range().is_some_and(|range| {
+        range.complete && range.lowest >= from.min(to) && range.highest <= to.max(from)
+    })
+}
+
+/// Every source answered freshly, and none with a breach. Sources waived by name may be silent.
+fn guards_answer(turn: &mut Turn<'_>, restore: Option<&Stamp>) -> bool {
+    if turn.plan().is_none() {
+        return false;
+    }
+    let waived = waived_sources(turn);
+    let mut all = true;
+    let mut failing = None;
+    let mut broken = None;
+    for (check, seen) in turn.guards() {
+        let Some(seen) = seen else {
+            all &= waived.contains(&check.source);
+            continue;
+        };
+        if seen.verdict.is_breach() {
+            failing = Some(seen.finding.clone());
+        } else if !turn.is_answer(seen.verdict) {
+            if !waived.contains(&check.source) {
+                broken = Some(seen);
+            }
+        } else if let Some(moment) = restore {
+            let after = seen.window.end > moment.of(&check.source);
+            all &= after || waived.contains(&check.source);
+        }
+    }
+    if let Some(finding) = failing {
+        let words = format!("{} fails before anything is raised", finding.check);
+        turn.block_with(Block::GuardFails, words, Some(&finding));
+        return false;
+    }
+    if let Some(seen) = broken {
+        let words = seen.finding.message.clone().unwrap_or_default();
+        let block =
+            if seen.verdict == Verdict::SourceError { Block::SourceError } else { Block::NoData };
+        turn.block_with(block, format!("{}: {words}", seen.finding.check), Some(&seen.finding));
+        return false;
+    }
+    all
+}
+
+fn waived_sources(turn: &Turn<'_>) -> Vec<SourceName> {
+    let mut names = Vec::new();
+    for waiver in &turn.record.waivers {
+        match &waiver.kind {
+            WaiverKind::Open { without, .. } | WaiverKind::Promote { without, .. } => {
+                names.extend(without.iter().cloned());
+            }
+            WaiverKind::Skip | WaiverKind::Policy => {}
+        }
+    }
+    names
+}
+
+/// At 100 % there is no baseline: something absolute must be left to judge by.
+fn can_guard_at(turn: &Turn<'_>, to: Weight) -> bool {
+    let frozen = !turn.record.frozen.is_empty();
+    to < Weight::FULL
+        || turn.plan().is_some_and(|plan| frozen || plan.guards_at_full || plan.unanalysed)
+}
+
+fn is_test_ready(turn: &mut Turn<'_>) -> bool {
+    use haldane_model::Health;
+    let test = turn.record.header.test.clone();
+    let ready = match turn.health(&test) {
+        Some(Health::Ready { .. } | Health::Untold) => true,
+        Some(Health::Down) => {
+            turn.block(Block::NotReady, format!("no endpoint of {test} is up"));
+            false
+        }
+        None => false,
+    };
+    // Before an attempt the revision is pinned from what is shown; in it, it must be what was pinned.
+    let expected = if turn.is_pending() { None } else { turn.record.revision.clone() };
+    let known = match turn.shown(&test) {
+        Shown::One(shown) => expected.is_none_or(|expected| *shown == expected),
+        Shown::Several(_) | Shown::Unknown => false,
+    };
+    if !known {
+        turn.block(Block::RevisionUnknown, format!("{test} does not show the revision alone"));
+    }
+    ready && known
+}
+
+fn is_home_as_it_was(turn: &mut Turn<'_>) -> bool {
+    if turn.is_home_dead() {
+        let words = format!("no endpoint of {} is up", turn.record.header.home);
+        turn.block(Block::HomeDead, words);
+        return false;
+    }
+    if turn.is_pending() {
+        return true;
+    }
+    // In the watch and in flight: what a rollback would return to must still be there.
+    !turn.has_home_changed() || matches!(turn.record.place, Place::Watching { .. })
+}
+
+/// Records the way to a step's weight and, if it is upwards, asks for the write.
+pub(crate) fn begin_step(turn: &mut Turn<'_>, step: usize, from: Weight) {
+    let to = turn.record.plan.as_ref().map_or(Weight::ZERO, |plan| plan.weight(step));
+    turn.go(Place::Shifting { step, from, restore: None });
+    let mark = Mark::raise(turn.next_number());
+    turn.sign(mark);
+    if to > Weight::ZERO && turn.record.exposed.could.is_none() {
+        turn.record.exposed.could = Some(turn.stamp());
+    }
+    if to > from {
+        turn.raise(to);
+    }
+    turn.wake(Duration::from_millis(100));
+}
+
+/// Raises where that may be done, and says whether it was.
+pub(crate) fn raise_again(turn: &mut Turn<'_>, from: Weight, to: Weight, restore: Option<&Stamp>) {
+    if turn.is_writing() || turn.reads_exactly(to) {
+        return;
+    }
+    if may_raise(turn, from, to, restore) {
+        turn.raise(to);
+    }
+}
+
+/// Returns the step to begin: the next one, or the last where a person promoted fully.
+pub(crate) fn target(turn: &Turn<'_>, next: usize) -> usize {
+    let full = turn.record.waivers.iter().any(|waiver| match waiver.kind {
+        WaiverKind::Open { full, .. } | WaiverKind::Promote { full, .. } => full,
+        WaiverKind::Skip | WaiverKind::Policy => false,
+    });
+    let last = turn.record.plan.as_ref().map_or(next, |plan| plan.last_step());
+    if full { last.max(next) } else { next }
+}
