@@ -76,6 +76,8 @@ pub struct Header {
     pub test: SideName,
     /// The side that a rollback sends everything to.
     pub home: SideName,
+    /// The two sides, in the order of the file: what providers are built with.
+    pub sides: [SideName; 2],
     /// Through what traffic is moved.
     pub entries: Vec<HeaderEntry>,
     /// Set while an engine that cannot read the rest has put the traffic back.
@@ -325,10 +327,11 @@ impl Record {
     /// Makes the record of a rollout that has not been looked at yet.
     #[must_use]
     pub fn new(test: SideName, home: SideName, term: u64, now: Now) -> Self {
+        let sides = [home.clone(), test.clone()];
         Self {
             term,
             version: 0,
-            header: Header { test, home, entries: Vec::new(), lowered: None },
+            header: Header { test, home, sides, entries: Vec::new(), lowered: None },
             attempt: 0,
             serving: None,
             revision: None,

@@ -57,6 +57,7 @@ fn first_read(turn: &mut Turn<'_>, plan: &Plan, names: &[SideName; 2]) {
     turn.record.header = Header {
         test: idle.clone(),
         home: serving.clone(),
+        sides: names.clone(),
         entries: header_entries(plan),
         lowered: None,
     };
@@ -153,6 +154,7 @@ fn start(turn: &mut Turn<'_>, revision: &Revision) {
         turn.record.promoted.insert(home, previous.clone());
     }
     turn.forget();
+    turn.record.header.sides = [plan.sides[0].name.clone(), plan.sides[1].name.clone()];
     turn.record.header.entries = header_entries(&plan);
     turn.record.revision = Some(revision.clone());
     turn.record.previous = previous;

@@ -1,0 +1,406 @@
+//! One rollout's loop, without I/O.
+//!
+//! Promises: it never waits; an absent answer is absent, never a failure of the rest; a lowering
+//! write leaves before the record does; a raising one leaves only once its record is won, in the
+//! same breath. Never: a clock, a socket, a file.
+
+mod entries;
+mod input;
+mod looks;
+mod questions;
+mod recording;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use haldane_machine::{Change, Decision, Effect, Needs, decide, needs, newer};
+use haldane_model::{
+    AlertSeen, JournalEntry, LeaseSeen, Now, Outcome, Plan, Record, Request, RolloutId, Seen,
+    SideName, SpecSeen,
+};
+
+pub use self::input::{Command, Input, LookKey, Notice};
+use self::{entries::Entries, looks::Looks, questions::Questions, recording::Recording};
+
+/// How many requests may wait for an answer.
+const INBOX_MAX: usize = 64;
+
+/// How many turns one input may lead to before the loop is left to breathe.
+const TURNS_MAX: usize = 8;
+
+/// One rollout.
+#[derive(Debug)]
+pub struct Core {
+    id: RolloutId,
+    recording: Recording,
+    lease: Option<LeaseSeen>,
+    spec: Option<SpecSeen>,
+    entries: Entries,
+    looks: Looks,
+    questions: Questions,
+    requests: Vec<Request>,
+    alerts: Vec<AlertSeen>,
+    seen: Seen,
+    wake_at: Option<Duration>,
+    stopped: bool,
+}
+
+// === impl Core ===
+
+impl Core {
+    /// Makes the loop of a rollout; the first command asks for its record.
+    #[must_use]
+    pub fn new(id: RolloutId, now: Now) -> (Self, Vec<Command>) {
+        let core = Self {
+            id,
+            recording: Recording::new(now.mono),
+            lease: None,
+            spec: None,
+            entries: Entries::default(),
+            looks: Looks::default(),
+            questions: Questions::default(),
+            requests: Vec::new(),
+            alerts: Vec::new(),
+            seen: Seen::default(),
+            wake_at: None,
+            stopped: false,
+        };
+        (core, vec![Command::Load])
+    }
+
+    /// Takes one input in, and says what is to be done.
+    pub fn handle(&mut self, input: Input, now: Now) -> Vec<Command> {
+        let mut out = Vec::new();
+        if self.stopped {
+            return out;
+        }
+        self.take(input, now, &mut out);
+        self.turns(now, &mut out);
+        out
+    }
+
+    /// Returns when to come back with [`Input::Tick`], on the monotonic clock.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Duration> {
+        if self.stopped {
+            return None;
+        }
+        let times = [
+            self.wake_at,
+            self.recording.wake_at(),
+            self.entries.wake_at(),
+            self.looks.wake_at(),
+            self.questions.wake_at(),
+        ];
+        times.into_iter().flatten().min()
+    }
+
+    /// Returns which rollout this is.
+    #[must_use]
+    pub fn id(&self) -> &RolloutId {
+        &self.id
+    }
+
+    /// Returns the record as it is here; `None` before it was loaded or made.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        self.recording.record()
+    }
+
+    /// Returns what was last seen.
+    #[must_use]
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// Returns what is written.
+    #[must_use]
+    pub fn spec(&self) -> Option<&SpecSeen> {
+        self.spec.as_ref()
+    }
+
+    /// Returns why the record cannot be written, while it cannot.
+    #[must_use]
+    pub fn store_trouble(&self) -> Option<&str> {
+        self.recording.trouble()
+    }
+
+    /// Returns whether nothing will happen here any more.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Returns whether a write to the data plane, or to the store, has not been answered.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.entries.is_writing() || self.recording.is_swapping()
+    }
+
+    // --- input ---
+
+    fn take(&mut self, input: Input, now: Now, out: &mut Vec<Command>) {
+        match input {
+            Input::Tick => {}
+            Input::Loaded(loaded) => self.loaded(loaded, now, out),
+            Input::Swapped(answer) => self.swapped(answer, now, out),
+            Input::Read { entry, result } => {
+                let history = self.entries.read(&entry, result, now);
+                if history && let Some(record) = self.recording.record() {
+                    let share = self.entries.lowest_share(&record.header.test);
+                    self.looks.note_share(now, share);
+                }
+            }
+            Input::Written { entry, id, result } => self.entries.written(&entry, id, result, now),
+            Input::Finished { entry, result } => self.entries.finished(entry, result, now),
+            Input::Looked { key, sample } => {
+                if let Some(record) = self.recording.record() {
+                    self.looks.answered(record, &key, sample, now);
+                }
+            }
+            Input::Facts { source, facts } => self.questions.facts(source, facts, now),
+            Input::Revisions { side, revisions } => self.questions.revisions(side, revisions, now),
+            Input::Gate { gate, answer } => self.questions.gate(gate, answer, now),
+            Input::Spec(spec) => self.spec = Some(spec),
+            Input::Lease(lease) => self.lease = Some(lease),
+            Input::Alerts(alerts) => self.alerts = alerts,
+            Input::Request(request) => self.request(request, out),
+        }
+    }
+
+    fn request(&mut self, request: Request, out: &mut Vec<Command>) {
+        let known = self.recording.record().and_then(|record| record.outcome(&request.id).cloned());
+        if let Some(outcome) = known {
+            out.push(Command::Answer { id: request.id, outcome });
+        } else if self.requests.iter().any(|waiting| waiting.id == request.id) {
+            // The same request again: one answer serves both.
+        } else if self.requests.len() < INBOX_MAX {
+            self.requests.push(request);
+        } else {
+            let why = format!("{INBOX_MAX} requests wait already; try again");
+            out.push(Command::Answer { id: request.id, outcome: Outcome::Refused(why) });
+        }
+    }
+
+    // --- turns ---
+
+    fn turns(&mut self, now: Now, out: &mut Vec<Command>) {
+        self.make_record(now);
+        for _ in 0..TURNS_MAX {
+            if !self.turn(now, out) {
+                break;
+            }
+        }
+        self.ask(now, out);
+        if self.recording.retry(now.mono) {
+            out.push(Command::Load);
+        }
+        if let Some(swap) = self.recording.due(now.mono) {
+            out.push(Command::Swap(swap));
+        }
+    }
+
+    /// Decides once. Returns whether more applies at once.
+    fn turn(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
+        self.look_around(now);
+        if let Some((header, _)) = self.recording.newer() {
+            let decision = newer(header, &self.seen);
+            let header = decision.header.clone();
+            for effect in decision.effects {
+                self.lower_by_header(effect, &header, now, out);
+            }
+            return false;
+        }
+        let Some(record) = self.recording.record() else { return false };
+        let decision = decide(record, &self.seen, now);
+        self.entries.forget_failures();
+        if decision.superseded {
+            self.stopped = true;
+            out.push(Command::Notice(Notice::Superseded));
+            out.push(Command::Stop);
+            return false;
+        }
+        let more = decision.wake_in == Some(Duration::ZERO);
+        self.wake_at = decision.wake_in.map(|wait| now.mono + wait.max(Duration::from_millis(20)));
+        self.perform(decision, now, out);
+        more && !self.stopped
+    }
+
+    fn perform(&mut self, decision: Decision, now: Now, out: &mut Vec<Command>) {
+        let Decision { record, entries, effects, change, gone, .. } = decision;
+        let roles = (record.header.test.clone(), record.header.home.clone());
+        let mut held = Vec::new();
+        for effect in effects {
+            match effect {
+                Effect::Lower { to, mark } => {
+                    self.recording.drop_held();
+                    self.entries.lower(&roles.0, to, mark, now, out);
+                }
+                Effect::Raise { .. } | Effect::Finish => held.push(effect),
+                Effect::Release => out.push(Command::Release),
+            }
+        }
+        self.answer_requests(&record, out);
+        self.recording.decided(record, entries, held, change, now.mono);
+        self.entries.hold(self.recording.holds_raise());
+        if gone {
+            self.stopped = true;
+            out.push(Command::Delete);
+            out.push(Command::Stop);
+        } else if change == Change::Decided
+            && let Some(swap) = self.recording.due(now.mono)
+        {
+            out.push(Command::Swap(swap));
+        }
+    }
+
+    /// Requests that got an outcome leave the inbox; whoever asked hears it.
+    fn answer_requests(&mut self, record: &Record, out: &mut Vec<Command>) {
+        self.requests.retain(|request| {
+            let Some(outcome) = record.outcome(&request.id) else { return true };
+            out.push(Command::Answer { id: request.id.clone(), outcome: outcome.clone() });
+            false
+        });
+    }
+
+    /// Performs what waited for its record, now that it is won.
+    fn perform_held(&mut self, effects: Vec<Effect>, now: Now, out: &mut Vec<Command>) {
+        let Some(record) = self.recording.record() else { return };
+        let test = record.header.test.clone();
+        for effect in effects {
+            match effect {
+                Effect::Raise { to, mark } => self.entries.raise(&test, to, mark, now, out),
+                Effect::Finish => self.entries.finish(now, out),
+                Effect::Lower { .. } | Effect::Release => {}
+            }
+        }
+    }
+
+    fn lower_by_header(
+        &mut self,
+        effect: Effect,
+        header: &haldane_model::Header,
+        now: Now,
+        out: &mut Vec<Command>,
+    ) {
+        if let Effect::Lower { to, mark } = effect {
+            self.entries.lower(&header.test, to, mark, now, out);
+        }
+    }
+
+    // --- seeing ---
+
+    /// Puts together what is known and fresh.
+    fn look_around(&mut self, now: Now) {
+        let plan = self.needs().and_then(|needs| needs.plan);
+        let names: Vec<_> = match &plan {
+            Some(plan) => plan.entries.iter().map(|entry| entry.name.clone()).collect(),
+            None => Vec::new(),
+        };
+        self.entries.follow(&names, plan.as_deref());
+        let fresh = plan.as_ref().map_or(Duration::from_secs(30), |plan| plan.guard_interval() * 2);
+        let fresh = fresh.max(self.needs().map_or(fresh, |needs| needs.read_every * 2));
+        self.seen.lease = self.lease;
+        self.seen.spec = self.spec.clone();
+        self.entries.see(&mut self.seen, fresh + Duration::from_secs(2), now);
+        self.questions.see(&mut self.seen, now);
+        self.looks.see(&mut self.seen, now);
+        self.seen.requests.clone_from(&self.requests);
+        self.seen.alerts.clone_from(&self.alerts);
+    }
+
+    fn needs(&self) -> Option<Needs> {
+        self.recording.record().map(|record| needs(record, self.spec.as_ref()))
+    }
+
+    /// Makes the record of a rollout that is new, once its sides are known.
+    fn make_record(&mut self, now: Now) {
+        if !self.recording.is_absent() {
+            return;
+        }
+        let (Some(SpecSeen::Valid { plan, .. }), Some(LeaseSeen::Held { term })) =
+            (&self.spec, self.lease)
+        else {
+            return;
+        };
+        let [home, test]: [SideName; 2] = [plan.sides[0].name.clone(), plan.sides[1].name.clone()];
+        self.recording.make(Record::new(test, home, term, now));
+    }
+
+    // --- asking ---
+
+    fn ask(&mut self, now: Now, out: &mut Vec<Command>) {
+        if self.stopped {
+            return;
+        }
+        if let Some((header, _)) = self.recording.newer() {
+            let names: Vec<_> = header.entries.iter().map(|entry| entry.name.clone()).collect();
+            self.entries.follow(&names, None);
+            self.entries.ask(Duration::from_secs(5), now, out);
+            return;
+        }
+        let Some(needs) = self.needs() else { return };
+        self.entries.ask(needs.read_every, now, out);
+        let Some(plan) = needs.plan.clone() else { return };
+        self.ask_questions(&plan, &needs, now, out);
+    }
+
+    fn ask_questions(&mut self, plan: &Arc<Plan>, needs: &Needs, now: Now, out: &mut Vec<Command>) {
+        let Some(record) = self.recording.record() else { return };
+        let under_way = record.place.is_guarded();
+        self.questions.ask(plan, under_way, needs.checks, &needs.gates, now, out);
+        if needs.checks {
+            self.looks.ask(record, plan, &self.questions, now, out);
+        } else {
+            self.looks.rest();
+        }
+    }
+
+    // --- recording ---
+
+    fn loaded(
+        &mut self,
+        loaded: Result<Option<crate::ports::Stored>, String>,
+        now: Now,
+        out: &mut Vec<Command>,
+    ) {
+        let before = self.recording.trouble().map(ToOwned::to_owned);
+        let held = self.recording.loaded(loaded, now.mono);
+        self.tell_trouble(before, out);
+        self.tell_won(out);
+        self.perform_held(held, now, out);
+    }
+
+    fn swapped(&mut self, answer: crate::ports::Swap, now: Now, out: &mut Vec<Command>) {
+        if let crate::ports::Swap::Superseded { .. } = answer {
+            self.stopped = true;
+            out.push(Command::Notice(Notice::Superseded));
+            out.push(Command::Stop);
+            return;
+        }
+        let before = self.recording.trouble().map(ToOwned::to_owned);
+        let held = self.recording.swapped(answer, now.mono);
+        self.entries.hold(self.recording.holds_raise());
+        if self.recording.wants_load() {
+            out.push(Command::Load);
+        }
+        self.tell_trouble(before, out);
+        self.tell_won(out);
+        self.perform_held(held, now, out);
+    }
+
+    fn tell_trouble(&self, before: Option<String>, out: &mut Vec<Command>) {
+        match (before, self.recording.trouble()) {
+            (None, Some(why)) => out.push(Command::Notice(Notice::StoreTrouble(why.to_owned()))),
+            (Some(_), None) => out.push(Command::Notice(Notice::StoreBack)),
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+    }
+
+    fn tell_won(&mut self, out: &mut Vec<Command>) {
+        let entries: Vec<JournalEntry> = self.recording.take_tellable();
+        out.extend(entries.into_iter().map(|entry| Command::Tell(Box::new(entry))));
+    }
+}
+
+/// Maps names to what is known of them.
+type ByName<K, V> = BTreeMap<K, V>;

@@ -1,0 +1,356 @@
+//! The traffic entries of one rollout: reads, writes in flight, back-off, and since when a share
+//! has been read.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use haldane_model::{
+    Direction, EntryName, EntrySeen, Mark, Now, Plan, Reading, Seen, SideName, Split, Unreadable,
+    Weight, WriteSeen,
+};
+use haldane_providers::Error;
+
+use super::{ByName, Command};
+
+/// A read that has not been answered for this long is asked again.
+const READ_LOST: Duration = Duration::from_secs(5);
+
+/// How long a write that failed waits at first, and at most: doubling in between.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// A write that was acknowledged but is not read back is repeated no sooner than this.
+const REPEAT: Duration = Duration::from_millis(200);
+
+/// How long a write may take where the plan does not tell.
+const WRITE_LOST: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Default)]
+pub(super) struct Entries {
+    known: ByName<EntryName, Known>,
+    /// The names, innermost first: the order of raising.
+    order: Vec<EntryName>,
+    finished: BTreeMap<EntryName, Result<(), String>>,
+    next_id: u64,
+    /// Whether a raise waits for its record: to the machine it is under way.
+    holding: bool,
+    retry_finish_at: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    seen: Option<EntrySeen>,
+    read_at: Option<Duration>,
+    asked_at: Option<Duration>,
+    /// The read under way began before a write was answered: its answer is too old.
+    outdated: bool,
+    write: Option<Write>,
+    /// The last write that was answered, whether it went well, and when.
+    last: Option<(Direction, Weight, Duration)>,
+    failures: u32,
+    wait_until: Option<Duration>,
+    waits_for: Option<Direction>,
+    failed: Option<(String, bool)>,
+    write_deadline: Duration,
+    wake_read: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Write {
+    id: u64,
+    direction: Direction,
+    to: Weight,
+    mark: Mark,
+    since: Duration,
+}
+
+// === impl Entries ===
+
+impl Entries {
+    /// Knows these entries, and no others.
+    pub(super) fn follow(&mut self, names: &[EntryName], plan: Option<&Plan>) {
+        if self.order != names {
+            self.known.retain(|name, _| names.contains(name));
+            self.order = names.to_vec();
+        }
+        for name in names {
+            let known = self.known.entry(name.clone()).or_default();
+            let planned = plan.and_then(|plan| plan.entries.iter().find(|e| e.name == *name));
+            known.write_deadline = planned.map_or(WRITE_LOST, |entry| entry.write_deadline);
+        }
+    }
+
+    /// Notes that a raise waits for its record, or no longer does.
+    pub(super) fn hold(&mut self, holding: bool) {
+        self.holding = holding;
+    }
+
+    pub(super) fn is_writing(&self) -> bool {
+        self.holding || self.known.values().any(|known| known.write.is_some())
+    }
+
+    // --- reading ---
+
+    /// Asks for the reads that are due.
+    pub(super) fn ask(&mut self, every: Duration, now: Now, out: &mut Vec<Command>) {
+        for name in &self.order {
+            let Some(known) = self.known.get_mut(name) else { continue };
+            let asking = known.asked_at.is_some_and(|at| now.mono < at + READ_LOST);
+            let due = known.read_at.is_none_or(|at| now.mono >= at + every);
+            if !asking && due {
+                known.asked_at = Some(now.mono);
+                known.outdated = false;
+                out.push(Command::Read { entry: name.clone() });
+            }
+        }
+        self.wake_for_reads(every, now);
+    }
+
+    fn wake_for_reads(&mut self, every: Duration, now: Now) {
+        for known in self.known.values_mut() {
+            if known.asked_at.is_none() {
+                let due = known.read_at.map_or(now.mono, |at| at + every);
+                known.wait_for_read(due);
+            }
+        }
+    }
+
+    /// Takes a reading in. Returns whether it is one that says a share.
+    pub(super) fn read(
+        &mut self,
+        name: &EntryName,
+        result: Result<Reading, Error>,
+        now: Now,
+    ) -> bool {
+        let Some(known) = self.known.get_mut(name) else { return false };
+        known.asked_at = None;
+        if known.outdated {
+            known.outdated = false;
+            known.read_at = None;
+            return false;
+        }
+        known.read_at = Some(now.mono);
+        let reading = result.map_err(|error| Unreadable { message: error.to_string() });
+        let same = known.seen.as_ref().is_some_and(|seen| is_same(&seen.reading, &reading));
+        let first = match &known.seen {
+            Some(seen) if same && seen.first.boot == now.boot => seen.first,
+            Some(_) | None => now,
+        };
+        let told = reading.is_ok();
+        known.seen = Some(EntrySeen { reading, first });
+        told
+    }
+
+    /// Returns the lowest share of a side over all entries; `None` where one is not known.
+    pub(super) fn lowest_share(&self, side: &SideName) -> Option<Weight> {
+        let shares = self.order.iter().map(|name| {
+            let seen = self.known.get(name)?.seen.as_ref()?;
+            seen.reading.as_ref().ok().map(|reading| reading.range_of(side).0)
+        });
+        shares.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
+    // --- writing ---
+
+    /// Lowers everywhere at once. What is under way upwards is ended.
+    pub(super) fn lower(
+        &mut self,
+        test: &SideName,
+        to: Weight,
+        mark: Mark,
+        now: Now,
+        out: &mut Vec<Command>,
+    ) {
+        for name in self.order.clone() {
+            let Some(known) = self.known.get_mut(&name) else { continue };
+            if known.is_repeated(Direction::Lower, to, mark, now.mono) {
+                continue;
+            }
+            if known.waits_for == Some(Direction::Raise) {
+                known.wait_until = None;
+                known.failures = 0;
+            }
+            if known.wait_until.is_some_and(|at| now.mono < at) {
+                continue;
+            }
+            self.send(&name, test, to, Direction::Lower, mark, now, out);
+        }
+    }
+
+    /// Raises the first entry that is not there yet: outermost last, each confirmed.
+    pub(super) fn raise(
+        &mut self,
+        test: &SideName,
+        to: Weight,
+        mark: Mark,
+        now: Now,
+        out: &mut Vec<Command>,
+    ) {
+        self.holding = false;
+        let next = self.order.iter().find(|name| {
+            let seen = self.known.get(*name).and_then(|known| known.seen.as_ref());
+            let read = seen.and_then(|seen| seen.reading.as_ref().ok());
+            read.is_none_or(|reading| reading.range_of(test) != (to, to))
+        });
+        let Some(name) = next.cloned() else { return };
+        let Some(known) = self.known.get(&name) else { return };
+        if known.write.is_none() && known.wait_until.is_none_or(|at| now.mono >= at) {
+            self.send(&name, test, to, Direction::Raise, mark, now, out);
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one write, spelled out")]
+    fn send(
+        &mut self,
+        name: &EntryName,
+        test: &SideName,
+        to: Weight,
+        direction: Direction,
+        mark: Mark,
+        now: Now,
+        out: &mut Vec<Command>,
+    ) {
+        self.next_id += 1;
+        let id = self.next_id;
+        if let Some(known) = self.known.get_mut(name) {
+            known.write = Some(Write { id, direction, to, mark, since: now.mono });
+            known.outdated = known.asked_at.is_some();
+        }
+        let split = Split::new(test.clone(), to);
+        out.push(Command::Write { entry: name.clone(), id, split, direction, mark });
+    }
+
+    /// Asks every entry to clean up.
+    pub(super) fn finish(&mut self, now: Now, out: &mut Vec<Command>) {
+        self.holding = false;
+        if self.retry_finish_at.is_some_and(|at| now.mono < at) {
+            return;
+        }
+        self.retry_finish_at = Some(now.mono + Duration::from_secs(1));
+        out.extend(self.order.iter().map(|name| Command::Finish { entry: name.clone() }));
+    }
+
+    pub(super) fn written(
+        &mut self,
+        name: &EntryName,
+        id: u64,
+        result: Result<(), Error>,
+        now: Now,
+    ) {
+        let Some(known) = self.known.get_mut(name) else { return };
+        let Some(write) = known.write.take_if(|write| write.id == id) else { return };
+        known.last = Some((write.direction, write.to, now.mono));
+        known.outdated = known.asked_at.is_some();
+        known.read_at = None;
+        match result {
+            Ok(()) => {
+                known.failures = 0;
+                known.wait_until = None;
+                known.waits_for = None;
+            }
+            Err(error) => known.back_off(write.direction, &error, now.mono),
+        }
+    }
+
+    pub(super) fn finished(&mut self, name: EntryName, result: Result<(), Error>, now: Now) {
+        if result.is_ok() {
+            self.retry_finish_at = None;
+        } else {
+            self.retry_finish_at = Some(now.mono + Duration::from_secs(1));
+        }
+        self.finished.insert(name, result.map_err(|error| error.to_string()));
+    }
+
+    // --- seeing ---
+
+    /// Shows the machine what is known and fresh.
+    pub(super) fn see(&mut self, seen: &mut Seen, fresh: Duration, now: Now) {
+        seen.entries.clear();
+        seen.writes.clear();
+        seen.finished.clone_from(&self.finished);
+        for (name, known) in &mut self.known {
+            known.give_up(now.mono);
+            let is_fresh = known.asked_at.is_none_or(|at| now.mono < at + fresh)
+                && known.read_at.is_none_or(|at| now.mono <= at + fresh);
+            if is_fresh && let Some(entry) = &known.seen {
+                seen.entries.insert(name.clone(), entry.clone());
+            }
+            let held = self.holding.then_some(Direction::Raise);
+            let in_flight = known.write.as_ref().map(|write| write.direction).or(held);
+            let backing_off = known.wait_until.is_some_and(|at| now.mono < at);
+            let failed = known.failed.clone();
+            if in_flight.is_some() || backing_off || failed.is_some() {
+                seen.writes.insert(name.clone(), WriteSeen { in_flight, backing_off, failed });
+            }
+        }
+    }
+
+    /// What failed was seen once; the machine has noted it.
+    pub(super) fn forget_failures(&mut self) {
+        self.finished.clear();
+        for known in self.known.values_mut() {
+            known.failed = None;
+        }
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        let times = self.known.values().flat_map(|known| {
+            let lost = known.asked_at.map(|at| at + READ_LOST);
+            let stuck = known.write.as_ref().map(|write| write.since + known.patience());
+            [known.wake_read, known.wait_until, lost, stuck]
+        });
+        times.flatten().min()
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn wait_for_read(&mut self, due: Duration) {
+        self.wake_read = Some(due);
+    }
+
+    fn patience(&self) -> Duration {
+        self.write_deadline + Duration::from_secs(1)
+    }
+
+    /// Whether this very write is under way, or was acknowledged a moment ago.
+    fn is_repeated(&self, direction: Direction, to: Weight, mark: Mark, now: Duration) -> bool {
+        let under_way = self.write.as_ref().is_some_and(|write| {
+            write.direction == direction && write.to == to && write.mark == mark
+        });
+        let just_done = self
+            .last
+            .is_some_and(|(last, share, at)| last == direction && share == to && now < at + REPEAT);
+        under_way || (just_done && self.write.is_none() && self.failures == 0)
+    }
+
+    fn back_off(&mut self, direction: Direction, error: &Error, now: Duration) {
+        let wait = BACK_OFF.0.saturating_mul(1 << self.failures.min(10)).min(BACK_OFF.1);
+        self.failures = self.failures.saturating_add(1);
+        self.wait_until = Some(now + wait);
+        self.waits_for = Some(direction);
+        self.failed = Some((error.to_string(), matches!(error, Error::Invalid(_))));
+    }
+
+    /// A write that nobody answered within its deadline counts as failed; it may have landed.
+    fn give_up(&mut self, now: Duration) {
+        let patience = self.patience();
+        if let Some(write) = self.write.take_if(|write| now >= write.since + patience) {
+            let error = Error::Unavailable("the write was not answered in time".to_owned());
+            self.read_at = None;
+            self.back_off(write.direction, &error, now);
+        }
+    }
+}
+
+/// Whether two readings say the same: share, signature, and which parts answered.
+fn is_same(old: &Result<Reading, Unreadable>, new: &Result<Reading, Unreadable>) -> bool {
+    match (old, new) {
+        (Ok(old), Ok(new)) => {
+            old.side == new.side
+                && (old.lowest, old.highest, old.mark) == (new.lowest, new.highest, new.mark)
+                && old.silent_parts().eq(new.silent_parts())
+        }
+        (Err(_), Err(_)) => true,
+        (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+    }
+}

@@ -1,0 +1,275 @@
+//! The looks: when each check is asked, at what window, and what the judge makes of the answer.
+//!
+//! A look is taken on a fixed grid in the source's time; a slot that was judged is never asked or
+//! counted again.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use haldane_judge::{Rule, fold};
+use haldane_model::{
+    Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Weight, Window,
+};
+use haldane_sources::{Look, LookSides};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{ByName, Command, LookKey, questions::Questions};
+
+/// The scrape interval where the source does not tell.
+const SCRAPE_DEFAULT: Duration = Duration::from_secs(15);
+
+/// For how long shares are remembered, to know what the side under test had during a window.
+const SHARES_SPAN: Duration = Duration::from_secs(600);
+
+/// How many shares are remembered.
+const SHARES_MAX: usize = 4_096;
+
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    checks: ByName<CheckName, Known>,
+    shares: VecDeque<(Timestamp, Option<Weight>)>,
+    resting: bool,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    asked: Option<(LookKey, Duration, Duration)>,
+    last_slot: Option<Timestamp>,
+    seen: Option<CheckSeen>,
+    seen_at: Duration,
+    fresh_for: Duration,
+    rule: Option<(Arc<str>, Rule)>,
+    limits: Limits,
+    next_at: Duration,
+    ahead: SignedDuration,
+}
+
+// === impl Looks ===
+
+impl Looks {
+    /// Remembers which share the side under test was read to have.
+    pub(super) fn note_share(&mut self, now: Now, share: Option<Weight>) {
+        let same =
+            self.shares.back().is_some_and(|(_, last)| *last == share) && self.shares.len() > 1;
+        if same && self.shares.iter().rev().nth(1).is_some_and(|(_, last)| *last == share) {
+            self.shares.pop_back();
+        }
+        self.shares.push_back((now.wall, share));
+        let oldest = now.wall.checked_sub(SHARES_SPAN).unwrap_or(Timestamp::MIN);
+        while self.shares.len() > SHARES_MAX
+            || self.shares.get(1).is_some_and(|(at, _)| *at < oldest)
+        {
+            self.shares.pop_front();
+        }
+    }
+
+    /// Nothing is asked now.
+    pub(super) fn rest(&mut self) {
+        self.checks.clear();
+        self.shares.clear();
+        self.resting = true;
+    }
+
+    /// Asks the checks that are due.
+    pub(super) fn ask(
+        &mut self,
+        record: &Record,
+        plan: &Plan,
+        questions: &Questions,
+        now: Now,
+        out: &mut Vec<Command>,
+    ) {
+        self.resting = false;
+        self.checks.retain(|name, _| plan.checks.iter().any(|check| check.name == *name));
+        for check in &plan.checks {
+            // A source says first what time it has; one that cannot is asked all the same.
+            let Some(facts) = questions.source(&check.source) else { continue };
+            let (ahead, scrape) = match facts {
+                Ok(facts) => (facts.clock_ahead, facts.scrape.unwrap_or(SCRAPE_DEFAULT)),
+                Err(_) => (SignedDuration::ZERO, SCRAPE_DEFAULT),
+            };
+            let known = self.checks.entry(check.name.clone()).or_default();
+            known.ahead = ahead;
+            if let Some(command) = known.ask(record, plan, check, scrape, now) {
+                out.push(command);
+            }
+        }
+    }
+
+    /// Judges an answer, if it is still about this attempt.
+    pub(super) fn answered(
+        &mut self,
+        record: &Record,
+        key: &LookKey,
+        mut sample: Sample,
+        now: Now,
+    ) {
+        let shares = &self.shares;
+        let Some(known) = self.checks.get_mut(&key.check) else { return };
+        if known.asked.as_ref().is_none_or(|(asked, _, _)| asked != key) {
+            return;
+        }
+        known.asked = None;
+        let current = key.attempt == record.attempt
+            && key.revision == record.revision
+            && key.at_rest == is_at_rest(record);
+        if !current {
+            known.seen = None;
+            known.next_at = now.mono;
+            return;
+        }
+        sample.share = lowest_share(shares, sample.window, known.ahead);
+        known.judge(record, key, &sample, now);
+    }
+
+    /// Shows the machine what is known and fresh.
+    pub(super) fn see(&self, seen: &mut Seen, now: Now) {
+        let fresh = self.checks.iter().filter_map(|(name, known)| {
+            let fresh = now.mono <= known.seen_at + known.fresh_for;
+            Some((name.clone(), known.seen.clone().filter(|_| fresh)?))
+        });
+        seen.checks = fresh.collect();
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        if self.resting {
+            return None;
+        }
+        let due = self.checks.values().map(|known| match &known.asked {
+            Some((_, since, deadline)) => *since + *deadline * 2,
+            None => known.next_at,
+        });
+        due.min()
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn ask(
+        &mut self,
+        record: &Record,
+        plan: &Plan,
+        check: &Check,
+        scrape: Duration,
+        now: Now,
+    ) -> Option<Command> {
+        self.read_rule(check);
+        self.limits = check.limits;
+        let lost = self.asked.as_ref().is_some_and(|(_, since, d)| now.mono >= *since + *d * 2);
+        if (self.asked.is_some() && !lost) || now.mono < self.next_at {
+            return None;
+        }
+        let pace = check.interval.max(scrape);
+        let there = now.wall.checked_add(self.ahead).unwrap_or(now.wall);
+        let slot = on_grid(there, pace);
+        let judged = record.judged_to.get(&check.name).is_some_and(|judged| *judged >= slot);
+        self.next_at = now.mono + until(there, slot, pace);
+        if self.last_slot == Some(slot) || judged || self.is_too_early(record, check, now) {
+            return None;
+        }
+        self.last_slot = Some(slot);
+        let window = window(record, plan, check, scrape, slot);
+        let deadline = check.interval.clamp(Duration::from_secs(2), Duration::from_secs(10));
+        self.fresh_for = pace * 2 + deadline;
+        let key = LookKey {
+            check: check.name.clone(),
+            attempt: record.attempt,
+            revision: record.revision.clone(),
+            at_rest: is_at_rest(record),
+            window,
+        };
+        self.asked = Some((key.clone(), now.mono, deadline));
+        let sides =
+            LookSides { test: record.header.test.clone(), serving: record.header.home.clone() };
+        let look = Look { window, sides, deadline };
+        let (source, question) = (check.source.clone(), check.question.clone());
+        Some(Command::Look { key, source, question, look })
+    }
+
+    /// Whether the check waits for its initial delay.
+    fn is_too_early(&self, record: &Record, check: &Check, now: Now) -> bool {
+        let Some(confirmed) = &record.exposed.confirmed else {
+            return !check.initial_delay.is_zero() && record.exposed.could.is_some();
+        };
+        let since = now.wall.duration_since(confirmed.wall);
+        Duration::try_from(since).unwrap_or_default() < check.initial_delay
+    }
+
+    fn read_rule(&mut self, check: &Check) {
+        let known = self.rule.as_ref().is_some_and(|(text, _)| *text == check.rule);
+        if !known {
+            self.rule = Rule::parse(&check.rule).ok().map(|rule| (check.rule.clone(), rule));
+        }
+    }
+
+    fn judge(&mut self, record: &Record, key: &LookKey, sample: &Sample, now: Now) {
+        let Some((_, rule)) = &self.rule else { return };
+        let none = haldane_model::Evidence::default();
+        // Before an attempt nothing is remembered: what is looked at is not the new revision yet.
+        let evidence = match is_at_rest(record) {
+            true => &none,
+            false => record.evidence.get(&key.check).unwrap_or(&none),
+        };
+        let folded = fold(rule, &self.limits, evidence, &key.check, sample);
+        self.seen = Some(CheckSeen {
+            verdict: folded.verdict,
+            evidence: folded.evidence,
+            judged_to: key.window.end,
+            window: key.window,
+            finding: Arc::new(folded.finding),
+            revision: key.revision.clone(),
+            attempt: key.attempt,
+            at_rest: key.at_rest,
+        });
+        self.seen_at = now.mono;
+    }
+}
+
+fn is_at_rest(record: &Record) -> bool {
+    matches!(record.place, Place::Pending { .. })
+}
+
+/// The last point of the grid that is not in the future.
+fn on_grid(there: Timestamp, pace: Duration) -> Timestamp {
+    let pace = i64::try_from(pace.as_millis()).unwrap_or(i64::MAX).max(1);
+    let at = there.as_millisecond();
+    Timestamp::from_millisecond(at - at.rem_euclid(pace)).unwrap_or(there)
+}
+
+/// How long it is until the grid's next point.
+fn until(there: Timestamp, slot: Timestamp, pace: Duration) -> Duration {
+    let passed = Duration::try_from(there.duration_since(slot)).unwrap_or_default();
+    pace.saturating_sub(passed).max(Duration::from_millis(1))
+}
+
+/// What one look reaches over: this attempt, and no more than the check's window.
+fn window(record: &Record, plan: &Plan, check: &Check, scrape: Duration, end: Timestamp) -> Window {
+    let shortest = plan.steps.iter().map(|step| step.bake).filter(|bake| !bake.is_zero()).min();
+    let width = check
+        .window
+        .unwrap_or_else(|| check.interval.max(scrape * 4).min(shortest.unwrap_or(Duration::MAX)));
+    let begin = end.checked_sub(width).unwrap_or(Timestamp::MIN);
+    let exposed = record.exposed.confirmed.as_ref().or(record.exposed.could.as_ref());
+    let first = exposed.filter(|_| !is_at_rest(record)).map(|stamp| stamp.of(&check.source));
+    let first = first.and_then(|first| first.checked_sub(scrape).ok());
+    Window { begin: first.map_or(begin, |first| begin.max(first)).min(end), end }
+}
+
+/// The lowest share that was read during a window; `None` where nothing was.
+fn lowest_share(
+    shares: &VecDeque<(Timestamp, Option<Weight>)>,
+    window: Window,
+    ahead: SignedDuration,
+) -> Option<Weight> {
+    let begin = window.begin.checked_sub(ahead).unwrap_or(window.begin);
+    let end = window.end.checked_sub(ahead).unwrap_or(window.end);
+    let before = shares.iter().rev().find(|(at, _)| *at <= begin);
+    let during = shares.iter().filter(|(at, _)| *at > begin && *at <= end);
+    before
+        .into_iter()
+        .chain(during)
+        .map(|(_, share)| *share)
+        .collect::<Option<Vec<_>>>()?
+        .into_iter()
+        .min()
+}

@@ -1,0 +1,192 @@
+//! What is asked besides the split and the checks: sources about themselves, sides about their
+//! revision, gates whether they are open.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use haldane_model::{
+    Gate, GateAnswer, GateName, Now, Plan, Revision, Seen, SideName, SideSeen, SourceName,
+};
+use haldane_sources::SourceFacts;
+
+use super::{ByName, Command};
+
+/// A question that has not been answered for this long is asked again.
+const LOST: Duration = Duration::from_secs(10);
+
+/// After how long an answer is of no use.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How often a source is asked about itself; sooner where it did not answer.
+const FACTS_EVERY: Duration = Duration::from_secs(60);
+const FACTS_RETRY: Duration = Duration::from_secs(5);
+
+/// How often a side is asked which revision it shows.
+const REVISIONS_AT_REST: Duration = Duration::from_secs(10);
+const REVISIONS_UNDER_WAY: Duration = Duration::from_secs(2);
+
+/// How often a gate is asked.
+const GATE_EVERY: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+struct Asked<T> {
+    asked_at: Option<Duration>,
+    answered_at: Option<Duration>,
+    answer: Option<T>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Questions {
+    sources: ByName<SourceName, Asked<Result<SourceFacts, String>>>,
+    sides: ByName<SideName, Asked<Vec<Revision>>>,
+    gates: ByName<GateName, Asked<GateAnswer>>,
+    wake_at: Option<Duration>,
+}
+
+// === impl Questions ===
+
+impl Questions {
+    /// Asks what is due.
+    pub(super) fn ask(
+        &mut self,
+        plan: &Plan,
+        under_way: bool,
+        checks: bool,
+        gates: &[Gate],
+        now: Now,
+        out: &mut Vec<Command>,
+    ) {
+        self.wake_at = None;
+        if checks {
+            for source in &plan.sources {
+                let asked = self.sources.entry(source.name.clone()).or_default();
+                let known = matches!(asked.answer, Some(Ok(_)));
+                if asked.is_due(if known { FACTS_EVERY } else { FACTS_RETRY }, now.mono) {
+                    let source = source.name.clone();
+                    out.push(Command::Facts { source, deadline: DEADLINE });
+                }
+            }
+        }
+        let pace = if under_way { REVISIONS_UNDER_WAY } else { REVISIONS_AT_REST };
+        for side in &plan.sides {
+            let Some(question) = &side.revision_query else { continue };
+            if self.sides.entry(side.name.clone()).or_default().is_due(pace, now.mono) {
+                let (side, question) = (side.name.clone(), question.clone());
+                out.push(Command::Revisions { side, question, deadline: DEADLINE });
+            }
+        }
+        for gate in gates {
+            if self.gates.entry(gate.name.clone()).or_default().is_due(GATE_EVERY, now.mono) {
+                out.push(Command::Gate(gate.clone()));
+            }
+        }
+        self.gates.retain(|name, _| gates.iter().any(|gate| gate.name == *name));
+        self.sides.retain(|name, _| plan.sides.iter().any(|side| side.name == *name));
+        self.plan_wake(pace, checks);
+    }
+
+    fn plan_wake(&mut self, pace: Duration, checks: bool) {
+        let sides = self.sides.values().map(|asked| asked.due_at(pace));
+        let gates = self.gates.values().map(|asked| asked.due_at(GATE_EVERY));
+        let sources = self.sources.values().filter(|_| checks).map(|asked| {
+            let known = matches!(asked.answer, Some(Ok(_)));
+            asked.due_at(if known { FACTS_EVERY } else { FACTS_RETRY })
+        });
+        self.wake_at = sides.chain(gates).chain(sources).min();
+    }
+
+    pub(super) fn facts(
+        &mut self,
+        source: SourceName,
+        facts: Result<SourceFacts, String>,
+        now: Now,
+    ) {
+        let asked = self.sources.entry(source).or_default();
+        // What a source said of itself stays true while it is silent.
+        let keep = facts.is_err() && matches!(asked.answer, Some(Ok(_)));
+        asked.answered(if keep { None } else { Some(facts) }, now.mono);
+    }
+
+    pub(super) fn revisions(
+        &mut self,
+        side: SideName,
+        revisions: Result<Vec<Revision>, String>,
+        now: Now,
+    ) {
+        let asked = self.sides.entry(side).or_default();
+        asked.answered(revisions.ok(), now.mono);
+    }
+
+    pub(super) fn gate(&mut self, gate: GateName, answer: GateAnswer, now: Now) {
+        self.gates.entry(gate).or_default().answered(Some(answer), now.mono);
+    }
+
+    /// Returns what a source said of itself; `None` until it was heard, or not, once.
+    pub(super) fn source(&self, name: &SourceName) -> Option<&Result<SourceFacts, String>> {
+        self.sources.get(name).and_then(|asked| asked.answer.as_ref())
+    }
+
+    /// Shows the machine what is known and fresh.
+    pub(super) fn see(&self, seen: &mut Seen, now: Now) {
+        let known = self.sources.iter().filter_map(|(name, asked)| match &asked.answer {
+            Some(Ok(facts)) => Some((name.clone(), facts.clock_ahead)),
+            Some(Err(_)) | None => None,
+        });
+        seen.clocks = known.collect();
+        seen.sides = self
+            .sides
+            .iter()
+            .map(|(name, asked)| {
+                let fresh = asked.fresh(REVISIONS_AT_REST * 2 + DEADLINE, now.mono).cloned();
+                (name.clone(), SideSeen { health: None, revisions: fresh })
+            })
+            .collect::<BTreeMap<_, _>>();
+        let gates = self.gates.iter().filter_map(|(name, asked)| {
+            Some((name.clone(), asked.fresh(GATE_EVERY * 2 + DEADLINE, now.mono)?.clone()))
+        });
+        seen.gates = gates.collect();
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        self.wake_at
+    }
+}
+
+// === impl Asked ===
+
+impl<T> Default for Asked<T> {
+    fn default() -> Self {
+        Self { asked_at: None, answered_at: None, answer: None }
+    }
+}
+
+impl<T> Asked<T> {
+    /// Returns whether it is to be asked now, and notes that it is.
+    fn is_due(&mut self, every: Duration, now: Duration) -> bool {
+        let due = now >= self.due_at(every);
+        if due {
+            self.asked_at = Some(now);
+        }
+        due
+    }
+
+    fn due_at(&self, every: Duration) -> Duration {
+        match (self.asked_at, self.answered_at) {
+            (Some(asked), _) => asked + LOST,
+            (None, Some(answered)) => answered + every,
+            (None, None) => Duration::ZERO,
+        }
+    }
+
+    fn answered(&mut self, answer: Option<T>, now: Duration) {
+        self.asked_at = None;
+        self.answered_at = Some(now);
+        if answer.is_some() {
+            self.answer = answer;
+        }
+    }
+
+    fn fresh(&self, limit: Duration, now: Duration) -> Option<&T> {
+        let fresh = self.answered_at.is_some_and(|at| now <= at + limit);
+        self.answer.as_ref().filter(|_| fresh)
+    }
+}

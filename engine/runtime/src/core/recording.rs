@@ -1,0 +1,312 @@
+//! The record between memory and store: one swap at a time, and what waits for it.
+
+use std::time::Duration;
+
+use haldane_machine::{Change, Effect};
+use haldane_model::{Header, JournalEntry, Record};
+
+use crate::{
+    codec::{self, Decoded},
+    ports::{Stored, Swap, SwapRequest},
+};
+
+/// Progress is written at least this often; a kill loses no more.
+const PROGRESS_EVERY: Duration = Duration::from_secs(15);
+
+/// A raise whose record is won later than this after it was decided is decided anew.
+const EFFECT_AGE_MAX: Duration = Duration::from_secs(10);
+
+/// How long to wait before a store that failed is asked again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How many decisions may wait for a store that hangs; older ones are dropped from the journal.
+const WAITING_MAX: usize = 1_000;
+
+#[derive(Debug)]
+enum Phase {
+    /// The store was not heard yet.
+    Loading,
+    /// There is no record.
+    Absent,
+    /// The record is here.
+    Here(Box<Record>),
+    /// A newer engine wrote it.
+    Newer(Header, Vec<u8>),
+}
+
+#[derive(Debug)]
+pub(super) struct Recording {
+    phase: Phase,
+    /// The version that the store has, as far as we know.
+    stored: u64,
+    /// The swap under way: the version it writes, and how many of `entries` it carries.
+    swapping: Option<(u64, usize)>,
+    /// Whether it must be asked what the store has.
+    unsure: bool,
+    loading: bool,
+    dirty: Change,
+    written_at: Duration,
+    retry_at: Option<Duration>,
+    entries: Vec<JournalEntry>,
+    tellable: Vec<JournalEntry>,
+    /// Raises that wait for the version that carries them, and since when.
+    held: Option<(Vec<Effect>, Duration)>,
+    /// Whether the swap under way carries `held`.
+    held_in_swap: bool,
+    trouble: Option<String>,
+}
+
+// === impl Recording ===
+
+impl Recording {
+    pub(super) fn new(now: Duration) -> Self {
+        Self {
+            phase: Phase::Loading,
+            stored: 0,
+            swapping: None,
+            unsure: false,
+            loading: true,
+            dirty: Change::Nothing,
+            written_at: now,
+            retry_at: None,
+            entries: Vec::new(),
+            tellable: Vec::new(),
+            held: None,
+            held_in_swap: false,
+            trouble: None,
+        }
+    }
+
+    pub(super) fn record(&self) -> Option<&Record> {
+        match &self.phase {
+            Phase::Here(record) => Some(record),
+            Phase::Loading | Phase::Absent | Phase::Newer(..) => None,
+        }
+    }
+
+    pub(super) fn newer(&self) -> Option<(&Header, &[u8])> {
+        match &self.phase {
+            Phase::Newer(header, rest) => Some((header, rest)),
+            Phase::Loading | Phase::Absent | Phase::Here(_) => None,
+        }
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self.phase, Phase::Absent)
+    }
+
+    pub(super) fn is_swapping(&self) -> bool {
+        self.swapping.is_some()
+    }
+
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    pub(super) fn make(&mut self, record: Record) {
+        self.phase = Phase::Here(Box::new(record));
+        self.dirty = Change::Progress;
+    }
+
+    /// Returns whether a raise waits for its record.
+    pub(super) fn holds_raise(&self) -> bool {
+        self.held.is_some()
+    }
+
+    /// A lowering write was decided: whatever waited to raise is void.
+    pub(super) fn drop_held(&mut self) {
+        self.held = None;
+        self.held_in_swap = false;
+    }
+
+    pub(super) fn decided(
+        &mut self,
+        record: Record,
+        entries: Vec<JournalEntry>,
+        held: Vec<Effect>,
+        change: Change,
+        now: Duration,
+    ) {
+        self.phase = Phase::Here(Box::new(record));
+        self.dirty = self.dirty.max(change);
+        self.entries.extend(entries);
+        if self.entries.len() > WAITING_MAX && self.swapping.is_none() {
+            let surplus = self.entries.len() - WAITING_MAX;
+            self.entries.drain(..surplus);
+        }
+        if !held.is_empty() {
+            self.held = Some((held, now));
+            self.held_in_swap = false;
+        } else if change == Change::Decided && self.held.is_some() {
+            // Something else was decided since: what waited is decided anew.
+            self.drop_held();
+        }
+    }
+
+    /// Returns the swap that is due, if one is.
+    pub(super) fn due(&mut self, now: Duration) -> Option<SwapRequest> {
+        if self.swapping.is_some() || self.unsure || self.loading {
+            return None;
+        }
+        if self.retry_at.is_some_and(|at| at > now) {
+            return None;
+        }
+        let due = match self.dirty {
+            Change::Nothing => false,
+            Change::Progress => self.stored == 0 || now >= self.written_at + PROGRESS_EVERY,
+            Change::Decided => true,
+        };
+        let Phase::Here(record) = &self.phase else { return None };
+        if !due {
+            return None;
+        }
+        let version = self.stored + 1;
+        let mut record = (**record).clone();
+        record.version = version;
+        self.swapping = Some((version, self.entries.len()));
+        self.held_in_swap = self.held.is_some();
+        self.dirty = Change::Nothing;
+        self.retry_at = None;
+        Some(SwapRequest {
+            expect: self.stored,
+            version,
+            term: record.term,
+            bytes: codec::encode(&record),
+            entries: self.entries.clone(),
+        })
+    }
+
+    /// Takes the store's answer. Returns what may be performed now.
+    pub(super) fn swapped(&mut self, answer: Swap, now: Duration) -> Vec<Effect> {
+        let Some((version, carried)) = self.swapping else { return Vec::new() };
+        match answer {
+            Swap::Won => self.won(version, carried, now),
+            Swap::Stale => {
+                self.swapping = None;
+                self.drop_held();
+                self.unsure = true;
+                self.loading = false;
+                // What is there was written by someone else in this term: decide on that.
+                self.phase = Phase::Loading;
+                Vec::new()
+            }
+            Swap::Superseded { .. } => Vec::new(),
+            Swap::Unknown(why) => {
+                self.drop_held();
+                self.unsure = true;
+                self.trouble = Some(why);
+                self.retry_at = Some(now + RETRY);
+                self.dirty = Change::Decided;
+                Vec::new()
+            }
+        }
+    }
+
+    fn won(&mut self, version: u64, carried: usize, now: Duration) -> Vec<Effect> {
+        self.swapping = None;
+        self.unsure = false;
+        self.stored = version;
+        self.written_at = now;
+        self.trouble = None;
+        if let Phase::Here(record) = &mut self.phase {
+            record.version = version;
+        }
+        self.tellable.extend(self.entries.drain(..carried.min(self.entries.len())));
+        if !self.held_in_swap {
+            return Vec::new();
+        }
+        self.held_in_swap = false;
+        match self.held.take() {
+            Some((effects, since)) if now.saturating_sub(since) <= EFFECT_AGE_MAX => effects,
+            Some(_) | None => Vec::new(),
+        }
+    }
+
+    /// Returns whether the record must be loaded now, and notes that it is.
+    pub(super) fn wants_load(&mut self) -> bool {
+        let wants = matches!(self.phase, Phase::Loading) && !self.loading;
+        self.loading |= wants;
+        wants
+    }
+
+    /// Takes what the store has. Returns what may be performed now.
+    pub(super) fn loaded(
+        &mut self,
+        loaded: Result<Option<Stored>, String>,
+        now: Duration,
+    ) -> Vec<Effect> {
+        self.loading = false;
+        let stored = match loaded {
+            Ok(stored) => stored,
+            Err(why) => {
+                self.trouble = Some(why);
+                self.unsure = true;
+                self.retry_at = Some(now + RETRY);
+                return Vec::new();
+            }
+        };
+        let there = stored.as_ref().map_or(0, |stored| stored.version);
+        if let (Phase::Here(_), Some((version, carried))) = (&self.phase, self.swapping) {
+            if there == version {
+                // It was in. What waited is older than the answer, and decided anew.
+                self.won(version, carried, now);
+                return Vec::new();
+            }
+            if there == self.stored {
+                // It was not in: what is here is tried again.
+                self.swapping = None;
+                self.unsure = false;
+                self.dirty = Change::Decided;
+                self.trouble = None;
+                return Vec::new();
+            }
+        }
+        self.swapping = None;
+        self.unsure = false;
+        self.trouble = None;
+        self.stored = there;
+        self.entries.clear();
+        self.drop_held();
+        self.dirty = Change::Nothing;
+        self.written_at = now;
+        self.phase = match stored.map(|stored| codec::decode(&stored.bytes)) {
+            None => Phase::Absent,
+            Some(Ok(Decoded::Known(record))) => {
+                let mut record = record;
+                record.version = there;
+                Phase::Here(record)
+            }
+            Some(Ok(Decoded::Newer { header, rest })) => Phase::Newer(header, rest),
+            Some(Err(why)) => {
+                self.trouble = Some(why);
+                self.unsure = true;
+                self.retry_at = Some(now + RETRY * 20);
+                Phase::Loading
+            }
+        };
+        Vec::new()
+    }
+
+    /// Returns whether the store must be asked again, now.
+    pub(super) fn retry(&mut self, now: Duration) -> bool {
+        let due = self.unsure && !self.loading && self.retry_at.is_none_or(|at| at <= now);
+        if due {
+            self.loading = true;
+            self.retry_at = None;
+        }
+        due
+    }
+
+    /// Returns the decisions that are recorded and were not told yet.
+    pub(super) fn take_tellable(&mut self) -> Vec<JournalEntry> {
+        std::mem::take(&mut self.tellable)
+    }
+
+    pub(super) fn wake_at(&self) -> Option<Duration> {
+        if self.retry_at.is_some() {
+            return self.retry_at;
+        }
+        let progress = self.dirty == Change::Progress && self.swapping.is_none() && !self.unsure;
+        progress.then(|| self.written_at + PROGRESS_EVERY)
+    }
+}

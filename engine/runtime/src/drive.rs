@@ -1,0 +1,476 @@
+//! The loop on tokio: executes a [`Core`]'s commands through the ports, each in a task of its own.
+//!
+//! A task that hangs delays nothing else; its answer comes as an input, or never.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use haldane_model::{
+    Direction, EntryName, GateAnswer, JournalEntry, Mark, Outcome, Plan, Request, RequestId,
+    RolloutId, SourceName, SpecSeen, Split,
+};
+use haldane_outside::Outside;
+use haldane_providers::{Error, Roles, Sides, TrafficProvider};
+use haldane_sources::MetricSource;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{AbortHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Command, Core, Input, Notice, explain,
+    ports::{Clock, STORE_DEADLINE, Store, Stored, Swap, SwapRequest},
+    status::{DecisionStatus, Status},
+};
+
+/// How many inputs may wait.
+const QUEUE_MAX: usize = 256;
+
+/// No call to a provider or a source takes longer, whatever it promises.
+const CALL_MAX: Duration = Duration::from_secs(15);
+
+/// Where decisions are told; never waited for.
+pub trait Sink: Send + Sync + 'static {
+    /// A decision was recorded.
+    fn told(&self, rollout: &RolloutId, entry: &JournalEntry);
+    /// Something about the engine itself.
+    fn noticed(&self, rollout: &RolloutId, notice: &Notice);
+}
+
+/// How settings become something that can be asked.
+pub trait Factory: Send + Sync + 'static {
+    /// Builds a provider.
+    fn provider(
+        &self,
+        kind: &str,
+        settings: &str,
+        sides: &Sides,
+        outside: &Outside,
+    ) -> Result<Arc<dyn TrafficProvider>, Error>;
+    /// Builds a source.
+    fn source(
+        &self,
+        kind: &str,
+        settings: &str,
+        outside: &Outside,
+    ) -> Result<Arc<dyn MetricSource>, String>;
+}
+
+/// What every rollout of one engine shares.
+#[derive(Clone)]
+pub struct Ports {
+    /// Where records live.
+    pub store: Arc<dyn Store>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// How settings become clients.
+    pub factory: Arc<dyn Factory>,
+    /// The way out.
+    pub outside: Outside,
+    /// Where decisions are told.
+    pub sink: Arc<dyn Sink>,
+}
+
+/// A handle on one rollout's loop.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    id: RolloutId,
+    inputs: mpsc::Sender<Message>,
+    status: watch::Receiver<Arc<Status>>,
+}
+
+#[derive(Debug)]
+enum Message {
+    Input(Input),
+    Request(Request, oneshot::Sender<Outcome>),
+}
+
+/// Starts the loop of a rollout. It ends when the token is cancelled, or the rollout is gone.
+pub fn start(
+    id: RolloutId,
+    ports: Ports,
+    token: CancellationToken,
+) -> (Handle, tokio::task::JoinHandle<()>) {
+    let (inputs, received) = mpsc::channel(QUEUE_MAX);
+    let (core, commands) = Core::new(id.clone(), ports.clock.now());
+    let (publish, status) = watch::channel(Arc::new(Status::of(&core, None)));
+    let (answers, answered) = mpsc::channel(QUEUE_MAX);
+    let driver = Driver {
+        core,
+        ports,
+        clients: Clients::default(),
+        answers,
+        waiting: HashMap::new(),
+        raising: HashMap::new(),
+        tasks: JoinSet::new(),
+        last: None,
+        publish,
+    };
+    let task = tokio::spawn(driver.run(commands, received, answered, token));
+    (Handle { id, inputs, status }, task)
+}
+
+struct Driver {
+    core: Core,
+    ports: Ports,
+    clients: Clients,
+    answers: mpsc::Sender<Input>,
+    waiting: HashMap<RequestId, Vec<oneshot::Sender<Outcome>>>,
+    raising: HashMap<EntryName, AbortHandle>,
+    tasks: JoinSet<()>,
+    last: Option<DecisionStatus>,
+    publish: watch::Sender<Arc<Status>>,
+}
+
+#[derive(Default)]
+struct Clients {
+    providers: HashMap<EntryName, (Arc<str>, Result<Arc<dyn TrafficProvider>, Error>)>,
+    sources: HashMap<SourceName, (Arc<str>, Result<Arc<dyn MetricSource>, String>)>,
+}
+
+// === impl Handle ===
+
+impl Handle {
+    /// Returns which rollout this is.
+    #[must_use]
+    pub fn id(&self) -> &RolloutId {
+        &self.id
+    }
+
+    /// Returns the latest picture.
+    #[must_use]
+    pub fn status(&self) -> Arc<Status> {
+        self.status.borrow().clone()
+    }
+
+    /// Returns a stream of pictures.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<Status>> {
+        self.status.clone()
+    }
+
+    /// Wakes the loop with something new. Waits while the queue is full; `false`: the loop is over.
+    pub async fn send(&self, input: Input) -> bool {
+        self.inputs.send(Message::Input(input)).await.is_ok()
+    }
+
+    /// Makes a request and waits for its outcome; `None`: the loop is over.
+    pub async fn request(&self, request: Request) -> Option<Outcome> {
+        let (answer, outcome) = oneshot::channel();
+        self.inputs.send(Message::Request(request, answer)).await.ok()?;
+        outcome.await.ok()
+    }
+}
+
+// === impl Driver ===
+
+impl Driver {
+    async fn run(
+        mut self,
+        commands: Vec<Command>,
+        mut inputs: mpsc::Receiver<Message>,
+        mut answered: mpsc::Receiver<Input>,
+        token: CancellationToken,
+    ) {
+        self.execute(commands);
+        while !self.core.is_stopped() {
+            let now = self.ports.clock.now();
+            let wait = self.core.wake_at().map(|at| at.saturating_sub(now.mono));
+            let sleep = tokio::time::sleep(wait.unwrap_or(Duration::from_secs(3_600)));
+            let input = tokio::select! {
+                () = token.cancelled() => break,
+                Some(input) = answered.recv() => input,
+                Some(message) = inputs.recv() => self.message(message),
+                () = sleep => Input::Tick,
+            };
+            let commands = self.core.handle(input, self.ports.clock.now());
+            self.execute(commands);
+            self.show();
+            while self.tasks.try_join_next().is_some() {}
+        }
+        self.show();
+        // What was decided last goes out before the loop ends: a lowering write above all.
+        let _ = tokio::time::timeout(CALL_MAX, async {
+            while self.tasks.join_next().await.is_some() {}
+        })
+        .await;
+    }
+
+    fn message(&mut self, message: Message) -> Input {
+        match message {
+            Message::Input(input) => input,
+            Message::Request(request, answer) => {
+                self.waiting.entry(request.id.clone()).or_default().push(answer);
+                Input::Request(request)
+            }
+        }
+    }
+
+    fn show(&self) {
+        let status = Arc::new(Status::of(&self.core, self.last.clone()));
+        self.publish.send_if_modified(|old| {
+            let changed = **old != *status;
+            *old = status;
+            changed
+        });
+    }
+
+    fn execute(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            self.perform(command);
+        }
+    }
+
+    fn perform(&mut self, command: Command) {
+        match command {
+            Command::Load => self.load(),
+            Command::Swap(request) => self.swap(request),
+            Command::Delete => self.delete(),
+            Command::Read { entry } => self.read(entry),
+            Command::Write { entry, id, split, direction, mark } => {
+                self.write(entry, id, split, direction, mark);
+            }
+            Command::Finish { entry } => self.finish(entry),
+            Command::Release => self.release(),
+            Command::Look { key, source, question, look } => {
+                let window = look.window;
+                let client = self.source(&source);
+                self.spawn(async move {
+                    let sample = match client {
+                        Ok(client) => client.look(question, look).await,
+                        Err(why) => no_sample(window, why),
+                    };
+                    Input::Looked { key, sample }
+                });
+            }
+            Command::Facts { source, deadline } => {
+                let client = self.source(&source);
+                self.spawn(async move {
+                    let facts = match client {
+                        Ok(client) => client.facts(deadline).await,
+                        Err(why) => Err(why),
+                    };
+                    Input::Facts { source, facts }
+                });
+            }
+            Command::Revisions { side, question, deadline } => {
+                self.revisions(side, question, deadline);
+            }
+            Command::Gate(gate) => self.spawn(async move {
+                let why = "this version has no gates outside".to_owned();
+                Input::Gate { gate: gate.name, answer: GateAnswer::Closed(why) }
+            }),
+            Command::Answer { id, outcome } => {
+                for waiting in self.waiting.remove(&id).into_iter().flatten() {
+                    let _ = waiting.send(outcome.clone());
+                }
+            }
+            Command::Tell(entry) => {
+                self.last = Some(DecisionStatus {
+                    time: entry.at,
+                    reason: entry.reason.code().to_owned(),
+                    actor: entry.actor.to_string(),
+                    message: explain::sentence(&entry),
+                });
+                self.ports.sink.told(self.core.id(), &entry);
+            }
+            Command::Notice(notice) => self.ports.sink.noticed(self.core.id(), &notice),
+            Command::Stop => {}
+        }
+    }
+
+    /// Runs a call in a task of its own; its answer comes back as an input.
+    fn spawn(&mut self, call: impl Future<Output = Input> + Send + 'static) {
+        let answers = self.answers.clone();
+        self.tasks.spawn(async move {
+            if let Ok(input) = tokio::time::timeout(CALL_MAX, call).await {
+                let _ = answers.send(input).await;
+            }
+        });
+    }
+
+    // --- the store ---
+
+    fn load(&mut self) {
+        let call = self.ports.store.load(self.core.id());
+        self.spawn(async move {
+            let loaded: Result<Option<Stored>, String> =
+                match tokio::time::timeout(STORE_DEADLINE, call).await {
+                    Ok(loaded) => loaded,
+                    Err(_) => Err("the store did not answer".to_owned()),
+                };
+            Input::Loaded(loaded)
+        });
+    }
+
+    fn swap(&mut self, request: SwapRequest) {
+        let call = self.ports.store.swap(self.core.id(), request);
+        self.spawn(async move {
+            let answer = match tokio::time::timeout(STORE_DEADLINE, call).await {
+                Ok(answer) => answer,
+                Err(_) => Swap::Unknown("the store did not answer".to_owned()),
+            };
+            Input::Swapped(answer)
+        });
+    }
+
+    fn delete(&mut self) {
+        let call = self.ports.store.delete(self.core.id());
+        self.tasks.spawn(async move {
+            let _ = tokio::time::timeout(STORE_DEADLINE, call).await;
+        });
+    }
+
+    // --- providers ---
+
+    fn read(&mut self, entry: EntryName) {
+        match self.provider(&entry) {
+            Ok(provider) => self.spawn(async move {
+                let result = provider.read().await;
+                Input::Read { entry, result }
+            }),
+            Err(error) => self.spawn(async move { Input::Read { entry, result: Err(error) } }),
+        }
+    }
+
+    fn write(&mut self, entry: EntryName, id: u64, split: Split, direction: Direction, mark: Mark) {
+        if direction == Direction::Lower
+            && let Some(raising) = self.raising.remove(&entry)
+        {
+            raising.abort();
+        }
+        let provider = self.provider(&entry);
+        let answers = self.answers.clone();
+        let name = entry.clone();
+        let task = self.tasks.spawn(async move {
+            let result = match provider {
+                Ok(provider) => {
+                    match tokio::time::timeout(CALL_MAX, provider.write(split, direction, mark))
+                        .await
+                    {
+                        Ok(result) => result,
+                        Err(_) => Err(Error::Unavailable("the write hangs".to_owned())),
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            let _ = answers.send(Input::Written { entry, id, result }).await;
+        });
+        if direction == Direction::Raise {
+            self.raising.insert(name, task);
+        }
+    }
+
+    fn finish(&mut self, entry: EntryName) {
+        let provider = self.provider(&entry);
+        let roles = self.roles();
+        self.spawn(async move {
+            let result = match (provider, roles) {
+                (Ok(provider), Some(roles)) => provider.finish(roles).await,
+                (Err(error), _) => Err(error),
+                (Ok(_), None) => Ok(()),
+            };
+            Input::Finished { entry, result }
+        });
+    }
+
+    fn release(&mut self) {
+        let names: Vec<EntryName> = self.clients.providers.keys().cloned().collect();
+        for name in names {
+            if let Ok(provider) = self.provider(&name) {
+                self.tasks.spawn(async move {
+                    let call = provider.release(haldane_providers::Snapshot::default());
+                    let _ = tokio::time::timeout(CALL_MAX, call).await;
+                });
+            }
+        }
+    }
+
+    fn roles(&self) -> Option<Roles> {
+        let header = &self.core.record()?.header;
+        Some(Roles { test: header.test.clone(), home: header.home.clone() })
+    }
+
+    /// Returns the plan whose settings are in force: the pinned one under way, the written at rest.
+    fn plan(&self) -> Option<Arc<Plan>> {
+        haldane_machine::needs(self.core.record()?, self.core.spec()).plan
+    }
+
+    fn provider(&mut self, name: &EntryName) -> Result<Arc<dyn TrafficProvider>, Error> {
+        let missing = || Error::Invalid(format!("no traffic entry {name}"));
+        let plan = self.plan();
+        let header = self.core.record().map(|record| record.header.clone());
+        let (kind, settings, sides) = if let Some(plan) = &plan
+            && let Some(entry) = plan.entries.iter().find(|entry| entry.name == *name)
+        {
+            let [first, second] = [plan.sides[0].name.clone(), plan.sides[1].name.clone()];
+            (entry.kind.clone(), entry.settings.clone(), Sides { first, second })
+        } else {
+            let header = header.ok_or_else(missing)?;
+            let entry = header.entries.iter().find(|entry| entry.name == *name);
+            let entry = entry.ok_or_else(missing)?.clone();
+            let [first, second] = header.sides;
+            let sides = Sides { first, second };
+            (entry.kind.clone(), entry.settings.clone(), sides)
+        };
+        let known = self.clients.providers.get(name).filter(|(text, _)| *text == settings);
+        if let Some((_, Ok(provider))) = known {
+            return Ok(provider.clone());
+        }
+        let built = self.ports.factory.provider(&kind, &settings, &sides, &self.ports.outside);
+        self.clients.providers.insert(name.clone(), (settings, built.clone()));
+        built
+    }
+
+    // --- sources ---
+
+    fn source(&mut self, name: &SourceName) -> Result<Arc<dyn MetricSource>, String> {
+        let plan = self.plan().ok_or("no plan names a source")?;
+        let source = plan.sources.iter().find(|source| source.name == *name);
+        let source = source.ok_or_else(|| format!("no source {name}"))?;
+        let known = self.clients.sources.get(name).filter(|(text, _)| *text == source.settings);
+        if let Some((_, Ok(client))) = known {
+            return Ok(client.clone());
+        }
+        let (kind, settings) = (&source.kind, source.settings.clone());
+        let built = self.ports.factory.source(kind, &settings, &self.ports.outside);
+        self.clients.sources.insert(name.clone(), (settings, built.clone()));
+        built
+    }
+
+    fn revisions(&mut self, side: haldane_model::SideName, question: Arc<str>, deadline: Duration) {
+        #[derive(serde::Deserialize)]
+        struct Named {
+            source: SourceName,
+        }
+        let client = match serde_json::from_str::<Named>(&question) {
+            Ok(named) => self.source(&named.source),
+            Err(error) => Err(format!("the revision query is damaged: {error}")),
+        };
+        self.spawn(async move {
+            let revisions = match client {
+                Ok(client) => client.revisions(question, deadline).await,
+                Err(why) => Err(why),
+            };
+            Input::Revisions { side, revisions }
+        });
+    }
+}
+
+fn no_sample(window: haldane_model::Window, why: String) -> haldane_model::Sample {
+    haldane_model::Sample {
+        window,
+        scrape: Duration::from_secs(15),
+        share: None,
+        answer: haldane_model::Answer::Error { message: why, retryable: false },
+        count: None,
+        serving_count: None,
+        targets_down: false,
+    }
+}
+
+/// Returns what a file says, as the loop takes it.
+#[must_use]
+pub fn spec(plan: Arc<Plan>, paused: bool, revision: Option<haldane_model::Revision>) -> SpecSeen {
+    SpecSeen::Valid { plan, paused, revision, named: false, adopt: false }
+}

@@ -1,0 +1,296 @@
+//! The status of a rollout as people and programs see it: one serialisable picture.
+
+use std::time::Duration;
+
+use haldane_model::{
+    Acknowledged, Place, Record, Revision, RolloutId, SideName, SpecSeen, Verdict, Weight,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::Core;
+
+/// One picture of a rollout.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// `namespace/name`.
+    pub rollout: String,
+    /// The state: `Baking`, `Healthy` and so on; `Loading` before the record is here.
+    pub phase: String,
+    /// Whether the phase Healthy is still guarded.
+    pub watching: bool,
+    /// Which side has the traffic.
+    pub serving: Option<SideName>,
+    /// Which side is on trial; at rest the idle one.
+    pub test: Option<SideName>,
+    /// The revision on trial; at rest the one of the last attempt.
+    pub revision: Option<Revision>,
+    /// The revision that served before.
+    pub previous_revision: Option<Revision>,
+    /// The revision that failed last.
+    pub failed_revision: Option<Revision>,
+    /// Whether something outside tells which revisions the sides run; otherwise they are the
+    /// user's word.
+    pub revisions_are_told: bool,
+    /// Which attempt this is.
+    pub attempt: u32,
+    /// The step under way.
+    pub step: Option<StepStatus>,
+    /// The steps of the plan: weight in basis points and bake in seconds.
+    pub steps: Vec<(Weight, f64)>,
+    /// How long the watch has lasted and will last, in seconds.
+    pub watch: Option<(f64, f64)>,
+    /// Each traffic entry.
+    pub traffic: Vec<TrafficStatus>,
+    /// Each check.
+    pub checks: Vec<CheckStatus>,
+    /// What only a person or an alert can lift.
+    pub holds: Vec<HoldStatus>,
+    /// What keeps the rollout from going on by itself.
+    pub held_by: Vec<String>,
+    /// The last decision, in a sentence.
+    pub last_decision: Option<DecisionStatus>,
+    /// The side that may be scaled down; only after the watch.
+    pub safe_to_scale_down: Option<SideName>,
+    /// Why the record cannot be written, while it cannot.
+    pub store_trouble: Option<String>,
+    /// Why what is written cannot be used, while it cannot.
+    pub spec_error: Option<String>,
+    /// The engine's format, term and the record's version.
+    pub engine: EngineStatus,
+}
+
+/// The step under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepStatus {
+    /// Which, from 0.
+    pub index: usize,
+    /// Of how many.
+    pub count: usize,
+    /// Its weight, in basis points.
+    pub weight: Weight,
+    /// How much of its bake has passed, in seconds.
+    pub baked: f64,
+    /// How long its bake is, in seconds.
+    pub bake: f64,
+}
+
+/// One traffic entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrafficStatus {
+    /// Its name.
+    pub name: String,
+    /// The share that is asserted, in basis points.
+    pub wanted: Weight,
+    /// The highest share that was read, in basis points.
+    pub observed: Option<Weight>,
+    /// At which level it is acknowledged.
+    pub acknowledged: Option<Acknowledged>,
+    /// What is wrong, where something is.
+    pub message: Option<String>,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// Its latest verdict; `None` before the first.
+    pub verdict: Option<Verdict>,
+    /// The value that was judged, in base units.
+    pub value: Option<f64>,
+    /// The unit of the value.
+    pub unit: String,
+    /// The limit, in words.
+    pub limit: Option<String>,
+    /// How many samples the value rests on.
+    pub samples: Option<f64>,
+    /// What else there is to say.
+    pub message: Option<String>,
+    /// Whether it only reports.
+    pub dry_run: bool,
+}
+
+/// Something that only a person or an alert can lift.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HoldStatus {
+    /// Which kind, or for which reason.
+    pub kind: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Who put it on.
+    pub actor: String,
+}
+
+/// The last decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecisionStatus {
+    /// When.
+    pub time: Timestamp,
+    /// The reason's code.
+    pub reason: String,
+    /// Who.
+    pub actor: String,
+    /// The sentence.
+    pub message: String,
+}
+
+/// The engine behind this picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// The stored format.
+    pub format: u32,
+    /// The term of the lease.
+    pub term: u64,
+    /// The version of the record.
+    pub version: u64,
+}
+
+// === impl Status ===
+
+impl Status {
+    /// Draws the picture of a rollout.
+    #[must_use]
+    pub fn of(core: &Core, last: Option<DecisionStatus>) -> Self {
+        let mut status = Self::empty(core.id());
+        status.store_trouble = core.store_trouble().map(ToOwned::to_owned);
+        status.last_decision = last;
+        if let Some(SpecSeen::Invalid { message }) = core.spec() {
+            status.spec_error = Some(message.clone());
+        }
+        if let Some(record) = core.record() {
+            status.fill(core, record);
+        }
+        status
+    }
+
+    fn empty(id: &RolloutId) -> Self {
+        Self {
+            rollout: id.to_string(),
+            phase: "Loading".to_owned(),
+            watching: false,
+            serving: None,
+            test: None,
+            revision: None,
+            previous_revision: None,
+            failed_revision: None,
+            revisions_are_told: false,
+            attempt: 0,
+            step: None,
+            steps: Vec::new(),
+            watch: None,
+            traffic: Vec::new(),
+            checks: Vec::new(),
+            holds: Vec::new(),
+            held_by: Vec::new(),
+            last_decision: None,
+            safe_to_scale_down: None,
+            store_trouble: None,
+            spec_error: None,
+            engine: EngineStatus { format: crate::codec::FORMAT, term: 0, version: 0 },
+        }
+    }
+
+    fn fill(&mut self, core: &Core, record: &Record) {
+        self.phase = format!("{:?}", record.state());
+        self.watching = matches!(record.place, Place::Watching { .. });
+        self.serving.clone_from(&record.serving);
+        self.test = Some(record.header.test.clone());
+        self.revision.clone_from(&record.revision);
+        self.previous_revision.clone_from(&record.previous);
+        self.failed_revision.clone_from(&record.failed);
+        self.attempt = record.attempt;
+        self.engine.term = record.term;
+        self.engine.version = record.version;
+        self.holds = record
+            .holds
+            .iter()
+            .map(|hold| HoldStatus {
+                kind: hold.kind.word().to_owned(),
+                since: hold.since,
+                actor: hold.actor.to_string(),
+            })
+            .collect();
+        self.held_by = record.told.iter().map(|block| block.reason().code().to_owned()).collect();
+        if record.place == Place::Healthy && record.previous.is_some() {
+            self.safe_to_scale_down = Some(record.header.test.clone());
+        }
+        self.fill_traffic(core, record);
+        self.fill_plan(core, record);
+    }
+
+    fn fill_traffic(&mut self, core: &Core, record: &Record) {
+        let wanted = match (&record.place, &record.plan) {
+            (Place::Shifting { step, .. }, Some(plan)) => plan.weight(*step),
+            (_, _) => record.asserted(),
+        };
+        let test = &record.header.test;
+        for (name, seen) in &core.seen().entries {
+            let (observed, acknowledged, message) = match &seen.reading {
+                Ok(reading) => {
+                    let silent: Vec<&str> = reading.silent_parts().collect();
+                    let message = (!silent.is_empty())
+                        .then(|| format!("no answer from {}", silent.join(", ")));
+                    (Some(reading.range_of(test).1), Some(reading.acknowledged), message)
+                }
+                Err(unreadable) => (None, None, Some(unreadable.message.clone())),
+            };
+            let name = name.to_string();
+            self.traffic.push(TrafficStatus { name, wanted, observed, acknowledged, message });
+        }
+    }
+
+    fn fill_plan(&mut self, core: &Core, record: &Record) {
+        let plan = match core.spec() {
+            Some(SpecSeen::Valid { plan, .. }) if record.place.is_at_rest() => Some(plan),
+            Some(_) | None => record.plan.as_ref(),
+        };
+        let Some(plan) = plan.or(record.plan.as_ref()) else { return };
+        self.revisions_are_told = plan.revisions_are_told();
+        self.steps = plan.steps.iter().map(|step| (step.weight, step.bake.as_secs_f64())).collect();
+        self.step = record.step().and_then(|index| {
+            let step = plan.steps.get(index)?;
+            let baked = match &record.place {
+                Place::Baking { baked, .. } => *baked,
+                Place::Promoting { .. } => step.bake,
+                Place::Pending { .. }
+                | Place::Waiting { .. }
+                | Place::Shifting { .. }
+                | Place::Watching { .. }
+                | Place::Healthy
+                | Place::RollingBack { .. }
+                | Place::Degraded { .. } => Duration::ZERO,
+            };
+            Some(StepStatus {
+                index,
+                count: plan.steps.len(),
+                weight: step.weight,
+                baked: baked.as_secs_f64(),
+                bake: step.bake.as_secs_f64(),
+            })
+        });
+        if let Place::Watching { watched, .. } = record.place {
+            self.watch = Some((watched.as_secs_f64(), plan.watch.as_secs_f64()));
+        }
+        self.checks = plan
+            .checks
+            .iter()
+            .map(|check| {
+                let seen = core.seen().checks.get(&check.name);
+                let finding = seen.map(|seen| &seen.finding);
+                CheckStatus {
+                    name: check.name.to_string(),
+                    verdict: seen.map(|seen| seen.verdict),
+                    value: finding.and_then(|finding| finding.value),
+                    unit: finding.map(|finding| finding.unit.clone()).unwrap_or_default(),
+                    limit: finding.and_then(|finding| finding.limit.clone()),
+                    samples: finding.and_then(|finding| finding.samples),
+                    message: finding.and_then(|finding| finding.message.clone()),
+                    dry_run: check.dry_run,
+                }
+            })
+            .collect();
+    }
+}
