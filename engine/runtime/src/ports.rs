@@ -81,3 +81,28 @@ pub trait Clock: Send + Sync + 'static {
 
 /// The longest time a call to the store may take before its answer counts as unknown.
 pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// What an engine shows to people and programs: its rollouts, and what they did.
+pub trait Desk: Send + Sync + 'static {
+    /// Returns a handle on every rollout, in the order of their names.
+    fn rollouts(&self) -> Vec<crate::drive::Handle>;
+    /// Reads a rollout's journal.
+    fn journal(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Journal, String>>;
+    /// Returns the plan of a rollout with its defaults, in the words of the written form.
+    fn effective(&self, id: &RolloutId) -> Option<serde_json::Value>;
+}
+
+// === impl dyn Desk ===
+
+impl dyn Desk {
+    /// Returns the handle on one rollout.
+    #[must_use]
+    pub fn rollout(&self, id: &RolloutId) -> Option<crate::drive::Handle> {
+        self.rollouts().into_iter().find(|handle| handle.id() == id)
+    }
+}
