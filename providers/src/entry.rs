@@ -28,7 +28,7 @@ pub struct ProviderEntry {
     /// Checks settings and adds defaults. An error names the JSON path below the settings
     /// (`/share/map`) and says what to do.
     pub check: fn(&Value, &Sides) -> Result<Value, Vec<SettingsError>>,
-    /// What two rollouts must not both drive, e.g. `haproxy /run/haproxy/admin.sock checkout`.
+    /// What two rollouts must not both drive, e.g. `haproxy:/etc/haproxy/haldane/share.map:checkout`.
     pub targets: fn(&Value) -> Vec<String>,
     /// What the provider can do with these settings.
     pub capabilities: fn(&Value) -> Capabilities,

@@ -17,6 +17,9 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// What HAProxy takes as one line; its own limit is a buffer of 16 KiB.
 const LINE_BYTES_MAX: usize = 8 << 10;
 const PROMPT: &[u8] = b"\n> ";
+/// What is wrong with a socket that lets us look but not write.
+pub(super) const LEVEL: &str =
+    "the socket is not of level admin; write `level admin` on its `stats socket` line";
 
 /// Where the admin socket of a process is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +148,7 @@ fn connecting(error: &io::Error) -> Fault {
 }
 
 /// Returns the beginning of an answer, on one line, for a message.
-pub(super) fn short(answer: &str) -> String {
+fn short(answer: &str) -> String {
     answer.trim().chars().take(160).collect::<String>().replace('\n', " ")
 }
 
@@ -163,6 +166,15 @@ impl fmt::Display for Address {
 // === impl Fault ===
 
 impl Fault {
+    /// What an answer means that should have been empty.
+    pub(super) fn refusal(told: &str) -> Self {
+        Self::Refused(if told.starts_with("Permission denied") {
+            LEVEL.into()
+        } else {
+            format!("it answered {:?}", short(told))
+        })
+    }
+
     /// Whether asking again is useless until a person did something.
     pub(super) fn needs_person(&self) -> bool {
         match self {

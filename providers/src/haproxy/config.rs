@@ -241,6 +241,10 @@ fn share(
     }
     faults.name("/share/map".into(), "map", &share.map);
     faults.name("/share/key".into(), "key", &share.key);
+    if share.key.ends_with(".mark") {
+        let message = format!("key {:?} ends in .mark, where our signatures are kept", share.key);
+        faults.add("/share/key", message, "choose another key");
+    }
     let [first, second] = pair?;
     for (side, destination) in [(&sides.first, &first), (&sides.second, &second)] {
         if !destination.servers.is_empty() {

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{
     READ_DEADLINE, WRITE_STEP_DEADLINE,
-    client::{self, Address, Fault, short},
+    client::{self, Address, Fault, LEVEL},
     file::{FileFault, MapFile, Turn},
     map::{self, Held, Unfit},
     processes::{self, Each, Look, every},
@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{Error, Sides, Snapshot};
 
+/// What `set map` answers where the key is not there.
 const UNKNOWN_KEY: &str = "entry not found.";
+/// What `del map` answers there.
+const NO_KEY: &str = "Key not found.";
 
 /// One key of one map, in every process.
 #[derive(Clone, Debug)]
@@ -70,7 +73,7 @@ impl Share {
     pub(super) async fn release(&self) -> Result<(), Error> {
         let command = [format!("del map {} {}", self.map.display(), map::mark_key(&self.key))];
         let make = |told: &[String]| match answer(told, 0) {
-            "" | "Key not found." => Ok(()),
+            "" | NO_KEY => Ok(()),
             refusal => Err(self.refused(refusal)),
         };
         let each = every(&self.sockets, &command, WRITE_STEP_DEADLINE, make).await;
@@ -222,7 +225,11 @@ impl Share {
         for (at, (key, value, addable)) in entries.iter().enumerate() {
             match answer(&told, at) {
                 "" => {}
-                UNKNOWN_KEY if *addable => add.push(format!("add map {map} {key} {value}")),
+                // Taken away first, so that two that add at once leave no second entry.
+                UNKNOWN_KEY if *addable => {
+                    add.push(format!("del map {map} {key}"));
+                    add.push(format!("add map {map} {key} {value}"));
+                }
                 UNKNOWN_KEY => return Err(self.unfit(Unfit::Missing)),
                 refusal => return Err(self.refused(refusal)),
             }
@@ -231,7 +238,7 @@ impl Share {
             return Ok(());
         }
         let told = client::ask(address, &add, WRITE_STEP_DEADLINE).await?;
-        match told.iter().find(|told| !told.trim().is_empty()) {
+        match told.iter().map(|told| told.trim()).find(|told| !["", NO_KEY].contains(told)) {
             None => Ok(()),
             Some(refusal) => Err(self.refused(refusal)),
         }
@@ -252,23 +259,16 @@ impl Share {
     }
 
     fn refused(&self, told: &str) -> Fault {
-        let map = self.map.display();
-        let told = short(told);
-        Fault::Refused(if told.starts_with("Unknown map identifier") {
-            format!(
+        if told.starts_with("Unknown map identifier") {
+            let map = self.map.display();
+            return Fault::Refused(format!(
                 "map {map} is not loaded; run `haldane haproxy snippet`, paste what it prints into \
                  haproxy.cfg and reload haproxy"
-            )
-        } else if told.starts_with("Permission denied") {
-            LEVEL.into()
-        } else {
-            format!("it answered {told:?}")
-        })
+            ));
+        }
+        Fault::refusal(told)
     }
 }
-
-const LEVEL: &str =
-    "the socket is not of level admin; write `level admin` on its `stats socket` line";
 
 /// What a process proved.
 struct Proof {

@@ -10,6 +10,17 @@ use serde_json::Value;
 use super::config::{Settings, Way};
 use crate::{SettingsError, Sides};
 
+const FRONTEND: &str = "\
+# In the frontend, instead of the backend rules of this route. Where it serves several routes, give
+# every line the route's condition, and write the last one as a use_backend too:
+";
+const REST: &str = "\
+# In defaults, so that a reload loses no request on a kept connection:
+#   option idle-close-on-response
+# In global, so that an old process does not serve an old share for long:
+#   hard-stop-after 30s
+";
+
 /// What to paste where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snippet {
@@ -36,8 +47,7 @@ pub fn snippet(settings: &Value, sides: &Sides) -> Result<Snippet, Vec<SettingsE
 }
 
 fn frontend(map: &str, key: &str, [first, second]: &[String; 2]) -> String {
-    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let var = format!("txn.haldane_{}", key.chars().map(plain).collect::<String>());
+    let var = format!("txn.haldane.{}", variable(key));
     format!(
         "    http-request set-var({var}) str({key}),map_str({map},0),add(0)
     use_backend {second} if {{ var({var}) -m int ge 10000 }}
@@ -46,6 +56,15 @@ fn frontend(map: &str, key: &str, [first, second]: &[String; 2]) -> String {
     default_backend {first}
 "
     )
+}
+
+/// Returns a key as a variable's name; two keys never share one.
+fn variable(key: &str) -> String {
+    let letter = |c: char| match c {
+        c if c.is_ascii_alphanumeric() => c.to_string(),
+        c => format!("_{:02x}", u32::from(c)),
+    };
+    key.chars().map(letter).collect()
 }
 
 /// The whole as text: what is not configuration is a comment.
@@ -57,25 +76,15 @@ impl fmt::Display for Snippet {
             return self.global(out);
         };
         self.global(out)?;
-        writeln!(
-            out,
-            "\n# First make the map file; the engine's user must be able to write its directory:"
+        let directory = map.rsplit_once('/').map_or("", |(directory, _)| directory);
+        out.write_str(
+            "# Once, the map; the engine's user, in group haproxy, writes its directory:\n",
         )?;
+        writeln!(out, "#   install -d -g haproxy -m 2775 {directory}")?;
         writeln!(out, "#   printf '{}\\n' >> {map}", line.trim_end())?;
-        writeln!(
-            out,
-            "# In the frontend, instead of the backend rules of this route. Where the frontend serves"
-        )?;
-        writeln!(
-            out,
-            "# several routes, add the route's condition to each use_backend, and write the last line as"
-        )?;
-        writeln!(out, "# a use_backend too:")?;
+        out.write_str(FRONTEND)?;
         out.write_str(&self.frontend)?;
-        writeln!(out, "# In defaults, so that a reload loses no request on a kept connection:")?;
-        writeln!(out, "#   option idle-close-on-response")?;
-        writeln!(out, "# In global, so that an old process does not serve an old share for long:")?;
-        writeln!(out, "#   hard-stop-after 30s")
+        out.write_str(REST)
     }
 }
 
@@ -84,7 +93,7 @@ impl Snippet {
         writeln!(out, "# In global, one socket per process:")?;
         for socket in &self.sockets {
             let socket = if socket.starts_with('/') {
-                format!("{socket} mode 660")
+                format!("{socket} group haproxy mode 660")
             } else {
                 format!("ipv4@{socket}")
             };

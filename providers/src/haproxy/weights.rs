@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     READ_DEADLINE, WRITE_STEP_DEADLINE,
-    client::{self, Address, Fault, short},
+    client::{self, Address, Fault},
     processes::{self, Each, Look, every},
     share::{answer, version},
     solve::{self, Asked, Pair},
@@ -95,14 +95,12 @@ impl ServerWeights {
     }
 
     fn backend(&self, told: &str) -> Result<Backend, Fault> {
-        stat::parse(told).ok_or_else(|| {
-            Fault::Refused(match short(told).as_str() {
-                "No such proxy." => format!(
-                    "there is no backend {:?}; correct destinations, or add it to haproxy.cfg",
-                    self.backend
-                ),
-                odd => format!("it answered {odd:?}"),
-            })
+        stat::parse(told).ok_or_else(|| match told {
+            "No such proxy." => Fault::Refused(format!(
+                "there is no backend {:?}; correct destinations, or add it to haproxy.cfg",
+                self.backend
+            )),
+            odd => Fault::refusal(odd),
         })
     }
 
@@ -111,7 +109,8 @@ impl ServerWeights {
         let name = &self.backend;
         let refuse = |why: String| Err(Fault::Refused(why));
         if backend.algorithm != "roundrobin" {
-            let algorithm = &backend.algorithm;
+            // What `show stat` calls unknown is `random`, in 2.6.
+            let algorithm = backend.algorithm.replace("unknown", "random");
             return refuse(format!(
                 "backend {name} has `balance {algorithm}`, whose weights make no exact split; write \
                  `balance roundrobin`, or use mode: Share"
@@ -188,9 +187,9 @@ impl ServerWeights {
         let counts = self.count(&[self.of(&backend, 0)?, self.of(&backend, 1)?]);
         let commands = self.commands(solve::solve(asked, counts));
         let told = client::ask(address, &commands, WRITE_STEP_DEADLINE).await?;
-        match told.iter().find(|told| !told.trim().is_empty()) {
+        match told.iter().map(|told| told.trim()).find(|told| !told.is_empty()) {
             None => Ok(()),
-            Some(refusal) => Err(Fault::Refused(format!("it answered {:?}", short(refusal)))),
+            Some(refusal) => Err(Fault::refusal(refusal)),
         }
     }
 
