@@ -19,6 +19,9 @@ pub struct Sides {
     pub second: SideName,
 }
 
+/// A provider, or why it cannot be built.
+pub type Built = Result<Arc<dyn TrafficProvider>, Error>;
+
 /// One row of the registry: how a kind of provider is named, described and built.
 pub struct ProviderEntry {
     /// Its key under a traffic entry: `haproxy`.
@@ -33,7 +36,7 @@ pub struct ProviderEntry {
     /// What the provider can do with these settings.
     pub capabilities: fn(&Value) -> Capabilities,
     /// Builds one from checked settings.
-    pub build: fn(&Value, &Sides, &Outside) -> Result<Arc<dyn TrafficProvider>, Error>,
+    pub build: fn(&Value, &Sides, &Outside) -> Built,
 }
 
 /// Settings that cannot be used.

@@ -10,7 +10,7 @@ pub mod memory;
 mod provider;
 
 pub use self::{
-    entry::{ProviderEntry, SettingsError, Sides},
+    entry::{Built, ProviderEntry, SettingsError, Sides},
     provider::{Capabilities, Error, Roles, Snapshot, TrafficProvider},
 };
 

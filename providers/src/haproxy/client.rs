@@ -39,6 +39,8 @@ pub(super) enum Fault {
     Denied,
     /// It did not answer in time.
     Hung(Duration),
+    /// It accepts no connection: as many as fit are waiting.
+    Full,
     /// It answered more than can be meant.
     Flood,
     /// The connection broke.
@@ -115,15 +117,12 @@ async fn receive(
     stream: &mut (impl AsyncRead + Unpin),
     count: usize,
 ) -> Result<Vec<String>, Fault> {
-    let mut bytes = Vec::new();
-    let mut chunk = [0; 16 << 10];
+    let mut bytes = Vec::with_capacity(8 << 10);
     loop {
-        let read =
-            stream.read(&mut chunk).await.map_err(|error| Fault::Broken(error.to_string()))?;
-        if read == 0 {
+        let read = stream.read_buf(&mut bytes).await;
+        if read.map_err(|error| Fault::Broken(error.to_string()))? == 0 {
             return Err(Fault::Broken("it closed the connection".into()));
         }
-        bytes.extend_from_slice(&chunk[..read]);
         if bytes.len() > ANSWER_BYTES_MAX {
             return Err(Fault::Flood);
         }
@@ -138,12 +137,15 @@ async fn receive(
 }
 
 fn connecting(error: &io::Error) -> Fault {
-    // A backlog that is full (would block) is a process that accepts nothing.
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Fault::Absent,
-        io::ErrorKind::PermissionDenied => Fault::Denied,
-        io::ErrorKind::WouldBlock => Fault::Hung(Duration::ZERO),
-        _ => Fault::Broken(error.to_string()),
+    let kind = error.kind();
+    if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&kind) {
+        Fault::Absent
+    } else if kind == io::ErrorKind::PermissionDenied {
+        Fault::Denied
+    } else if kind == io::ErrorKind::WouldBlock {
+        Fault::Full
+    } else {
+        Fault::Broken(error.to_string())
     }
 }
 
@@ -179,7 +181,7 @@ impl Fault {
     pub(super) fn needs_person(&self) -> bool {
         match self {
             Self::Denied | Self::Flood | Self::Refused(_) => true,
-            Self::Absent | Self::Hung(_) | Self::Broken(_) => false,
+            Self::Absent | Self::Hung(_) | Self::Full | Self::Broken(_) => false,
         }
     }
 
@@ -194,6 +196,7 @@ impl Fault {
                              (`usermod -aG haproxy USER`) and restart the engine"
                 .into(),
             Self::Hung(after) => format!("no answer within {after:?}; the process hangs"),
+            Self::Full => "it accepts no more connections; the process hangs".into(),
             Self::Flood => format!(
                 "the answer is longer than {} MiB; give the rollouts a map of their own",
                 ANSWER_BYTES_MAX >> 20

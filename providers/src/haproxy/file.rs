@@ -99,7 +99,7 @@ impl MapFile {
     /// Holds the directory, which other engines and other rollouts lock too, until it is dropped.
     fn lock(&self, real: &Path, patience: Duration) -> Result<File, FileFault> {
         let begin = Instant::now();
-        let directory = real.parent().unwrap_or(Path::new("/"));
+        let directory = real.parent().unwrap_or_else(|| Path::new("/"));
         let directory = File::open(directory).map_err(|error| self.fault("lock", &error))?;
         loop {
             match directory.try_lock() {
@@ -141,14 +141,12 @@ impl MapFile {
 
     fn fault(&self, doing: &str, error: &io::Error) -> FileFault {
         let path = self.path.display();
-        let (needs_person, remedy) = match error.kind() {
-            io::ErrorKind::NotFound => {
-                (true, "; make it as `haldane haproxy snippet` shows, and reload haproxy")
-            }
-            io::ErrorKind::PermissionDenied => {
-                (true, "; the engine's user must be able to write the file's directory")
-            }
-            _ => (false, ""),
+        let (needs_person, remedy) = if error.kind() == io::ErrorKind::NotFound {
+            (true, "; make it as `haldane haproxy snippet` shows, and reload haproxy")
+        } else if error.kind() == io::ErrorKind::PermissionDenied {
+            (true, "; the engine's user must be able to write the file's directory")
+        } else {
+            (false, "")
         };
         FileFault {
             needs_person,

@@ -36,7 +36,8 @@ use self::{
     weights::ServerWeights,
 };
 use crate::{
-    Capabilities, Error, ProviderEntry, Roles, SettingsError, Sides, Snapshot, TrafficProvider,
+    Built, Capabilities, Error, ProviderEntry, Roles, SettingsError, Sides, Snapshot,
+    TrafficProvider,
 };
 
 /// How long a read may take.
@@ -94,11 +95,7 @@ fn capabilities(settings: &Value) -> Capabilities {
     }
 }
 
-fn build(
-    settings: &Value,
-    sides: &Sides,
-    _outside: &Outside,
-) -> Result<Arc<dyn TrafficProvider>, Error> {
+fn build(settings: &Value, sides: &Sides, _outside: &Outside) -> Built {
     let settings = Settings::parse(settings, sides).map_err(|errors| {
         Error::Invalid(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
