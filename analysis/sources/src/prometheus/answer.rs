@@ -89,8 +89,7 @@ pub(crate) fn series(status: u16, body: &[u8], series_max: usize) -> Result<Vec<
 
 /// Reads the data of any answer of the API, whatever its shape.
 pub(crate) fn data(status: u16, body: &[u8]) -> Result<&RawValue, Refusal> {
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(body).map_err(|_foreign| foreign(status, body))?;
+    let envelope: Envelope<'_> = object(body).ok_or_else(|| foreign(status, body))?;
     if envelope.status != "success" {
         return Err(failure(status, &envelope));
     }
@@ -106,8 +105,14 @@ pub(crate) fn data(status: u16, body: &[u8]) -> Result<&RawValue, Refusal> {
 }
 
 fn result(status: u16, body: &[u8]) -> Result<Data<'_>, Refusal> {
-    serde_json::from_str(data(status, body)?.get())
-        .map_err(|_odd| refused(format!("this is no answer to a query: {}", excerpt(body))))
+    object(data(status, body)?.get().as_bytes())
+        .ok_or_else(|| refused(format!("this is no answer to a query: {}", excerpt(body))))
+}
+
+/// Reads a JSON object; an array is none, though serde would take it for one.
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    let begins = json.iter().find(|byte| !byte.is_ascii_whitespace());
+    if begins == Some(&b'{') { serde_json::from_slice(json).ok() } else { None }
 }
 
 fn decode<'a, T: Deserialize<'a>>(result: &'a RawValue) -> Result<T, Refusal> {
@@ -126,18 +131,20 @@ fn vector(result: &RawValue, series_max: usize) -> Result<Vec<Series>, Refusal> 
 }
 
 fn one(series: &[Series]) -> Result<Found, Refusal> {
+    if series.iter().any(|one| one.value.is_none() && one.histogram.is_some()) {
+        return Err(refused(
+            "the query returns native histograms, not a number: put it into histogram_quantile() \
+             or histogram_count()",
+        ));
+    }
     let only = match series {
         [] => return Ok(Found::Nothing("no such series".into())),
         [only] => only,
         several => return Err(refused(several_series(several))),
     };
-    match (&only.value, &only.histogram) {
-        (Some((_, text)), _) => number(text),
-        (None, Some(_)) => Err(refused(
-            "the query returns a native histogram, not a number: put it into histogram_quantile() \
-             or histogram_count()",
-        )),
-        (None, None) => Err(refused("the series has no value")),
+    match &only.value {
+        Some((_, text)) => number(text),
+        None => Err(refused("the series has no value")),
     }
 }
 
