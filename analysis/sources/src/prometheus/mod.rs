@@ -43,6 +43,8 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
 
 /// How long the list of targets is believed.
 const TARGETS_KEPT: Duration = Duration::from_secs(60);
+/// How long an empty list is believed: a source that just started has none yet.
+const NO_TARGETS_KEPT: Duration = Duration::from_secs(5);
 /// What the list of targets may cost one look.
 const TARGETS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -133,17 +135,16 @@ impl Prometheus {
             return Some(set);
         }
         let mut kept = self.targets.lock().await;
-        match &*kept {
-            Some((read, targets)) if read.elapsed() < TARGETS_KEPT => {
-                targets::interval(targets, labels)
-            }
-            Some(_) | None => {
-                let end = end.min(Instant::now() + TARGETS_PATIENCE);
-                let targets = self.client.targets(end).await.ok().flatten().unwrap_or_default();
-                let interval = targets::interval(&targets, labels);
-                *kept = Some((Instant::now(), targets));
-                interval
+        if let Some((read, targets)) = &*kept {
+            let believed = if targets.is_empty() { NO_TARGETS_KEPT } else { TARGETS_KEPT };
+            if read.elapsed() < believed {
+                return targets::interval(targets, labels);
             }
         }
+        let end = end.min(Instant::now() + TARGETS_PATIENCE);
+        let targets = self.client.targets(end).await.ok().flatten().unwrap_or_default();
+        let interval = targets::interval(&targets, labels);
+        *kept = Some((Instant::now(), targets));
+        interval
     }
 }
