@@ -1,5 +1,7 @@
 //! The Prometheus source against a real Prometheus that scrapes two sides of an application.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -128,10 +130,10 @@ async fn what_an_application_does_is_measured() {
     let sample = until("one in ten fails", &*source, &errors(), |sample| {
         share(sample).is_some_and(|share| near(share, 0.1))
             && sample.count.is_some_and(|count| near(count, 500.0))
+            && sample.serving_count.is_some_and(|count| near(count, 500.0))
             && sample.scrape == Duration::from_secs(1)
     })
     .await;
-    assert!(near(sample.serving_count.unwrap(), 500.0), "{sample:?}");
     assert!(!sample.targets_down);
 
     // The stable side has no error series at all: that is zero, and not silence.
@@ -293,9 +295,9 @@ async fn tls_client_certificates_and_passwords_are_shown_and_verified() {
         let settings = json!({"promql": "vector(42)", "max": "1"});
         look(&*source, &question("query", &settings, &scope("canary"))).await.answer
     };
-    let words = |answer: Answer| match answer {
-        Answer::Error { message, retryable } => (message, retryable),
-        other => panic!("{other:?}"),
+    let words = |answer: Answer| {
+        let Answer::Error { message, retryable } = answer else { panic!("{answer:?}") };
+        (message, retryable)
     };
     assert_eq!(ask(&tls, "password").await, Answer::Value(42.0));
     assert_eq!(words(ask(&tls, "wrong").await), ("HTTP 401: Unauthorized".into(), false));
@@ -308,6 +310,6 @@ async fn tls_client_certificates_and_passwords_are_shown_and_verified() {
     assert_eq!(ask(&unknown, "password").await, Answer::Value(42.0));
 
     let nobody = json!({"caFile": file("ca.crt")});
-    let (message, _) = words(ask(&nobody, "password").await);
-    assert!(message.to_lowercase().contains("certificate"), "{message}");
+    // Which words come depends on who closes first: the alert may be lost with the connection.
+    words(ask(&nobody, "password").await);
 }

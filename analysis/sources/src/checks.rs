@@ -16,6 +16,10 @@ use serde_json::Value;
 pub use self::shape::{Shape, ShapeKind, detect_shape, pin_shape};
 use crate::{Question, SettingsError, SideQuestion, TemplateScope, question::Ask, templates::Role};
 
+/// Checks settings and writes what is asked.
+pub type CheckSettings =
+    fn(&Value, &TemplateScope, Option<f64>) -> Result<Checked, Vec<SettingsError>>;
+
 /// One row of the registry of checks.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckEntry {
@@ -25,7 +29,7 @@ pub struct CheckEntry {
     pub schema: fn() -> schemars::Schema,
     /// Checks settings and writes the question and the rule. The number is the check's
     /// `minSamples`, where it is set.
-    pub check: fn(&Value, &TemplateScope, Option<f64>) -> Result<Checked, Vec<SettingsError>>,
+    pub check: CheckSettings,
 }
 
 /// A check whose settings can be used.

@@ -12,7 +12,9 @@ mod settings;
 mod templates;
 
 pub use self::{
-    checks::{CHECKS, CheckEntry, Checked, Shape, ShapeKind, detect_shape, pin_shape},
+    checks::{
+        CHECKS, CheckEntry, CheckSettings, Checked, Shape, ShapeKind, detect_shape, pin_shape,
+    },
     question::{Query, Question, RevisionQuestion, SideQuestion, revision_question},
 };
 
@@ -93,6 +95,9 @@ pub struct SettingsError {
     pub help: Option<String>,
 }
 
+/// Builds a source from checked settings.
+pub type BuildSource = fn(&Value, &Outside) -> Result<Arc<dyn MetricSource>, SettingsError>;
+
 /// One row of the registry of sources.
 pub struct SourceEntry {
     /// Its key under a source: `prometheus`.
@@ -102,7 +107,7 @@ pub struct SourceEntry {
     /// Checks settings and adds defaults.
     pub check: fn(&Value) -> Result<Value, Vec<SettingsError>>,
     /// Builds one from checked settings.
-    pub build: fn(&Value, &Outside) -> Result<Arc<dyn MetricSource>, SettingsError>,
+    pub build: BuildSource,
 }
 
 /// Every kind of source.

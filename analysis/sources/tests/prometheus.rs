@@ -1,5 +1,7 @@
 //! The Prometheus source against recorded answers and against servers that misbehave.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 #[path = "prometheus/fixtures.rs"]
 mod fixtures;
 #[path = "prometheus/odd_servers.rs"]

@@ -52,7 +52,14 @@ const TARGETS_PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 struct Prometheus {
     client: Client,
-    targets: Arc<Mutex<Option<(Instant, Vec<Target>)>>>,
+    targets: Arc<Mutex<Option<Known>>>,
+}
+
+/// The targets that the source told of, and when.
+#[derive(Debug)]
+struct Known {
+    read: Instant,
+    targets: Vec<Target>,
 }
 
 fn build(settings: &Value, outside: &Outside) -> Result<Arc<dyn MetricSource>, SettingsError> {
@@ -135,7 +142,7 @@ impl Prometheus {
             return Some(set);
         }
         let mut kept = self.targets.lock().await;
-        if let Some((read, targets)) = &*kept {
+        if let Some(Known { read, targets }) = &*kept {
             let believed = if targets.is_empty() { NO_TARGETS_KEPT } else { TARGETS_KEPT };
             if read.elapsed() < believed {
                 return targets::interval(targets, labels);
@@ -144,7 +151,7 @@ impl Prometheus {
         let end = end.min(Instant::now() + TARGETS_PATIENCE);
         let targets = self.client.targets(end).await.ok().flatten().unwrap_or_default();
         let interval = targets::interval(&targets, labels);
-        *kept = Some((Instant::now(), targets));
+        *kept = Some(Known { read: Instant::now(), targets });
         interval
     }
 }

@@ -1,6 +1,6 @@
 //! What is sent for a look, and what becomes of the answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{slice, sync::Arc, time::Duration};
 
 use haldane_model::{Answer, Sample};
 use haldane_sources::{Shape, ShapeKind, detect_shape, revision_question};
@@ -139,8 +139,8 @@ async fn the_one_shape_that_the_sides_have_is_found() {
     };
     let otel = ("http_server_request_duration_seconds_count{track=\"stable\"}", value("1"));
     let client = ("http_requests_total{track=\"canary\"}", value("1"));
-    assert_eq!(detect(&[otel.clone()], ShapeKind::Errors).await, Ok(Shape::Otel));
-    assert_eq!(detect(&[client.clone()], ShapeKind::Errors).await, Ok(Shape::Prometheus));
+    assert_eq!(detect(slice::from_ref(&otel), ShapeKind::Errors).await, Ok(Shape::Otel));
+    assert_eq!(detect(slice::from_ref(&client), ShapeKind::Errors).await, Ok(Shape::Prometheus));
     let both = detect(&[otel, client], ShapeKind::Errors).await.unwrap_err();
     assert_eq!(both, "the sides have series of otel and prometheus: set `metrics` to one");
     let none = detect(&[], ShapeKind::Latency).await.unwrap_err();
