@@ -54,10 +54,11 @@ impl Template {
     ) -> Result<Self, SettingsError> {
         promql::check_size(path, text)?;
         check_scope(path, scope)?;
-        let names = promql::on_deep_stack(|| names_of(text)).map_err(|error| {
-            let message = format!("the template cannot be read: {error}");
-            SettingsError::new(path, message, "templates are written as {{ canary.labels }}")
-        })?;
+        let names =
+            promql::on_deep_stack(|| names_of(text)).unwrap_or_else(too_odd).map_err(|error| {
+                let message = format!("the template cannot be read: {error}");
+                SettingsError::new(path, message, "templates are written as {{ canary.labels }}")
+            })?;
         for name in &names {
             let root = name.split('.').next().unwrap_or(name);
             if RESERVED.contains(&root) || scope.arguments.contains_key(root) {
@@ -90,7 +91,8 @@ impl Template {
         role: Role,
     ) -> Result<Query, SettingsError> {
         let rendered = promql::on_deep_stack(|| render(&self.text, scope, role));
-        let rendered = rendered.map_err(|error| self.refusal(&error, scope))?;
+        let rendered =
+            rendered.unwrap_or_else(too_odd).map_err(|error| self.refusal(&error, scope))?;
         promql::check_size(&self.path, &rendered.replace(WINDOW_MARK, "60s"))?;
         let pieces: Vec<String> = rendered.split(WINDOW_MARK).map(str::to_owned).collect();
         if pieces.iter().any(|piece| piece.contains('\u{1}')) {
@@ -110,6 +112,11 @@ impl Template {
         let message = format!("the template cannot be resolved: {error}");
         SettingsError::new(&self.path, message, "see docs/checks/query.md for what may be named")
     }
+}
+
+/// The answer of an engine that panicked.
+fn too_odd<T>() -> Result<T, minijinja::Error> {
+    Err(minijinja::Error::new(ErrorKind::InvalidOperation, "the template engine gave up"))
 }
 
 fn unknown(path: &str, name: &str, scope: &TemplateScope) -> SettingsError {

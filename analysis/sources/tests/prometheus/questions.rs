@@ -166,3 +166,22 @@ async fn revisions_are_the_distinct_values_of_a_label() {
     let role = json!({"promql": "x{ {{ canary.labels }} }", "label": "version"});
     assert!(revision_question(&role, &super::scope()).is_err());
 }
+
+#[tokio::test]
+async fn the_sources_clock_is_compared_with_the_middle_of_the_round_trip() {
+    let theirs = jiff::Timestamp::now().as_millisecond() + 60_000;
+    let text = format!("{}.{:03}", theirs / 1000, theirs % 1000);
+    let server = knows(&[("time()", value(&text))]).await;
+    let url = format!("{}/prefix", server.uri());
+    let source = super::source(&json!({"url": url}));
+    let facts = source.facts(Duration::from_secs(5)).await.unwrap();
+    let seconds = facts.clock_ahead.as_secs_f64();
+    assert!((58.0..=60.1).contains(&seconds), "{seconds}");
+    // This source does not show its targets: that is no reason to refuse it.
+    assert_eq!(facts.scrape, None);
+    let source = super::source(&json!({"url": url, "scrapeInterval": "30s"}));
+    let facts = source.facts(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(facts.scrape, Some(Duration::from_secs(30)));
+    let silent = super::source(&json!({"url": knows(&[]).await.uri()}));
+    assert!(silent.facts(Duration::from_secs(5)).await.is_err());
+}
