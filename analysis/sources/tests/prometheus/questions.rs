@@ -143,6 +143,13 @@ async fn the_one_shape_that_the_sides_have_is_found() {
     assert_eq!(detect(slice::from_ref(&client), ShapeKind::Errors).await, Ok(Shape::Prometheus));
     let both = detect(&[otel, client], ShapeKind::Errors).await.unwrap_err();
     assert_eq!(both, "the sides have series of otel and prometheus: set `metrics` to one");
+    let haproxy = ("haproxy_backend_http_responses_total{proxy=\"be_g\"}", value("6"));
+    let server = knows(slice::from_ref(&haproxy)).await;
+    let source = super::source(&json!({"url": format!("{}/prefix", server.uri())}));
+    let mut scope = super::scope();
+    scope.sides[1].1.insert("proxy".into(), "be_g".into());
+    let found = detect_shape(&*source, &scope, ShapeKind::Errors, Duration::from_secs(5)).await;
+    assert_eq!(found, Ok(Shape::Haproxy));
     let none = detect(&[], ShapeKind::Latency).await.unwrap_err();
     assert!(none.contains("http_request_duration_seconds_bucket"), "{none}");
 }
