@@ -66,6 +66,9 @@ impl Template {
             }
             return Err(unknown(path, root, scope));
         }
+        if names.iter().any(|name| name.ends_with(".labels")) {
+            check_apart(path, scope)?;
+        }
         Ok(Self { path: path.to_owned(), text: text.to_owned(), names })
     }
 
@@ -156,6 +159,20 @@ fn check_scope(path: &str, scope: &TemplateScope) -> Result<(), SettingsError> {
     if let Some(odd) = texts.into_iter().find(|text| text.contains('\u{1}')) {
         let message = format!("{odd:?} holds a control character");
         return Err(SettingsError::new(path, message, "remove it"));
+    }
+    Ok(())
+}
+
+/// Refuses labels of one side that the other side's series carry as well.
+fn check_apart(path: &str, scope: &TemplateScope) -> Result<(), SettingsError> {
+    let [(first, one), (second, other)] = &scope.sides;
+    let covers = |few: &BTreeMap<String, String>, many: &BTreeMap<String, String>| {
+        !few.is_empty() && few.iter().all(|(name, value)| many.get(name) == Some(value))
+    };
+    if covers(one, other) || covers(other, one) {
+        let message = format!("the labels of {first} and {second} match the same series");
+        let help = "give both a label with different values, such as version: v1 and version: v2";
+        return Err(SettingsError::new(path, message, help));
     }
     Ok(())
 }
