@@ -2,3 +2,4 @@
 
 pub mod haproxy;
 pub mod process;
+pub mod prometheus;
