@@ -3,3 +3,64 @@
 //! A pure fold `(rule, limits, evidence, sample) -> (evidence, verdict, finding)`: no I/O, no clock,
 //! no state of its own. The same samples in the same order always give the same verdicts, so a
 //! recorded rollout can be judged again.
+//!
+//! It never fails and never panics: odd input is a verdict. Silence is never a pass, and a broken
+//! source is never a failure.
+
+mod evidence;
+mod judge;
+mod measure;
+mod rule;
+mod silence;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use haldane_model::{CheckName, Evidence, Finding, Limits, Sample, Verdict};
+
+pub use self::{rule::Rule, words::sentence};
+
+/// What one look changed, and what it means.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Folded {
+    /// The evidence after this look; stored as it is.
+    pub evidence: Evidence,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The same in numbers and words, for people.
+    pub finding: Finding,
+}
+
+/// Judges one look of one check and adds it to the evidence of the attempt.
+///
+/// Empty evidence begins an attempt. Evidence that cannot be read (damaged, or of a newer engine)
+/// begins anew as well, and the finding says so. The same window may be folded again: it counts
+/// once. Ratios, their limits and [`Finding::value`] are fractions: 0.05 with the unit `%` is 5 %.
+#[must_use]
+pub fn fold(
+    rule: &Rule,
+    limits: &Limits,
+    evidence: &Evidence,
+    check: &CheckName,
+    sample: &Sample,
+) -> Folded {
+    let (mut ledger, damage) = evidence::Ledger::read(evidence);
+    let look = measure::Look::at(sample);
+    let ruling = judge::judge(rule, limits, &mut ledger, &look);
+    let message = match (ruling.message, damage) {
+        (Some(message), Some(damage)) => Some(format!("{message}; {damage}")),
+        (message, damage) => message.or(damage),
+    };
+    let finding = Finding {
+        check: check.clone(),
+        verdict: ruling.verdict,
+        value: look.value(),
+        limit: Some(rule.limit_text()),
+        unit: rule.unit().to_owned(),
+        samples: look.samples,
+        window: sample.window,
+        message,
+    };
+    Folded { evidence: ledger.write(), verdict: ruling.verdict, finding }
+}

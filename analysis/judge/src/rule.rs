@@ -1,0 +1,90 @@
+//! The rule of a check: the range in which its value must lie, read from the plan's JSON.
+//!
+//! Never guesses: an unknown field, a limit that is no number or a range that holds nothing is refused.
+
+use serde::Deserialize;
+
+use crate::words;
+
+/// The range in which a value must lie; both ends pass.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Rule {
+    #[serde(default)]
+    min: Option<f64>,
+    #[serde(default)]
+    max: Option<f64>,
+    #[serde(default)]
+    unit: Unit,
+    #[serde(default)]
+    min_samples: Option<f64>,
+}
+
+/// What the value is measured in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+enum Unit {
+    /// A plain number.
+    #[default]
+    #[serde(rename = "")]
+    Plain,
+    /// A fraction, shown as percent: 0.05 is 5 %.
+    #[serde(rename = "%")]
+    Percent,
+    /// Seconds, shown as milliseconds below one.
+    #[serde(rename = "s")]
+    Seconds,
+}
+
+// === impl Rule ===
+
+impl Rule {
+    /// Reads `{"min": number|null, "max": number|null, "unit": "%"|"s"|"", "minSamples": number|null}`.
+    ///
+    /// With the unit `%`, `min` and `max` are fractions as the value is: 1 % is 0.01. The error
+    /// names the field, the value and the remedy.
+    pub fn parse(json: &str) -> Result<Self, String> {
+        let rule: Self =
+            serde_json::from_str(json).map_err(|error| format!("cannot read the rule: {error}"))?;
+        match (rule.min, rule.max) {
+            (None, None) => return Err("a rule needs a limit: set min or max".to_owned()),
+            (Some(min), Some(max)) if min > max => {
+                return Err(format!("min {min} lies above max {max}: no value can pass"));
+            }
+            (Some(_), Some(_)) | (Some(_), None) | (None, Some(_)) => {}
+        }
+        match rule.min_samples {
+            Some(least) if least < 0.0 => {
+                Err(format!("minSamples must not be negative, got {least}"))
+            }
+            Some(_) | None => Ok(rule),
+        }
+    }
+
+    /// Returns whether a value lies in the range; both ends included, infinities compared.
+    pub(crate) fn holds(&self, value: f64) -> bool {
+        self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max)
+    }
+
+    /// Returns below how many samples a value says nothing.
+    pub(crate) fn min_samples(&self) -> Option<f64> {
+        self.min_samples
+    }
+
+    /// Returns the unit as a finding carries it.
+    pub(crate) fn unit(&self) -> &'static str {
+        match self.unit {
+            Unit::Plain => "",
+            Unit::Percent => "%",
+            Unit::Seconds => "s",
+        }
+    }
+
+    /// Returns the range for people: `max 1 %`, `min 0.5, max 3`.
+    pub(crate) fn limit_text(&self) -> String {
+        let end = |word, limit: Option<f64>| {
+            limit.map(|limit| format!("{word} {}", words::exact(limit, self.unit())))
+        };
+        let ends = [end("min", self.min), end("max", self.max)];
+        ends.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}

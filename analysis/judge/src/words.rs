@@ -1,0 +1,103 @@
+//! Findings in words: numbers with their units, and one sentence for each verdict.
+//!
+//! Values are rounded to three digits, more where rounding would make a broken limit look kept.
+//! Limits are shown as they were written.
+
+use haldane_model::{Finding, Verdict};
+
+/// Says in a sentence what was found: `errors was 5.2 % over 1 240 samples, limit max 1 %`.
+#[must_use]
+pub fn sentence(finding: &Finding) -> String {
+    let check = &finding.check;
+    let because = |text: &str| match &finding.message {
+        Some(message) => format!("{check} {text}: {message}"),
+        None => format!("{check} {text}"),
+    };
+    match finding.verdict {
+        Verdict::Pass | Verdict::Fail { .. } => match &finding.message {
+            Some(message) => format!("{} ({message})", measured(finding)),
+            None => measured(finding),
+        },
+        Verdict::Inconclusive { .. } => because("is inconclusive"),
+        Verdict::NoData => because("has no data"),
+        Verdict::SourceError => because("could not be measured"),
+        Verdict::CanaryLost => because("lost the side under test"),
+    }
+}
+
+fn measured(finding: &Finding) -> String {
+    let value = match (finding.value, &finding.limit) {
+        (Some(value), Some(limit)) => apart(value, &finding.unit, limit, finding.verdict),
+        (Some(value), None) => rounded(value, &finding.unit, 3),
+        (None, _) => "not a finite number".to_owned(),
+    };
+    let over = finding.samples.map(|samples| format!(" over {} samples", count(samples)));
+    let limit = finding.limit.as_ref().map(|limit| format!(", limit {limit}"));
+    let (over, limit) = (over.unwrap_or_default(), limit.unwrap_or_default());
+    format!("{} was {value}{over}{limit}", finding.check)
+}
+
+/// Rounds a value, but keeps a broken limit and the value that broke it apart.
+fn apart(value: f64, unit: &str, limit: &str, verdict: Verdict) -> String {
+    let same = |text: &String| {
+        matches!(verdict, Verdict::Fail { .. })
+            && limit.split(", ").any(|end| end.split_once(' ').is_some_and(|(_, end)| end == text))
+    };
+    let texts = [3, 5, 8, 12, 17].map(|digits| rounded(value, unit, digits));
+    let [.., last] = &texts;
+    texts.iter().find(|text| !same(text)).unwrap_or(last).clone()
+}
+
+/// Shows a limit without rounding it.
+pub(crate) fn exact(value: f64, unit: &str) -> String {
+    rounded(value, unit, 15)
+}
+
+/// Shows how many: a whole number in groups of three.
+pub(crate) fn count(number: f64) -> String {
+    digits(number.round(), 17)
+}
+
+fn rounded(value: f64, unit: &str, significant: usize) -> String {
+    let (value, unit) = match unit {
+        "%" => (value * 100.0, " %"),
+        "s" if value != 0.0 && value.abs() < 1.0 => (value * 1_000.0, " ms"),
+        "s" => (value, " s"),
+        _ => (value, ""),
+    };
+    format!("{}{unit}", digits(value, significant))
+}
+
+/// Shows a number with at most so many significant digits, in groups of three before the point.
+fn digits(value: f64, significant: usize) -> String {
+    if value.is_infinite() {
+        return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
+    }
+    let scientific = format!("{value:.*e}", significant.saturating_sub(1));
+    let rounded: f64 = scientific.parse().unwrap_or(value);
+    let size = rounded.abs();
+    if size != 0.0 && !(1e-6..1e15).contains(&size) {
+        return format!("{rounded:e}");
+    }
+    // A whole number is never shown with fewer digits than it has.
+    let rounded = if size >= 10f64.powi(i32::try_from(significant).unwrap_or(17)) {
+        value.round()
+    } else {
+        rounded
+    };
+    grouped(&(rounded + 0.0).to_string())
+}
+
+fn grouped(plain: &str) -> String {
+    let (whole, rest) = plain.find('.').map_or((plain, ""), |at| plain.split_at(at));
+    let (sign, whole) = whole.strip_prefix('-').map_or(("", whole), |whole| ("-", whole));
+    let mut out = String::from(sign);
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out.push_str(rest);
+    out
+}
