@@ -2,6 +2,8 @@
 //!
 //! The other process is this test binary again, told by its environment to run [`part`].
 
+#![allow(clippy::unwrap_used, reason = "every function of a suite is a test or a part of one")]
+
 use std::{
     env, fs,
     io::Write as _,
