@@ -3,137 +3,22 @@
 //! A provider promises little and keeps it: [`TrafficProvider::write`] is idempotent, `read` tells
 //! what is, never what was asked, and nothing but the weights and our mark is ever changed.
 
-use std::{sync::Arc, time::Duration};
+pub mod contract;
+mod entry;
+pub mod haproxy;
+pub mod memory;
+mod provider;
 
-use futures::{future::BoxFuture, stream::BoxStream};
-use haldane_model::{Acknowledged, Direction, Mark, Reading, SideName, Split};
-use haldane_outside::Outside;
-use serde_json::Value;
+pub use self::{
+    entry::{Built, ProviderEntry, SettingsError, Sides},
+    provider::{Capabilities, Error, Roles, Snapshot, TrafficProvider},
+};
 
-/// What is known about the two sides when a provider is built: their names, in the order of the file.
-#[derive(Clone, Debug)]
-pub struct Sides {
-    /// The first side of the file.
-    pub first: SideName,
-    /// The second side of the file.
-    pub second: SideName,
-}
+/// Every kind of provider that a user may name. [`memory`] is not among them: it serves tests.
+pub static REGISTRY: [ProviderEntry; 1] = [haproxy::ENTRY];
 
-/// What a provider can do.
-#[derive(Clone, Copy, Debug)]
-pub struct Capabilities {
-    /// The smallest change of a share, in basis points.
-    pub granularity: u16,
-    /// The best level at which it acknowledges.
-    pub acknowledged: Acknowledged,
-    /// How long a write takes to settle after it is acknowledged.
-    pub settling: Duration,
-    /// After how long a write has surely landed or failed.
-    pub write_deadline: Duration,
-    /// Whether writes carry our mark, so that `read` knows our own rollback.
-    pub signed: bool,
-    /// Whether requests are split one by one; otherwise connections are.
-    pub layer7: bool,
-    /// Whether a user stays with a side.
-    pub sticky: bool,
-    /// Whether it can mirror traffic.
-    pub mirroring: bool,
-}
-
-/// What was found before the first write, to be given back by [`TrafficProvider::release`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The provider's own JSON.
-    pub settings: Value,
-    /// What a person should know though it is no error, one sentence each.
-    pub warnings: Vec<String>,
-}
-
-/// Which side is on trial and which one serves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roles {
-    /// The side on trial.
-    pub test: SideName,
-    /// The other.
-    pub home: SideName,
-}
-
-/// Why a provider could not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// Try again: it did not answer, or not in time. The write may have landed.
-    #[error("{0}")]
-    Unavailable(String),
-    /// Read again: someone else wrote in between.
-    #[error("{0}")]
-    Conflict(String),
-    /// A person is needed: what is asked cannot be done as things are.
-    #[error("{0}")]
-    Invalid(String),
-    /// Some parts have it, the others did not answer.
-    #[error("{done} of {of} have it: {message}")]
-    Partial {
-        /// How many have it.
-        done: usize,
-        /// How many there are.
-        of: usize,
-        /// What the others said.
-        message: String,
-    },
-}
-
-/// A way to move traffic between two sides.
-///
-/// Every call ends by itself within the provider's write deadline.
-pub trait TrafficProvider: Send + Sync + 'static {
-    /// What it can do.
-    fn capabilities(&self) -> Capabilities;
-    /// Proves that everything it needs is in place, and changes nothing.
-    fn preflight(&self) -> BoxFuture<'_, Result<Snapshot, Error>>;
-    /// Returns the nearest split it can make: never more than asked for `split.side`, except all.
-    fn representable(&self, split: &Split) -> Split;
-    /// Tells what is in force now.
-    fn read(&self) -> BoxFuture<'_, Result<Reading, Error>>;
-    /// Makes a split, and signs it. Safe to repeat. A lowering write takes the shortest way.
-    fn write(
-        &self,
-        split: Split,
-        direction: Direction,
-        mark: Mark,
-    ) -> BoxFuture<'_, Result<(), Error>>;
-    /// Cleans up after a promotion: tester routes, mirrors. Safe to repeat.
-    fn finish(&self, roles: Roles) -> BoxFuture<'_, Result<(), Error>>;
-    /// Takes everything of ours but the weights away again. Safe to repeat.
-    fn release(&self, snapshot: Snapshot) -> BoxFuture<'_, Result<(), Error>>;
-    /// Wakes whoever listens when something changed outside; may be empty.
-    fn changes(&self) -> BoxStream<'static, ()>;
-}
-
-/// One row of the registry: how a kind of provider is named, described and built.
-pub struct ProviderEntry {
-    /// Its key under a traffic entry: `haproxy`.
-    pub kind: &'static str,
-    /// The JSON schema of its settings.
-    pub schema: fn() -> schemars::Schema,
-    /// Checks settings and adds defaults. An error names the JSON path below the settings
-    /// (`/share/map`) and says what to do.
-    pub check: fn(&Value, &Sides) -> Result<Value, Vec<SettingsError>>,
-    /// What two rollouts must not both drive, e.g. `haproxy /run/haproxy/admin.sock checkout`.
-    pub targets: fn(&Value) -> Vec<String>,
-    /// What the provider can do with these settings.
-    pub capabilities: fn(&Value) -> Capabilities,
-    /// Builds one from checked settings.
-    pub build: fn(&Value, &Sides, &Outside) -> Result<Arc<dyn TrafficProvider>, Error>,
-}
-
-/// Settings that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{path}: {message}")]
-pub struct SettingsError {
-    /// Where, as a JSON pointer below the settings.
-    pub path: String,
-    /// What is wrong, with the value.
-    pub message: String,
-    /// What to do about it.
-    pub help: Option<String>,
+/// Returns the row of a kind, such as `haproxy`.
+#[must_use]
+pub fn find(kind: &str) -> Option<&'static ProviderEntry> {
+    REGISTRY.iter().find(|entry| entry.kind == kind)
 }

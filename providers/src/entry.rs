@@ -1,0 +1,52 @@
+//! How a kind of provider is named, described, checked and built.
+//!
+//! Everything but `build` is pure: settings can be checked where nothing runs.
+
+use std::sync::Arc;
+
+use haldane_model::SideName;
+use haldane_outside::Outside;
+use serde_json::Value;
+
+use crate::{Capabilities, Error, TrafficProvider};
+
+/// What is known about the two sides when a provider is built: their names, in the order of the file.
+#[derive(Clone, Debug)]
+pub struct Sides {
+    /// The first side of the file.
+    pub first: SideName,
+    /// The second side of the file.
+    pub second: SideName,
+}
+
+/// A provider, or why it cannot be built.
+pub type Built = Result<Arc<dyn TrafficProvider>, Error>;
+
+/// One row of the registry: how a kind of provider is named, described and built.
+pub struct ProviderEntry {
+    /// Its key under a traffic entry: `haproxy`.
+    pub kind: &'static str,
+    /// The JSON schema of its settings.
+    pub schema: fn() -> schemars::Schema,
+    /// Checks settings and adds defaults. An error names the JSON path below the settings
+    /// (`/share/map`) and says what to do.
+    pub check: fn(&Value, &Sides) -> Result<Value, Vec<SettingsError>>,
+    /// What two rollouts must not both drive, e.g. `haproxy:/etc/haproxy/haldane/share.map:checkout`.
+    pub targets: fn(&Value) -> Vec<String>,
+    /// What the provider can do with these settings.
+    pub capabilities: fn(&Value) -> Capabilities,
+    /// Builds one from checked settings.
+    pub build: fn(&Value, &Sides, &Outside) -> Built,
+}
+
+/// Settings that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct SettingsError {
+    /// Where, as a JSON pointer below the settings.
+    pub path: String,
+    /// What is wrong, with the value.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}

@@ -1,0 +1,209 @@
+//! Mode `ServerWeights`: the weights of the servers of one `roundrobin` backend.
+//!
+//! For a configuration that cannot be changed. It is second best: no mark can be left, a reload
+//! forgets the weights, and a server that fails moves the split, until the next write solves the
+//! weights again for the servers that are left. 0 and 100 % are exact.
+
+use std::sync::{Mutex, PoisonError};
+
+use haldane_model::{Reading, Split};
+use serde_json::json;
+
+use super::{
+    READ_DEADLINE, WRITE_STEP_DEADLINE,
+    client::{self, Address, Fault},
+    processes::{self, Each, Look, every},
+    share::{answer, version},
+    solve::{self, Asked, Pair},
+    stat::{self, Backend, Server},
+};
+use crate::{Error, Sides, Snapshot};
+
+/// The servers of one backend, in every process.
+#[derive(Debug)]
+pub(super) struct ServerWeights {
+    pub(super) sockets: Vec<Address>,
+    pub(super) backend: String,
+    pub(super) servers: [Vec<String>; 2],
+    pub(super) sides: Sides,
+    /// How many servers of each side could take traffic when last looked at.
+    pub(super) counts: Mutex<[u64; 2]>,
+}
+
+impl ServerWeights {
+    pub(super) fn representable(&self, split: &Split) -> Split {
+        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = solve::made(solve::solve(self.asked(split), counts), counts);
+        let share = if split.side == self.sides.second { made } else { made.complement() };
+        Split::new(split.side.clone(), share)
+    }
+
+    pub(super) async fn read(&self) -> Result<Reading, Error> {
+        let command = [self.question()];
+        let looks = every(&self.sockets, &command, READ_DEADLINE, |told| {
+            self.look(&self.backend(answer(told, 0))?)
+        });
+        processes::reading(&self.sides.second, looks.await)
+    }
+
+    pub(super) async fn write(&self, split: &Split) -> Result<(), Error> {
+        let asked = self.asked(split);
+        let each = futures::future::join_all(self.sockets.iter().map(|address| async move {
+            let written = self.write_process(address, asked);
+            let written = tokio::time::timeout(WRITE_STEP_DEADLINE, written).await;
+            (address.clone(), written.unwrap_or(Err(Fault::Hung(WRITE_STEP_DEADLINE))))
+        }));
+        processes::outcome(&each.await)
+    }
+
+    pub(super) async fn preflight(&self) -> Result<Snapshot, Error> {
+        let commands = ["show cli level".to_owned(), "show info".to_owned(), self.question()];
+        let each: Each<(String, Backend)> =
+            every(&self.sockets, &commands, READ_DEADLINE, |told| {
+                let version = version(answer(told, 0), answer(told, 1))?;
+                let backend = self.backend(answer(told, 2))?;
+                self.fit(&backend)?;
+                Ok((version, backend))
+            })
+            .await;
+        if each.iter().any(|(_, proof)| proof.is_err()) {
+            return Err(processes::failure(&each));
+        }
+        let proofs = each.iter().filter_map(|(at, proof)| Some((at, proof.as_ref().ok()?)));
+        let parts: serde_json::Map<_, _> = proofs
+            .map(|(at, (version, backend))| {
+                let weights: serde_json::Map<_, _> =
+                    backend.servers.iter().map(|s| (s.name.clone(), s.weight.into())).collect();
+                (at.to_string(), json!({"version": version, "weights": weights}))
+            })
+            .collect();
+        let warning = "server weights carry no signature and a reload forgets them; mode: Share has \
+                       neither weakness";
+        Ok(Snapshot { settings: json!({"processes": parts}), warnings: vec![warning.into()] })
+    }
+
+    fn question(&self) -> String {
+        format!("show stat {} 6 -1", self.backend)
+    }
+
+    fn asked(&self, split: &Split) -> Asked {
+        if split.side == self.sides.second {
+            Asked::Second(split.share)
+        } else {
+            Asked::First(split.share)
+        }
+    }
+
+    fn backend(&self, told: &str) -> Result<Backend, Fault> {
+        stat::parse(told).ok_or_else(|| match told {
+            "No such proxy." => Fault::Refused(format!(
+                "there is no backend {:?}; correct destinations, or add it to haproxy.cfg",
+                self.backend
+            )),
+            odd => Fault::refusal(odd),
+        })
+    }
+
+    /// Refuses a backend in which server weights do not make the split.
+    fn fit(&self, backend: &Backend) -> Result<(), Fault> {
+        let name = &self.backend;
+        let refuse = |why: String| Err(Fault::Refused(why));
+        if backend.algorithm != "roundrobin" {
+            // What `show stat` calls unknown is `random`, in 2.6.
+            let algorithm = backend.algorithm.replace("unknown", "random");
+            return refuse(format!(
+                "backend {name} has `balance {algorithm}`, whose weights make no exact split; write \
+                 `balance roundrobin`, or use mode: Share"
+            ));
+        }
+        if backend.cookie {
+            return refuse(format!(
+                "backend {name} has a `cookie`, which keeps users on a server of weight 0; remove \
+                 it, or use mode: Share"
+            ));
+        }
+        for side in 0..2 {
+            self.of(backend, side)?;
+        }
+        let ours =
+            |server: &&Server| self.servers.iter().flatten().any(|name| *name == server.name);
+        if let Some(stray) = backend.servers.iter().find(|server| !ours(server)) {
+            let stray = &stray.name;
+            return refuse(format!(
+                "server {name}/{stray} is on neither side but takes traffic; add it to one"
+            ));
+        }
+        if let Some(backup) = backend.servers.iter().find(|server| server.backup) {
+            let backup = &backup.name;
+            return refuse(format!(
+                "server {name}/{backup} is a backup, which weights do not reach; remove `backup`, or \
+                 use mode: Share"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Returns the servers of a side.
+    fn of<'a>(&self, backend: &'a Backend, side: usize) -> Result<Vec<&'a Server>, Fault> {
+        let find = |name: &String| {
+            backend.servers.iter().find(|server| server.name == *name).ok_or_else(|| {
+                Fault::Refused(format!(
+                    "there is no server {}/{name}; correct destinations, or add it to haproxy.cfg",
+                    self.backend
+                ))
+            })
+        };
+        self.servers[side].iter().map(find).collect()
+    }
+
+    /// Returns how many servers of each side count: those that are up, or all where none is.
+    fn count(&self, sides: &[Vec<&Server>; 2]) -> [u64; 2] {
+        let counts = sides.each_ref().map(|servers| {
+            let up = servers.iter().filter(|server| server.up).count();
+            u64::try_from(if up == 0 { servers.len() } else { up }).unwrap_or(u64::MAX)
+        });
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+        counts
+    }
+
+    fn look(&self, backend: &Backend) -> Result<Look, Fault> {
+        let sides = [self.of(backend, 0)?, self.of(backend, 1)?];
+        self.count(&sides);
+        let sum = |side: usize, all: bool| -> u64 {
+            sides[side].iter().filter(|server| all || server.up).map(|server| server.weight).sum()
+        };
+        // Where nothing is up nobody is served: then what is set is told.
+        let share = solve::share_of_second(sum(0, false), sum(1, false))
+            .or_else(|| solve::share_of_second(sum(0, true), sum(1, true)))
+            .ok_or_else(|| Fault::Refused(format!("no server of {} has a weight", self.backend)))?;
+        let settled = sides.iter().flatten().all(|s| !s.up || s.weight == s.effective);
+        let health = sides.each_ref().map(|servers| stat::health(servers.iter().copied()));
+        Ok(Look { share, mark: None, health, settled })
+    }
+
+    async fn write_process(&self, address: &Address, asked: Asked) -> Result<(), Fault> {
+        let told = client::ask(address, &[self.question()], WRITE_STEP_DEADLINE).await?;
+        let backend = self.backend(answer(&told, 0))?;
+        let counts = self.count(&[self.of(&backend, 0)?, self.of(&backend, 1)?]);
+        let commands = self.commands(solve::solve(asked, counts));
+        let told = client::ask(address, &commands, WRITE_STEP_DEADLINE).await?;
+        match told.iter().map(|told| told.trim()).find(|told| !told.is_empty()) {
+            None => Ok(()),
+            Some(refusal) => Err(Fault::refusal(refusal)),
+        }
+    }
+
+    /// Returns the commands of a pair: those with a weight first, so that at no moment every server
+    /// has weight 0.
+    fn commands(&self, pair: Pair) -> Vec<String> {
+        let [first, second] = &self.servers;
+        let mut weights: Vec<(&String, u16)> =
+            first.iter().map(|name| (name, pair.first)).collect();
+        weights.extend(second.iter().map(|name| (name, pair.second)));
+        weights.sort_by_key(|(_, weight)| *weight == 0);
+        let command = |(server, weight): (&String, u16)| {
+            format!("set server {}/{server} weight {weight}", self.backend)
+        };
+        weights.into_iter().map(command).collect()
+    }
+}
