@@ -1,4 +1,6 @@
 //! The harness of the suites: real servers on free loopback ports, started and stopped here.
 
 pub mod haproxy;
+pub mod app;
+pub mod load;
 pub mod process;
