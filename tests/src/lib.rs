@@ -4,3 +4,4 @@ pub mod haproxy;
 pub mod app;
 pub mod load;
 pub mod process;
+pub mod prometheus;

@@ -1,6 +1,22 @@
 //! Metric sources: where numbers come from, one folder each.
 //!
-//! A source answers with raw numbers and tells silence from failure; it never judges.
+//! A source answers with raw numbers and tells silence from failure; it never judges. What is
+//! asked is written by a check ([`CHECKS`]) into a [`Question`], with its templates resolved for
+//! both assignments of the roles, and pinned with the plan.
+
+mod checks;
+mod prometheus;
+mod promql;
+mod question;
+mod settings;
+mod templates;
+
+pub use self::{
+    checks::{
+        CHECKS, CheckEntry, CheckSettings, Checked, Shape, ShapeKind, detect_shape, pin_shape,
+    },
+    question::{Query, Question, RevisionQuestion, SideQuestion, revision_question},
+};
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -79,6 +95,9 @@ pub struct SettingsError {
     pub help: Option<String>,
 }
 
+/// Builds a source from checked settings.
+pub type BuildSource = fn(&Value, &Outside) -> Result<Arc<dyn MetricSource>, SettingsError>;
+
 /// One row of the registry of sources.
 pub struct SourceEntry {
     /// Its key under a source: `prometheus`.
@@ -88,5 +107,16 @@ pub struct SourceEntry {
     /// Checks settings and adds defaults.
     pub check: fn(&Value) -> Result<Value, Vec<SettingsError>>,
     /// Builds one from checked settings.
-    pub build: fn(&Value, &Outside) -> Result<Arc<dyn MetricSource>, SettingsError>,
+    pub build: BuildSource,
+}
+
+/// Every kind of source.
+pub const SOURCES: &[SourceEntry] = &[prometheus::ENTRY];
+
+// === impl SettingsError ===
+
+impl SettingsError {
+    pub(crate) fn new(path: &str, message: impl Into<String>, help: &str) -> Self {
+        Self { path: path.to_owned(), message: message.into(), help: Some(help.to_owned()) }
+    }
 }

@@ -1,5 +1,35 @@
 //! The way out: one HTTP client (deadline, TLS, body cap) and secrets.
+//!
+//! Whoever calls something outside asks [`Outside`] for a client and reads answers with
+//! [`body`], so that no call is without an end and no answer without a limit. Secrets are read
+//! where they are used, never kept, and never shown.
 
-/// What a process shares on its way out. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Outside {}
+mod body;
+mod client;
+mod secret;
+mod tls;
+
+pub use self::{
+    body::{BODY_BYTES_MAX, BodyError, body},
+    client::{DEADLINE_MAX, Outside},
+    secret::{Secret, SecretKeyRef, SecretText},
+    tls::Tls,
+};
+
+/// Why the way out is barred: settings, files or secrets that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct OutsideError {
+    /// What is wrong, naming the path or the variable, never its content.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<&'static str>,
+}
+
+// === impl OutsideError ===
+
+impl OutsideError {
+    pub(crate) fn new(message: String, help: &'static str) -> Self {
+        Self { message, help: Some(help) }
+    }
+}

@@ -1,0 +1,265 @@
+//! What an answer of the query API means. Pure: status and bytes in, meaning out.
+//!
+//! Several series are never taken for one, a partial answer never for a whole one, and text that
+//! is not from a Prometheus never for silence.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use haldane_model::Answer;
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+/// How much of a foreign answer is shown.
+const EXCERPT_BYTES: usize = 200;
+const SERIES_NAMED: usize = 3;
+
+/// What one query found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Found {
+    /// One number; never NaN.
+    Number(f64),
+    /// Nothing, and why.
+    Nothing(Cow<'static, str>),
+}
+
+/// Why an answer cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Refusal {
+    /// In the source's own words where it has some.
+    pub(crate) message: String,
+    /// Whether asking again may help.
+    pub(crate) retryable: bool,
+}
+
+/// One series of an instant vector.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Series {
+    #[serde(default)]
+    pub(crate) metric: BTreeMap<String, String>,
+    value: Option<(IgnoredAny, String)>,
+    histogram: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    status: Cow<'a, str>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(default)]
+    error_type: Option<String>,
+    #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
+    warnings: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<'a> {
+    result_type: String,
+    #[serde(borrow)]
+    result: &'a RawValue,
+}
+
+/// Reads what one query found.
+pub(crate) fn found(status: u16, body: &[u8], series_max: usize) -> Result<Found, Refusal> {
+    let data = result(status, body)?;
+    match data.result_type.as_str() {
+        "scalar" => {
+            let (_, text): (IgnoredAny, String) = decode(data.result)?;
+            number(&text)
+        }
+        "vector" => one(&vector(data.result, series_max)?),
+        "string" => Ok(Found::Nothing("the query returns text, not a number".into())),
+        "matrix" => Err(refused("the query returns a range of samples, not a number")),
+        other => Err(refused(format!("the answer is a {other:?}, which is not known"))),
+    }
+}
+
+/// Reads an instant vector, for the labels of its series.
+pub(crate) fn series(status: u16, body: &[u8], series_max: usize) -> Result<Vec<Series>, Refusal> {
+    let data = result(status, body)?;
+    match data.result_type.as_str() {
+        "vector" => vector(data.result, series_max),
+        other => Err(refused(format!("the query returns a {other}, not series"))),
+    }
+}
+
+/// Reads the data of any answer of the API, whatever its shape.
+pub(crate) fn data(status: u16, body: &[u8]) -> Result<&RawValue, Refusal> {
+    let envelope: Envelope<'_> = object(body).ok_or_else(|| foreign(status, body))?;
+    if envelope.status != "success" {
+        return Err(failure(status, &envelope));
+    }
+    let warnings: Vec<&str> = envelope.warnings.iter().flatten().map(String::as_str).collect();
+    // Prometheus 2.53 hides infos among the warnings.
+    if let Some(warning) = warnings.iter().find(|text| !text.starts_with("PromQL info:")) {
+        return Err(refused(format!("the answer may be partial: {}", excerpt(warning.as_bytes()))));
+    }
+    if !(200..300).contains(&status) {
+        return Err(foreign(status, body));
+    }
+    envelope.data.ok_or_else(|| foreign(status, body))
+}
+
+fn result(status: u16, body: &[u8]) -> Result<Data<'_>, Refusal> {
+    object(data(status, body)?.get().as_bytes())
+        .ok_or_else(|| refused(format!("this is no answer to a query: {}", excerpt(body))))
+}
+
+/// Reads a JSON object; an array is none, though serde would take it for one.
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    let begins = json.iter().find(|byte| !byte.is_ascii_whitespace());
+    if begins == Some(&b'{') { serde_json::from_slice(json).ok() } else { None }
+}
+
+fn decode<'a, T: Deserialize<'a>>(result: &'a RawValue) -> Result<T, Refusal> {
+    serde_json::from_str(result.get())
+        .map_err(|error| refused(format!("the result cannot be read: {error}")))
+}
+
+fn vector(result: &RawValue, series_max: usize) -> Result<Vec<Series>, Refusal> {
+    let series: Vec<Series> = decode(result)?;
+    if series.len() > series_max {
+        let count = series.len();
+        let message = format!("the answer has {count} series, more than maxSeries: {series_max}");
+        return Err(refused(message));
+    }
+    Ok(series)
+}
+
+fn one(series: &[Series]) -> Result<Found, Refusal> {
+    if series.iter().any(|one| one.value.is_none() && one.histogram.is_some()) {
+        return Err(refused(
+            "the query returns native histograms, not a number: put it into histogram_quantile() \
+             or histogram_count()",
+        ));
+    }
+    let only = match series {
+        [] => return Ok(Found::Nothing("no such series".into())),
+        [only] => only,
+        several => return Err(refused(several_series(several))),
+    };
+    match &only.value {
+        Some((_, text)) => number(text),
+        None => Err(refused("the series has no value")),
+    }
+}
+
+fn number(text: &str) -> Result<Found, Refusal> {
+    match text.parse::<f64>() {
+        Ok(value) if value.is_nan() => Ok(Found::Nothing("the value is NaN".into())),
+        Ok(value) => Ok(Found::Number(value)),
+        Err(_) => Err(refused(format!("the value {text:?} is no number"))),
+    }
+}
+
+fn several_series(series: &[Series]) -> String {
+    let named: Vec<String> = series
+        .iter()
+        .take(SERIES_NAMED)
+        .map(|series| format!("{{{}}}", crate::promql::matchers(&series.metric)))
+        .collect();
+    let more = if series.len() > SERIES_NAMED { ", …" } else { "" };
+    format!(
+        "{} series where one value was asked: {}{more}: put the query into sum() or the like",
+        series.len(),
+        excerpt(named.join(", ").as_bytes())
+    )
+}
+
+fn failure(status: u16, envelope: &Envelope<'_>) -> Refusal {
+    let kind = envelope.error_type.as_deref().unwrap_or("error");
+    let text = envelope.error.as_deref().unwrap_or("no reason given");
+    let late =
+        kind == "timeout" || ["deadline exceeded", "timed out"].iter().any(|w| text.contains(w));
+    Refusal {
+        message: format!("{kind}: {}", excerpt(text.as_bytes())),
+        retryable: late || may_pass(status),
+    }
+}
+
+/// An answer that no Prometheus gave: a proxy's, a login page, a server that starts.
+fn foreign(status: u16, body: &[u8]) -> Refusal {
+    let text = excerpt(body);
+    let message = if text.is_empty() {
+        format!("HTTP {status} with an empty body")
+    } else {
+        format!("HTTP {status}: {text}")
+    };
+    Refusal { message, retryable: may_pass(status) }
+}
+
+/// Whether an HTTP status speaks of a moment rather than of the question.
+fn may_pass(status: u16) -> bool {
+    matches!(status, 408 | 429 | 502 | 503 | 504)
+}
+
+fn refused(message: impl Into<String>) -> Refusal {
+    Refusal { message: message.into(), retryable: false }
+}
+
+/// The first bytes of foreign text, on one line.
+fn excerpt(bytes: &[u8]) -> String {
+    let short = &bytes[..bytes.len().min(EXCERPT_BYTES)];
+    let text = String::from_utf8_lossy(short);
+    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
+    let line: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
+    let more = if bytes.len() > EXCERPT_BYTES { "…" } else { "" };
+    format!("{}{more}", line.join(" "))
+}
+
+// === impl Refusal ===
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self::Error { message: refusal.message, retryable: refusal.retryable }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn infos_are_ignored_and_warnings_are_not() {
+        let answer = |more: &str| {
+            let body = format!(
+                r#"{{"status":"success","data":{{"resultType":"scalar","result":[1,"2"]}}{more}}}"#
+            );
+            found(200, body.as_bytes(), 100)
+        };
+        assert_eq!(answer(""), Ok(Found::Number(2.0)));
+        assert_eq!(answer(r#","infos":["PromQL info: x"]"#), Ok(Found::Number(2.0)));
+        assert_eq!(answer(r#","warnings":["PromQL info: x"]"#), Ok(Found::Number(2.0)));
+        assert_eq!(answer(r#","warnings":[]"#), Ok(Found::Number(2.0)));
+        assert_eq!(answer(r#","warnings":null"#), Ok(Found::Number(2.0)));
+        let error = answer(r#","warnings":["PromQL info: x","store down"]"#).unwrap_err();
+        assert_eq!(error, refused("the answer may be partial: store down"));
+    }
+
+    #[test]
+    fn up_to_three_of_several_series_are_named() {
+        let series: Vec<String> =
+            (0..5).map(|n| format!(r#"{{"metric":{{"pod":"p{n}"}},"value":[1,"2"]}}"#)).collect();
+        let body = format!(
+            r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#,
+            series.join(",")
+        );
+        let error = found(200, body.as_bytes(), 100).unwrap_err();
+        let words =
+            "5 series where one value was asked: {pod=\"p0\"}, {pod=\"p1\"}, {pod=\"p2\"}, …";
+        assert!(error.message.starts_with(words), "{error}");
+        assert!(found(200, body.as_bytes(), 4).unwrap_err().message.contains("maxSeries: 4"));
+    }
+
+    #[test]
+    fn a_login_page_is_an_error_with_its_first_words() {
+        let page = format!("<html>\n<h1>Sign in</h1>{}", "x".repeat(1000));
+        let error = found(200, page.as_bytes(), 100).unwrap_err();
+        assert!(error.message.starts_with("HTTP 200: <html> <h1>Sign in</h1>xxx"), "{error}");
+        assert!(error.message.len() < 230 && !error.retryable);
+    }
+}

@@ -1,0 +1,109 @@
+//! What a check asks of a source: queries with everything resolved but the window.
+//!
+//! A question is pinned with the plan as JSON and holds both assignments of the roles, so that a
+//! look never needs a template, and a rollback of a pinned plan never needs anything else.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    SettingsError, TemplateScope, promql, settings,
+    templates::{Role, Template},
+};
+
+/// One query, as the pieces between which the window stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Query(pub Vec<String>);
+
+/// What one check asks, by the side that is on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Question {
+    /// What is asked where this side is `canary`.
+    pub sides: BTreeMap<String, SideQuestion>,
+    /// Whether the same may be asked with the roles exchanged, to know what the serving side has.
+    pub exchange: bool,
+}
+
+/// What is asked about one side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SideQuestion {
+    /// The labels that tell its series apart; they find its targets.
+    pub labels: BTreeMap<String, String>,
+    /// The number in question.
+    pub ask: Ask,
+}
+
+/// The number in question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Ask {
+    /// Two counts, divided by the judge.
+    Ratio {
+        /// All.
+        total: Query,
+        /// The bad ones.
+        bad: Query,
+    },
+    /// One number.
+    Value {
+        /// The number.
+        value: Query,
+        /// How many samples it rests on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<Query>,
+    },
+}
+
+/// How a side is asked for its revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RevisionQuestion {
+    /// A query whose series carry the revision, such as `app_build_info{side="blue"}`.
+    pub promql: String,
+    /// The label that holds it, such as `version`.
+    pub label: String,
+}
+
+// === impl Query ===
+
+impl Query {
+    /// Returns the query for a window.
+    #[must_use]
+    pub fn text(&self, window: Duration) -> String {
+        self.0.join(&promql::duration(window))
+    }
+}
+
+/// Checks a written `revisionQuery` (without `source`) and returns what a side's
+/// `revision_query` holds. Templates may name what does not depend on the roles.
+///
+/// # Errors
+/// Where a field is missing, a variable unknown, or the query is no PromQL.
+pub fn revision_question(
+    written: &Value,
+    scope: &TemplateScope,
+) -> Result<Arc<str>, Vec<SettingsError>> {
+    let written: RevisionQuestion = settings::read(written).map_err(|error| vec![error])?;
+    if written.label.is_empty() {
+        let help = "name the label that holds the revision, such as version";
+        return Err(vec![SettingsError::new("/label", "it is empty", help)]);
+    }
+    let template =
+        Template::read("/promql", &written.promql, scope).map_err(|error| vec![error])?;
+    if template.names_roles() {
+        let help = "write one revisionQuery under each side, with that side's own labels";
+        let message = "`canary` and `stable` are not known where a revision is asked for";
+        return Err(vec![SettingsError::new("/promql", message, help)]);
+    }
+    let query = template.resolve(scope, Role::FirstIsCanary).map_err(|error| vec![error])?;
+    promql::check("/promql", &query).map_err(|error| vec![error])?;
+    let promql = query.text(Duration::from_secs(60));
+    let question = RevisionQuestion { promql, label: written.label };
+    Ok(serde_json::to_string(&question).expect("plain text can be written as JSON").into())
+}
