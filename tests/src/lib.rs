@@ -1,7 +1,8 @@
 //! The harness of the suites: real servers on free loopback ports, started and stopped here.
 
-pub mod haproxy;
 pub mod app;
+pub mod haproxy;
 pub mod load;
 pub mod process;
 pub mod prometheus;
+pub mod stage;
