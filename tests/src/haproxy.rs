@@ -44,12 +44,23 @@ pub struct Layout {
     pub reloadable: bool,
     /// Lines of the one frontend; without a `default_backend` it has none.
     pub frontend: String,
-    /// Backends: a name, further lines, and servers by name and port.
-    pub backends: Vec<(String, String, Vec<(String, u16)>)>,
+    /// The backends.
+    pub backends: Vec<Backend>,
     /// More of the `stats socket` line; empty: `level admin`.
     pub socket: String,
     /// Whether the first process also listens on a loopback port.
     pub tcp: Option<u16>,
+}
+
+/// One backend.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its name.
+    pub name: String,
+    /// Its lines but for the servers.
+    pub lines: String,
+    /// Its servers, by name and port; each is checked.
+    pub servers: Vec<(String, u16)>,
 }
 
 /// Some HAProxy processes, stopped when dropped.
@@ -106,7 +117,7 @@ impl Origin {
         Self { name: name.to_owned(), port, alive, open, thread: Some(thread) }
     }
 
-    /// Returns its name and port, as [`Layout::backends`] takes them.
+    /// Returns its name and port, as [`Backend::servers`] takes them.
     #[must_use]
     pub fn server(&self) -> (String, u16) {
         (self.name.clone(), self.port)
@@ -299,8 +310,8 @@ impl Haproxy {
             self.ports[at], self.layout.frontend
         )
         .expect("a string");
-        for (name, more, servers) in &self.layout.backends {
-            write!(text, "backend {name}\n{more}\n").expect("a string");
+        for Backend { name, lines, servers } in &self.layout.backends {
+            write!(text, "backend {name}\n{lines}\n").expect("a string");
             for (server, port) in servers {
                 writeln!(text, "    server {server} 127.0.0.1:{port} check").expect("a string");
             }

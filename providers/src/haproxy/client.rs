@@ -205,3 +205,101 @@ impl Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::unix::net::{UnixListener, UnixStream as Peer},
+        path::Path,
+        thread,
+    };
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_millis(300);
+
+    /// Asks one question of a process that does what it is told with each connection.
+    async fn asked(process: fn(Peer)) -> Result<Vec<String>, Fault> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        thread::spawn(move || listener.incoming().flatten().for_each(process));
+        ask(&Address::Unix(path), &["show info".into()], DEADLINE).await
+    }
+
+    /// Answers the prompt and takes the question.
+    fn greet(peer: &mut Peer) {
+        peer.read_exact(&mut [0; "prompt\n".len()]).unwrap();
+        peer.write_all(PROMPT).unwrap();
+        peer.read_exact(&mut [0; "show info\n".len()]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_process_that_never_answers_is_told_nothing() {
+        let outcome = asked(|mut peer| {
+            let mut heard = Vec::new();
+            peer.read_to_end(&mut heard).unwrap();
+            assert_eq!(heard, b"prompt\n");
+        });
+        assert_eq!(outcome.await, Err(Fault::Hung(DEADLINE)));
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_cut_off() {
+        let outcome = asked(|mut peer| {
+            greet(&mut peer);
+            while peer.write_all(&[b'x'; 1 << 16]).is_ok() {}
+        });
+        let outcome = outcome.await;
+        assert!(matches!(outcome, Err(Fault::Flood | Fault::Hung(_))), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn a_broken_connection_is_no_answer() {
+        let outcome = asked(|mut peer| {
+            greet(&mut peer);
+            peer.write_all(b"Name: HAPr").unwrap();
+        });
+        assert_eq!(outcome.await, Err(Fault::Broken("it closed the connection".into())));
+    }
+
+    #[tokio::test]
+    async fn answers_come_in_pieces() {
+        let outcome = asked(|mut peer| {
+            greet(&mut peer);
+            for piece in ["Name: a\nVer", "sion: 2\n", "\n", "> "] {
+                peer.write_all(piece.as_bytes()).unwrap();
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        assert_eq!(outcome.await, Ok(vec!["Name: a\nVersion: 2\n".into()]));
+    }
+
+    #[tokio::test]
+    async fn a_full_backlog_is_a_process_that_hangs() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(stream) = connect(&path).await {
+            waiting.push(stream);
+        }
+        let outcome = ask(&Address::Unix(path), &["show info".into()], DEADLINE).await;
+        assert_eq!(outcome, Err(Fault::Full));
+    }
+
+    async fn connect(path: &Path) -> io::Result<UnixStream> {
+        UnixStream::connect(path).await
+    }
+
+    #[test]
+    fn long_lines_are_cut_between_commands() {
+        let commands: Vec<String> = (0..3).map(|_| "x".repeat(LINE_BYTES_MAX / 2)).collect();
+        assert_eq!(lines(&commands).iter().map(|line| line.len()).collect::<Vec<_>>(), [1, 1, 1]);
+        let short: Vec<String> = (0..300).map(|_| "set server be/s weight 1".into()).collect();
+        assert_eq!(lines(&short).concat().len(), 300);
+        assert!(lines(&short).iter().all(|line| line.join(";").len() <= LINE_BYTES_MAX));
+        assert!(lines(&[]).is_empty());
+    }
+}

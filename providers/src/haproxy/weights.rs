@@ -207,3 +207,25 @@ impl ServerWeights {
         weights.into_iter().map(command).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_no_moment_every_server_has_weight_0() {
+        let weights = ServerWeights {
+            sockets: Vec::new(),
+            backend: "be".into(),
+            servers: [vec!["b1".into(), "b2".into()], vec!["g".into()]],
+            sides: Sides { first: "blue".into(), second: "green".into() },
+            counts: Mutex::new([2, 1]),
+        };
+        let raise =
+            ["set server be/g weight 1", "set server be/b1 weight 0", "set server be/b2 weight 0"];
+        assert_eq!(weights.commands(Pair { first: 0, second: 1 }), raise);
+        let lower =
+            ["set server be/b1 weight 1", "set server be/b2 weight 1", "set server be/g weight 0"];
+        assert_eq!(weights.commands(Pair { first: 1, second: 0 }), lower);
+    }
+}

@@ -102,3 +102,59 @@ impl Memory {
 fn unavailable() -> Error {
     Error::Unavailable("the memory does not answer".into())
 }
+
+#[cfg(test)]
+mod tests {
+    use haldane_model::{Direction, Mark, Split, Weight};
+
+    use super::*;
+    use crate::{Sides, TrafficProvider};
+
+    fn memory(parts: usize, writes: Fault) -> Memory {
+        let sides = Sides { first: "blue".into(), second: "green".into() };
+        let memory = Memory::of_parts(&sides, parts);
+        memory.with(|inside| inside.writes = writes);
+        memory
+    }
+
+    async fn raise(memory: &Memory) -> Result<(), Error> {
+        let split = Split::new("green".into(), Weight::FULL);
+        memory.write(split, Direction::Raise, Mark::raise(1)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_write_lands_after_it_failed() {
+        let memory = memory(1, Fault::Late(Duration::from_secs(60)));
+        assert!(matches!(raise(&memory).await, Err(Error::Unavailable(_))));
+        sleep(Duration::from_secs(59)).await;
+        assert_eq!(memory.share_of(&"green".into()), Weight::ZERO);
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(memory.share_of(&"green".into()), Weight::FULL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_an_unanswered_write_lands() {
+        for (fault, landed) in [
+            (Fault::Unanswered, Weight::FULL),
+            (Fault::Unavailable, Weight::ZERO),
+            (Fault::Hung, Weight::ZERO),
+            (Fault::Conflict, Weight::ZERO),
+            (Fault::Invalid, Weight::ZERO),
+        ] {
+            let memory = memory(1, fault.clone());
+            assert!(raise(&memory).await.is_err(), "{fault:?}");
+            assert_eq!(memory.share_of(&"green".into()), landed, "{fault:?}");
+            assert_eq!(memory.with(|inside| inside.written.len()), 1, "every write is kept");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_partial_write_is_read_as_a_range() {
+        let memory = memory(3, Fault::Partial(2));
+        assert!(matches!(raise(&memory).await, Err(Error::Partial { done: 2, of: 3, .. })));
+        let reading = memory.read().await.unwrap();
+        assert_eq!((reading.lowest, reading.highest), (Weight::ZERO, Weight::FULL));
+        memory.with(|inside| inside.reads = Fault::Partial(1));
+        assert_eq!(memory.read().await.unwrap().silent_parts().count(), 2);
+    }
+}

@@ -297,7 +297,7 @@ mod tests {
         }
 
         fn foreign_write(&self, share: Weight) {
-            Memory::foreign_write(self, &Split::new(self.sides.second.clone(), share), None);
+            Self::foreign_write(self, &Split::new(self.sides.second.clone(), share), None);
         }
     }
 
