@@ -16,12 +16,13 @@ const NESTING_MAX: usize = 64;
 /// Enough for a query of [`QUERY_BYTES_MAX`] that is nothing but nesting, unoptimised.
 const STACK_BYTES: usize = 128 << 20;
 
-/// Runs something that recurses over user text on a stack that is deep enough.
-pub(crate) fn on_deep_stack<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+/// Runs something that recurses over user text on a stack that is deep enough; `None` where it
+/// panicked, which a parser of foreign text may do.
+pub(crate) fn on_deep_stack<T: Send>(run: impl FnOnce() -> T + Send) -> Option<T> {
     thread::scope(|scope| {
         let builder = thread::Builder::new().name("promql".to_owned()).stack_size(STACK_BYTES);
         let thread = builder.spawn_scoped(scope, run).expect("a thread can be started");
-        thread.join().expect("the parser does not panic")
+        thread.join().ok()
     })
 }
 
@@ -94,7 +95,8 @@ pub(crate) fn check_size(path: &str, text: &str) -> Result<(), SettingsError> {
 pub(crate) fn check(path: &str, query: &Query) -> Result<(), SettingsError> {
     let text = query.text(Duration::from_secs(60));
     check_size(path, &text)?;
-    match on_deep_stack(|| parser::parse(&text).map(|parsed| parsed.value_type())) {
+    let parsed = on_deep_stack(|| parser::parse(&text).map(|parsed| parsed.value_type()));
+    match parsed.unwrap_or_else(|| Err("the parser gave up".to_owned())) {
         Ok(ValueType::Vector | ValueType::Scalar) => Ok(()),
         Ok(ValueType::Matrix) => {
             let message = format!("`{text}` returns a range of samples, not a number");
@@ -121,6 +123,7 @@ pub(crate) fn is_selector(text: &str) -> bool {
             }
             Ok(_) | Err(_) => false,
         })
+        .unwrap_or(false)
 }
 
 /// Adds matchers to a bare selector.
@@ -146,6 +149,56 @@ mod tests {
             let text = unit.repeat(QUERY_BYTES_MAX / unit.len());
             let _ = check("/promql", &query(&text));
             let _ = check("/promql", &query(&format!("{}1", &text[..text.len() - 1])));
+        }
+    }
+
+    #[test]
+    fn random_text_is_parsed_or_refused() {
+        let words = [
+            "sum",
+            "by",
+            "(",
+            ")",
+            "{",
+            "}",
+            "[5m]",
+            "x",
+            "=~",
+            "\"a\"",
+            ",",
+            "1",
+            "+",
+            "offset",
+            "@",
+            "or",
+            "on",
+            "le",
+            "'",
+            "\\",
+            "-",
+            "5m",
+            ":",
+            "[",
+            "]",
+            "é",
+            "group_left",
+            "bool",
+            "\u{1}",
+            "start()",
+            "0x",
+            "1e999",
+            "nan",
+            "y::z",
+            "`",
+        ];
+        let mut state: u64 = 20_261_121;
+        let mut next = |limit: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % limit
+        };
+        for _ in 0..2_000 {
+            let text: Vec<&str> = (0..=next(12)).map(|_| words[next(words.len())]).collect();
+            let _ = check("/promql", &query(&text.join(" ")));
         }
     }
 

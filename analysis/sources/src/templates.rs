@@ -54,16 +54,20 @@ impl Template {
     ) -> Result<Self, SettingsError> {
         promql::check_size(path, text)?;
         check_scope(path, scope)?;
-        let names = promql::on_deep_stack(|| names_of(text)).map_err(|error| {
-            let message = format!("the template cannot be read: {error}");
-            SettingsError::new(path, message, "templates are written as {{ canary.labels }}")
-        })?;
+        let names =
+            promql::on_deep_stack(|| names_of(text)).unwrap_or_else(too_odd).map_err(|error| {
+                let message = format!("the template cannot be read: {error}");
+                SettingsError::new(path, message, "templates are written as {{ canary.labels }}")
+            })?;
         for name in &names {
             let root = name.split('.').next().unwrap_or(name);
             if RESERVED.contains(&root) || scope.arguments.contains_key(root) {
                 continue;
             }
             return Err(unknown(path, root, scope));
+        }
+        if names.iter().any(|name| name.ends_with(".labels")) {
+            check_apart(path, scope)?;
         }
         Ok(Self { path: path.to_owned(), text: text.to_owned(), names })
     }
@@ -90,7 +94,8 @@ impl Template {
         role: Role,
     ) -> Result<Query, SettingsError> {
         let rendered = promql::on_deep_stack(|| render(&self.text, scope, role));
-        let rendered = rendered.map_err(|error| self.refusal(&error, scope))?;
+        let rendered =
+            rendered.unwrap_or_else(too_odd).map_err(|error| self.refusal(&error, scope))?;
         promql::check_size(&self.path, &rendered.replace(WINDOW_MARK, "60s"))?;
         let pieces: Vec<String> = rendered.split(WINDOW_MARK).map(str::to_owned).collect();
         if pieces.iter().any(|piece| piece.contains('\u{1}')) {
@@ -110,6 +115,11 @@ impl Template {
         let message = format!("the template cannot be resolved: {error}");
         SettingsError::new(&self.path, message, "see docs/checks/query.md for what may be named")
     }
+}
+
+/// The answer of an engine that panicked.
+fn too_odd<T>() -> Result<T, minijinja::Error> {
+    Err(minijinja::Error::new(ErrorKind::InvalidOperation, "the template engine gave up"))
 }
 
 fn unknown(path: &str, name: &str, scope: &TemplateScope) -> SettingsError {
@@ -149,6 +159,20 @@ fn check_scope(path: &str, scope: &TemplateScope) -> Result<(), SettingsError> {
     if let Some(odd) = texts.into_iter().find(|text| text.contains('\u{1}')) {
         let message = format!("{odd:?} holds a control character");
         return Err(SettingsError::new(path, message, "remove it"));
+    }
+    Ok(())
+}
+
+/// Refuses labels of one side that the other side's series carry as well.
+fn check_apart(path: &str, scope: &TemplateScope) -> Result<(), SettingsError> {
+    let [(first, one), (second, other)] = &scope.sides;
+    let covers = |few: &BTreeMap<String, String>, many: &BTreeMap<String, String>| {
+        !few.is_empty() && few.iter().all(|(name, value)| many.get(name) == Some(value))
+    };
+    if covers(one, other) || covers(other, one) {
+        let message = format!("the labels of {first} and {second} match the same series");
+        let help = "give both a label with different values, such as version: v1 and version: v2";
+        return Err(SettingsError::new(path, message, help));
     }
     Ok(())
 }

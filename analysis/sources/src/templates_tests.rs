@@ -85,6 +85,27 @@ fn a_side_without_labels_cannot_be_asked_for_them() {
 }
 
 #[test]
+fn sides_whose_labels_match_the_same_series_are_refused() {
+    let check = |blue: &[(&str, &str)], green: &[(&str, &str)], apart: bool| {
+        let labels = |labels: &[(&str, &str)]| {
+            labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let mut scope = scope();
+        scope.sides = [("blue".into(), labels(blue)), ("green".into(), labels(green))];
+        let query = resolved("x{ {{ canary.labels }} }", &scope, Role::FirstIsCanary);
+        assert_eq!(query.is_ok(), apart, "{blue:?} {green:?}: {query:?}");
+        // A query that tells them apart by name needs no labels.
+        assert!(resolved("x{side=\"{{ canary }}\"}", &scope, Role::FirstIsCanary).is_ok());
+    };
+    check(&[("v", "1")], &[("v", "2")], true);
+    check(&[("v", "1"), ("a", "b")], &[("v", "2"), ("a", "b")], true);
+    check(&[("v", "1")], &[("track", "canary")], true);
+    check(&[("v", "1")], &[("v", "1")], false);
+    check(&[("app", "a")], &[("app", "a"), ("v", "2")], false);
+    check(&[("app", "a"), ("v", "1")], &[("app", "a")], false);
+}
+
+#[test]
 fn templates_end() {
     let long =
         "{% for a in range(9999) %}{% for b in range(9999) %}{{ b }}{% endfor %}{% endfor %}";

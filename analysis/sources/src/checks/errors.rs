@@ -163,18 +163,23 @@ pub(super) fn labels_of(scope: &TemplateScope, role: Role) -> Result<String, Set
 }
 
 fn proxy_of(written: &Written, scope: &TemplateScope, role: Role) -> Result<String, SettingsError> {
-    let (side, labels) = match role {
-        Role::FirstIsCanary => &scope.sides[0],
-        Role::SecondIsCanary => &scope.sides[1],
+    let help = "give each side a label `proxy`, or write proxies: {blue: be_blue, green: be_green}";
+    let refuse = |message| Err(SettingsError::new("/proxies", message, help));
+    let of = |(side, labels): &(String, BTreeMap<String, String>)| {
+        written.proxies.get(side).or_else(|| labels.get(PROXY)).cloned()
     };
-    let Some(proxy) = written.proxies.get(side).or_else(|| labels.get(PROXY)) else {
-        let message = format!("the backend of the side {side} is not known");
-        let help =
-            "give the side a label `proxy`, or write proxies: {blue: be_blue, green: be_green}";
-        return Err(SettingsError::new("/proxies", message, help));
+    let [first, second] = &scope.sides;
+    let (test, serving) = match role {
+        Role::FirstIsCanary => (first, second),
+        Role::SecondIsCanary => (second, first),
     };
-    let proxy = BTreeMap::from([(PROXY.to_owned(), proxy.clone())]);
-    Ok(promql::matchers(&proxy))
+    let Some(proxy) = of(test) else {
+        return refuse(format!("the backend of the side {} is not known", test.0));
+    };
+    if of(serving).as_ref() == Some(&proxy) {
+        return refuse(format!("both sides have the backend {proxy}"));
+    }
+    Ok(promql::matchers(&BTreeMap::from([(PROXY.to_owned(), proxy)])))
 }
 
 /// A count of one's own: a selector is narrowed to the side and counted, a query is as it is.

@@ -2,7 +2,7 @@
 //!
 //! A shape that was found is written into the settings and pinned: a rollout never looks again.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use haldane_model::{Answer, SideName, Window};
 use jiff::{SignedDuration, Timestamp};
@@ -49,6 +49,18 @@ impl Shape {
         }
     }
 
+    /// Which of a side's labels its series carry.
+    fn labels(self, labels: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        match self {
+            Self::Otel | Self::Prometheus => labels.clone(),
+            Self::Haproxy => labels
+                .iter()
+                .filter(|(n, _)| *n == PROXY)
+                .map(|(n, v)| (n.clone(), v.clone()))
+                .collect(),
+        }
+    }
+
     /// The metric that shows that an application has this shape.
     fn witness(self, kind: ShapeKind) -> Option<&'static str> {
         match (kind, self) {
@@ -85,7 +97,7 @@ pub async fn detect_shape(
     let shapes = [Shape::Otel, Shape::Prometheus, Shape::Haproxy];
     let candidates = shapes.into_iter().filter_map(|shape| Some((shape, shape.witness(kind)?)));
     let asked = candidates.clone().map(|(shape, witness)| async move {
-        Ok::<_, String>((shape, shows(source, scope, witness, deadline).await?))
+        Ok::<_, String>((shape, shows(source, scope, (shape, witness), deadline).await?))
     });
     let answers = futures::future::try_join_all(asked).await?;
     let found: Vec<Shape> =
@@ -106,24 +118,24 @@ pub async fn detect_shape(
     }
 }
 
-/// Whether either side has series of a metric.
+/// Whether either side has series of a shape. A side that cannot be told apart shows nothing.
 async fn shows(
     source: &dyn MetricSource,
     scope: &TemplateScope,
-    witness: &str,
+    (shape, witness): (Shape, &str),
     deadline: Duration,
 ) -> Result<bool, String> {
-    let [(first, _), (second, _)] = &scope.sides;
-    let question: std::sync::Arc<str> = question(scope, witness).into();
-    for (test, serving) in [(first, second), (second, first)] {
-        let sides = LookSides {
-            test: SideName::from(test.as_str()),
-            serving: SideName::from(serving.as_str()),
-        };
+    for (side, labels) in &scope.sides {
+        let matchers = promql::matchers(&shape.labels(labels));
+        if matchers.is_empty() {
+            continue;
+        }
+        let question = question(side, format!("count({witness}{{{matchers}}})"));
+        let side = SideName::from(side.as_str());
+        let sides = LookSides { test: side.clone(), serving: side };
         let end = Timestamp::now();
         let window = Window { begin: end - SignedDuration::from_secs(60), end };
-        let look = Look { window, sides, deadline };
-        match source.look(question.clone(), look).await.answer {
+        match source.look(question, Look { window, sides, deadline }).await.answer {
             Answer::Value(_) => return Ok(true),
             Answer::Nothing(_) | Answer::Ratio { .. } => {}
             Answer::Error { message, .. } => return Err(message),
@@ -132,19 +144,11 @@ async fn shows(
     Ok(false)
 }
 
-fn question(scope: &TemplateScope, witness: &str) -> String {
-    let mut sides = BTreeMap::new();
-    for (side, labels) in &scope.sides {
-        // A side that cannot be told apart shows nothing.
-        let matchers = if labels.is_empty() {
-            "haldane_no_labels=\"none\"".to_owned()
-        } else {
-            promql::matchers(labels)
-        };
-        let value = Query(vec![format!("count({witness}{{{matchers}}})")]);
-        let labels = BTreeMap::new();
-        sides.insert(side.clone(), SideQuestion { labels, ask: Ask::Value { value, count: None } });
-    }
+/// One query about one side.
+fn question(side: &str, query: String) -> Arc<str> {
+    let ask = Ask::Value { value: Query(vec![query]), count: None };
+    let asked = SideQuestion { labels: BTreeMap::new(), ask };
+    let sides = BTreeMap::from([(side.to_owned(), asked)]);
     let question = Question { sides, exchange: false };
-    serde_json::to_string(&question).expect("plain data can be written as JSON")
+    serde_json::to_string(&question).expect("plain data can be written as JSON").into()
 }

@@ -120,6 +120,8 @@ fn what_errors_cannot_use_is_refused_with_the_remedy() {
     refused("errors", &json!({"max": "2", "metrics": "otel"}), "/max", "\"2\"");
     refused("errors", &json!({"max": "1%", "metrics": "statsd"}), "/metrics", "otel, prometheus");
     refused("errors", &json!({"max": "1%", "metrics": "haproxy"}), "/proxies", "proxies:");
+    let same = json!({"max": "1%", "metrics": "haproxy", "proxies": {"blue": "b", "green": "b"}});
+    refused("errors", &same, "/proxies", "both sides have the backend b");
     refused("errors", &json!({"max": "1%", "maxx": "1"}), "/maxx", "unknown field");
 }
 

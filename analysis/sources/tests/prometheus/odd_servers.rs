@@ -74,7 +74,7 @@ async fn too_many_series_are_refused() {
     let one = r#"{"metric":{},"value":[1,"2"]}"#;
     let body = format!(
         r#"{{"status":"success","data":{{"resultType":"vector","result":[{}]}}}}"#,
-        vec![one; 11].join(",")
+        [one; 11].join(",")
     );
     let response = ResponseTemplate::new(200).set_body_raw(body, "application/json");
     let answer = answers(response, json!({"maxSeries": 10})).await;

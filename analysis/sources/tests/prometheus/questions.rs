@@ -143,6 +143,13 @@ async fn the_one_shape_that_the_sides_have_is_found() {
     assert_eq!(detect(slice::from_ref(&client), ShapeKind::Errors).await, Ok(Shape::Prometheus));
     let both = detect(&[otel, client], ShapeKind::Errors).await.unwrap_err();
     assert_eq!(both, "the sides have series of otel and prometheus: set `metrics` to one");
+    let haproxy = ("haproxy_backend_http_responses_total{proxy=\"be_g\"}", value("6"));
+    let server = knows(slice::from_ref(&haproxy)).await;
+    let source = super::source(&json!({"url": format!("{}/prefix", server.uri())}));
+    let mut scope = super::scope();
+    scope.sides[1].1.insert("proxy".into(), "be_g".into());
+    let found = detect_shape(&*source, &scope, ShapeKind::Errors, Duration::from_secs(5)).await;
+    assert_eq!(found, Ok(Shape::Haproxy));
     let none = detect(&[], ShapeKind::Latency).await.unwrap_err();
     assert!(none.contains("http_request_duration_seconds_bucket"), "{none}");
 }
@@ -165,4 +172,23 @@ async fn revisions_are_the_distinct_values_of_a_label() {
     assert!(error.contains("no label release, only {version="), "{error}");
     let role = json!({"promql": "x{ {{ canary.labels }} }", "label": "version"});
     assert!(revision_question(&role, &super::scope()).is_err());
+}
+
+#[tokio::test]
+async fn the_sources_clock_is_compared_with_the_middle_of_the_round_trip() {
+    let theirs = jiff::Timestamp::now().as_millisecond() + 60_000;
+    let text = format!("{}.{:03}", theirs / 1000, theirs % 1000);
+    let server = knows(&[("time()", value(&text))]).await;
+    let url = format!("{}/prefix", server.uri());
+    let source = super::source(&json!({"url": url}));
+    let facts = source.facts(Duration::from_secs(5)).await.unwrap();
+    let seconds = facts.clock_ahead.as_secs_f64();
+    assert!((58.0..=60.1).contains(&seconds), "{seconds}");
+    // This source does not show its targets: that is no reason to refuse it.
+    assert_eq!(facts.scrape, None);
+    let source = super::source(&json!({"url": url, "scrapeInterval": "30s"}));
+    let facts = source.facts(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(facts.scrape, Some(Duration::from_secs(30)));
+    let silent = super::source(&json!({"url": knows(&[]).await.uri()}));
+    assert!(silent.facts(Duration::from_secs(5)).await.is_err());
 }

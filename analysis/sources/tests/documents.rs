@@ -1,0 +1,50 @@
+//! The examples of the documentation, read as a user would paste them.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+use std::{collections::BTreeMap, fs, path::PathBuf};
+
+use haldane_sources::{CHECKS, SOURCES, SettingsError, TemplateScope};
+use serde_json::Value;
+
+/// The entries of every YAML block of a page.
+fn examples(page: &str) -> Vec<Value> {
+    let docs = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs"));
+    let text = fs::read_to_string(docs.join(page)).unwrap();
+    let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let entries: Vec<Value> =
+        blocks.flat_map(|block| serde_saphyr::from_str::<Vec<Value>>(block).unwrap()).collect();
+    assert!(!entries.is_empty(), "{page} has no example");
+    entries
+}
+
+#[test]
+fn every_example_of_a_check_can_be_used() {
+    let labels = |version: &str| BTreeMap::from([("version".to_owned(), version.to_owned())]);
+    let scope = TemplateScope {
+        namespace: "shop".into(),
+        name: "checkout".into(),
+        sides: [("blue".into(), labels("v1")), ("green".into(), labels("v2"))],
+        arguments: BTreeMap::new(),
+    };
+    for entry in CHECKS {
+        for example in examples(&format!("checks/{}.md", entry.kind)) {
+            let settings = &example[entry.kind];
+            let checked = (entry.check)(settings, &scope, example["minSamples"].as_f64());
+            assert!(checked.is_ok(), "{example}: {checked:?}");
+        }
+    }
+}
+
+#[test]
+fn every_example_of_a_source_lacks_nothing_but_its_files() {
+    let lacks = |error: &SettingsError| {
+        error.message.contains("cannot be read") || error.message.contains("is not set")
+    };
+    for entry in SOURCES {
+        for example in examples(&format!("sources/{}.md", entry.kind)) {
+            let errors = (entry.check)(&example[entry.kind]).err().unwrap_or_default();
+            assert!(errors.iter().all(lacks), "{example}: {errors:?}");
+        }
+    }
+}
