@@ -164,23 +164,27 @@ impl Context<'_> {
         self.analysis.written.insert(name.clone(), settings.clone());
         let source = SourceName::from(source);
         let (question, rule) = match checked {
-            Checked::Ready { question, rule } => (question, rule),
+            Checked::Ready { question, rule } => {
+                if is_absolute(&rule) {
+                    self.analysis.guards_at_full |= !written.dry_run;
+                } else {
+                    let message = "comparison with the serving side is not available yet";
+                    faults.key(&path.key(kind), message, "set `max`");
+                }
+                (question, rule)
+            }
             Checked::NeedsShape => {
-                let (kind, settings) = (kind.into(), settings.clone());
-                let check = name.clone();
-                let source = source.clone();
-                self.analysis.unresolved.push(Unresolved { check, kind, source, settings });
-                // Such a check always has a limit: what is not known is only what it is asked by.
+                // Its limit is known already; what is not is only by which series it is asked.
                 self.analysis.guards_at_full |= !written.dry_run;
-                ("".into(), "{}".into())
+                self.analysis.unresolved.push(Unresolved {
+                    check: name.clone(),
+                    kind: kind.into(),
+                    source: source.clone(),
+                    settings: settings.clone(),
+                });
+                ("".into(), "".into())
             }
         };
-        if is_absolute(&rule) {
-            self.analysis.guards_at_full |= !written.dry_run;
-        } else if !rule.is_empty() && &*rule != "{}" {
-            let message = "comparison with the serving side is not available yet";
-            faults.key(&path.key(kind), message, "set `max`");
-        }
         self.analysis.checks.push(Check {
             name,
             source,
@@ -253,6 +257,12 @@ impl Context<'_> {
                 "an interval cannot be `0s`",
                 "write a time such as `10s`",
             );
+        }
+        if let Some(bake) = self.bake.filter(|bake| interval > *bake && !bake.is_zero()) {
+            let (interval, bake) = (show_duration(interval), show_duration(bake));
+            let message =
+                format!("the interval `{interval}` is longer than the shortest bake, `{bake}`");
+            faults.warn(&interval_path, message, "such a step waits for an answer after its bake");
         }
         let Some(window) = window else { return (interval, None) };
         if window.is_zero() {
