@@ -6,3 +6,4 @@ pub mod load;
 pub mod process;
 pub mod prometheus;
 pub mod stage;
+pub mod world;
