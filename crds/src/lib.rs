@@ -1,1 +1,30 @@
 //! The written form of a rollout.
+//!
+//! [`parse`] turns YAML, or JSON, into [`Document`]s: the typed [`Rollout`] and a map from every
+//! node to its line and column, so that whoever finds fault later can still point at it. All faults
+//! of the form are told at once. Settings of providers, sources and checks stay raw JSON: the
+//! crates that own them read them. Nothing here touches a file, a clock or the network.
+
+mod diagnostic;
+mod document;
+mod form;
+mod nearest;
+mod node;
+mod place;
+mod rollout;
+mod scalar;
+mod schema;
+
+pub use self::{
+    diagnostic::{Diagnostic, Severity},
+    document::{API_VERSION, Document, KINDS, parse},
+    nearest::nearest,
+    place::{Path, Place, Places},
+    rollout::{
+        Alert, AlertAction, Analysis, Check, Follow, Gap, Gate, ManualGate, Metadata, OnDeadline,
+        OnExpired, OnInconclusive, RevisionQuery, Rollout, Side, Source, Spec, Step, Traffic,
+        Workload,
+    },
+    scalar::{Duration, Name, Percent, show_duration},
+    schema::schema,
+};

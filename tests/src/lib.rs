@@ -1,5 +1,9 @@
 //! The harness of the suites: real servers on free loopback ports, started and stopped here.
 
+pub mod app;
 pub mod haproxy;
+pub mod load;
 pub mod process;
 pub mod prometheus;
+pub mod stage;
+pub mod world;

@@ -54,9 +54,11 @@ fn too_few(rule: &Rule, samples: Option<f64>) -> Option<String> {
     let least = rule.min_samples()?;
     match samples {
         None => Some("minSamples is set, but the source does not tell how many there were".into()),
-        Some(samples) if samples < least => {
-            Some(format!("{} samples, at least {} needed", words::count(samples), words::count(least)))
-        }
+        Some(samples) if samples < least => Some(format!(
+            "{} samples, at least {} needed",
+            words::count(samples),
+            words::count(least)
+        )),
         Some(_) => None,
     }
 }

@@ -43,10 +43,8 @@ pub(crate) fn watch(ledger: &mut Ledger, look: &Look) -> Option<String> {
     let silence = lengthen(ledger.silence, look);
     ledger.silence = silence;
     let share = look.share.unwrap_or(Weight::ZERO);
-    let beside = format!(
-        "while the serving side had {} and the share was {share}",
-        words::count(serving)
-    );
+    let beside =
+        format!("while the serving side had {} and the share was {share}", words::count(serving));
     if look.targets_down {
         return Some(format!("every target is down {beside}"));
     }
@@ -61,8 +59,7 @@ fn suspicious(ledger: &Ledger, look: &Look) -> Option<f64> {
     let silent = matches!(look.measured, Measured::Silence(_)) && !has_samples(look);
     let serving = look.serving.filter(|serving| *serving > 0.0)?;
     let share = look.share.filter(|share| *share > Weight::ZERO)?;
-    let awaited =
-        ledger.seen || look.targets_down || predicted(serving, share) >= Some(EXPECTED);
+    let awaited = ledger.seen || look.targets_down || predicted(serving, share) >= Some(EXPECTED);
     (silent && awaited).then_some(serving)
 }
 
@@ -99,8 +96,6 @@ fn lengthen(before: Option<Silence>, look: &Look) -> Option<Silence> {
         Some(silence) if window.begin <= silence.to => {
             Some(Silence { to: silence.to.max(window.end), ..silence })
         }
-        Some(_) | None => {
-            Some(Silence { begin: window.begin, since: window.end, to: window.end })
-        }
+        Some(_) | None => Some(Silence { begin: window.begin, since: window.end, to: window.end }),
     }
 }

@@ -1,1 +1,30 @@
 //! The written form joined with the registries: schema, defaults, a validated plan.
+//!
+//! [`compile`] takes a document whose form is right and tells everything that is wrong with its
+//! meaning at once, each fault with the line it stands on; without a fault it returns the plan with
+//! every default in place. It asks nobody: what only a metric source can tell is left
+//! [`Unresolved`], to be found out by the shell and put in through [`Options::settings`].
+
+mod analysis;
+mod collisions;
+mod compile;
+mod effective;
+mod faults;
+mod hash;
+mod kubernetes;
+mod policies;
+mod registries;
+mod schema;
+mod sides;
+mod steps;
+mod traffic;
+
+pub use self::{
+    collisions::collisions,
+    compile::{Compiled, Options, Unresolved, compile},
+    effective::effective,
+    kubernetes::for_kubernetes,
+    registries::{CheckKind, Checked, Registries},
+    schema::schema,
+};
+pub use haldane_crds::{Diagnostic, Document, Severity, parse};

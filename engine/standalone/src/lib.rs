@@ -1,1 +1,18 @@
 //! The shell outside Kubernetes: one process with an embedded store.
+//!
+//! It adds no decision: files become plans, signals become ends, and everything else is the loop.
+
+mod clock;
+mod engine;
+mod factory;
+mod files;
+mod keep;
+pub mod store;
+
+pub use self::{
+    clock::SystemClock,
+    engine::{Engine, Intent},
+    factory::Registered,
+    files::{Watcher, Written, compile, text},
+    keep::Kept,
+};

@@ -1,0 +1,47 @@
+# Haldane: what can be made. `make help` lists it.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+SEEDS ?= 1000000
+export INSTA_UPDATE := no
+
+.PHONY: help setup demo build test check sim bench soak mutants clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: ## install what the tests and the demo need (Debian packages; says what)
+	@tests/setup.sh
+
+build: ## build the release binary: target/release/haldane
+	$(CARGO) build --release --workspace --bins
+
+demo: setup build ## four releases through a real HAProxy, gated on a real Prometheus (under 4 minutes)
+	@target/release/demo
+
+test: setup ## all tests, against real servers; nothing is skipped
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace
+
+check: ## formatting, lints, licences and duplicate dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	@tests/setup.sh cargo-deny
+	$(CARGO) deny --workspace check --hide-inclusion-graph bans licenses sources
+
+sim: ## a million seeds of the runtime's simulation (SEEDS=n, SEED=x reproduces one)
+	SEEDS=$(SEEDS) $(CARGO) test --release -p haldane-tests --test simulation -- --nocapture
+
+bench: setup build ## measure, and write tests/bench/RESULTS.md
+	@target/release/bench
+
+soak: setup build ## one rollout after another against real servers, with kills, for HOURS (default 1)
+	@target/release/soak
+
+mutants: ## change the machine and the model in every way; each change must fail a test
+	@tests/setup.sh cargo-mutants
+	$(CARGO) mutants --package haldane-machine --package haldane-model --test-package haldane-tests --test-package haldane-machine --test-package haldane-model
+
+clean: ## remove what was built
+	$(CARGO) clean

@@ -1,0 +1,381 @@
+//! `haldane run FILE`: one rollout in the foreground, until it ends or is interrupted.
+//!
+//! Exit codes: 0 promoted, 10 rolled back, 11 refused, 12 interrupted while held or in flight, 13
+//! past the deadline, 64 usage. The last line says what is left unguarded.
+
+use std::{
+    io::IsTerminal,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use haldane_model::{Actor, Outcome, Request, RequestId, Verb};
+use haldane_runtime::{
+    drive::Handle,
+    explain,
+    status::Status,
+};
+use haldane_standalone::{Engine, Intent, Watcher, Written};
+use tokio::{signal::unix, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::{Context, Output},
+    live::Live,
+    told::{Told, channel},
+};
+
+/// How long a rollout may rest before it is clear that nothing will begin.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// Runs one rollout in the foreground.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The rollout's file.
+    file: PathBuf,
+    /// Which rollout of the file, as NAME or NAMESPACE/NAME; needed where it holds several.
+    #[arg(long)]
+    rollout: Option<String>,
+    /// Leave as soon as the new revision has all traffic; nothing guards it then.
+    #[arg(long)]
+    no_watch: bool,
+    /// Take over a split found between 0 and 100 %: the larger share serves, the other goes to 0.
+    #[arg(long)]
+    adopt: bool,
+    /// What an interrupt does while a rollout is in flight.
+    #[arg(long, value_enum, default_value_t = OnInterrupt::Hold)]
+    on_interrupt: OnInterrupt,
+    /// Return to the previous revision instead of rolling out, for this reason.
+    #[arg(long, value_name = "REASON", conflicts_with = "retry")]
+    undo: Option<String>,
+    /// Try the revision that failed last once more, for this reason.
+    #[arg(long, value_name = "REASON")]
+    retry: Option<String>,
+}
+
+/// What an interrupt does while a rollout is in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum OnInterrupt {
+    /// The weight stays; the next `run` goes on from there.
+    Hold,
+    /// The traffic goes back first.
+    Rollback,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Promoted,
+    RolledBack,
+    Refused,
+    Interrupted,
+    PastDeadline,
+}
+
+struct Run<'a> {
+    args: &'a Args,
+    handle: Handle,
+    written: Written,
+    output: Output,
+    live: Option<Live>,
+    /// Whether this run saw the rollout move.
+    moved: bool,
+    /// The attempt that was there first.
+    first_attempt: Option<u32>,
+    rests_since: Option<Instant>,
+    asked: bool,
+    aborting: bool,
+}
+
+/// Runs the command.
+pub async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
+    let written = pick(&args, context)?;
+    let state = context.state_dir()?;
+    let (sink, told) = channel();
+    let engine = Engine::open(&state, Arc::new(sink)).map_err(|error| miette::miette!("{error}"))?;
+    let token = CancellationToken::new();
+    let api = context.serve_socket(&state, engine.clone(), token.clone()).await?;
+    let intent = Intent { named: true, adopt: args.adopt };
+    let handle = engine.apply(&written, intent).await;
+    let watcher = Watcher::file(args.file.clone(), written.id.clone(), intent);
+    let watching = tokio::spawn(watcher.run(engine.clone(), token.clone()));
+    let live = (context.output == Output::Table && std::io::stdout().is_terminal())
+        .then(|| Live::new(context.colours()));
+    let mut run = Run {
+        args: &args,
+        handle,
+        written,
+        output: context.output,
+        live,
+        moved: false,
+        first_attempt: None,
+        rests_since: None,
+        asked: false,
+        aborting: false,
+    };
+    let end = run.until_it_ends(told).await;
+    engine.stop().await;
+    token.cancel();
+    let _ = watching.await;
+    let _ = api.await;
+    run.say_goodbye(end);
+    Ok(end.code())
+}
+
+/// Reads the file, and picks the one rollout that is meant.
+fn pick(args: &Args, context: &Context) -> miette::Result<Written> {
+    let all = context.read(&args.file)?;
+    let names = all.iter().map(|one| one.id.to_string()).collect::<Vec<_>>().join(", ");
+    let mut wanted = all.into_iter().filter(|one| match &args.rollout {
+        None => true,
+        Some(name) => *name == *one.id.name || *name == one.id.to_string(),
+    });
+    match (wanted.next(), wanted.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(miette::miette!("{} holds no such rollout: {names}", args.file.display())),
+        (Some(_), Some(_)) => Err(miette::miette!(
+            help = "name one with --rollout",
+            "{} holds several rollouts: {names}",
+            args.file.display()
+        )),
+    }
+}
+
+// === impl Run ===
+
+impl Run<'_> {
+    async fn until_it_ends(&mut self, mut told: mpsc::Receiver<Told>) -> End {
+        let mut terminate = unix::signal(unix::SignalKind::terminate()).expect("signals are free");
+        let mut interrupt = unix::signal(unix::SignalKind::interrupt()).expect("signals are free");
+        let mut pictures = self.handle.watch();
+        let mut pace = tokio::time::interval(Duration::from_millis(250));
+        loop {
+            tokio::select! {
+                Some(told) = told.recv() => self.tell(&told),
+                changed = pictures.changed() => {
+                    if changed.is_err() {
+                        return End::RolledBack;
+                    }
+                }
+                _ = pace.tick() => {}
+                _ = terminate.recv() => if let Some(end) = self.interrupted().await { return end },
+                _ = interrupt.recv() => if let Some(end) = self.interrupted().await { return end },
+            }
+            let status = self.handle.status();
+            if let Some(live) = &mut self.live {
+                live.draw(&status);
+            }
+            if let Some(end) = self.look(&status).await {
+                // What was decided last is still on its way here.
+                while let Ok(told) = told.try_recv() {
+                    self.tell(&told);
+                }
+                if let Some(live) = &mut self.live {
+                    live.draw(&self.handle.status());
+                }
+                return end;
+            }
+        }
+    }
+
+    fn tell(&mut self, told: &Told) {
+        match (self.output, &mut self.live, told) {
+            (Output::Json | Output::Yaml, _, Told::Entry(_, entry)) => {
+                crate::print::line(&serde_json::to_string(entry).unwrap_or_default());
+            }
+            (Output::Json | Output::Yaml, _, Told::Notice(_, text)) => {
+                crate::print::line(&serde_json::json!({"notice": text}).to_string());
+            }
+            (Output::Table, Some(live), Told::Entry(_, entry)) => live.tell(explain::line(entry)),
+            (Output::Table, Some(live), Told::Notice(_, text)) => live.tell(text.clone()),
+            (Output::Table, None, Told::Entry(_, entry)) => {
+                crate::print::line(&explain::line(entry));
+            }
+            (Output::Table, None, Told::Notice(_, text)) => crate::print::line(text),
+        }
+    }
+
+    /// Says whether the rollout has ended, and how.
+    async fn look(&mut self, status: &Status) -> Option<End> {
+        if status.phase == "Loading" {
+            return None;
+        }
+        let first = *self.first_attempt.get_or_insert(status.attempt);
+        let rests = matches!(status.phase.as_str(), "Healthy" | "Degraded" | "Pending")
+            && !status.watching;
+        self.moved |= status.attempt > first || !rests;
+        if !rests || self.aborting && status.phase == "Pending" {
+            self.rests_since = None;
+            let flipped = status.watching && self.args.no_watch && self.args.undo.is_none();
+            return flipped.then_some(End::Promoted);
+        }
+        let since = *self.rests_since.get_or_insert_with(Instant::now);
+        let settled = since.elapsed() >= SETTLED && !status.traffic.is_empty();
+        if let Some(end) = self.asks(status, settled).await {
+            return Some(end);
+        }
+        match status.phase.as_str() {
+            "Degraded" if self.moved => Some(End::RolledBack),
+            "Degraded" if settled && !self.is_asking() => Some(End::Refused),
+            "Healthy" if self.moved => Some(self.ended_healthy(status)),
+            "Healthy" if settled && !self.is_asking() => Some(self.ended_healthy(status)),
+            "Pending" if settled && is_refused(status) => Some(End::Refused),
+            _ => None,
+        }
+    }
+
+    fn is_asking(&self) -> bool {
+        !self.asked && (self.args.undo.is_some() || self.args.retry.is_some())
+    }
+
+    /// Makes the request of `--undo` or `--retry`, once the rollout is there.
+    async fn asks(&mut self, status: &Status, settled: bool) -> Option<End> {
+        if !self.is_asking() || !(settled || !status.traffic.is_empty()) {
+            return None;
+        }
+        let (verb, reason) = match (&self.args.undo, &self.args.retry) {
+            (Some(reason), _) => (Verb::Undo, reason.clone()),
+            (None, Some(reason)) => (Verb::Retry { without: None }, reason.clone()),
+            (None, None) => return None,
+        };
+        self.asked = true;
+        self.moved = false;
+        let outcome = self.request(verb, status, Some(reason)).await;
+        match outcome {
+            Some(Outcome::Accepted) => {
+                self.moved = true;
+                self.rests_since = None;
+                None
+            }
+            Some(Outcome::Refused(why)) => {
+                crate::print::line(&format!("refused: {why}"));
+                Some(End::Refused)
+            }
+            None => Some(End::Refused),
+        }
+    }
+
+    fn ended_healthy(&self, status: &Status) -> End {
+        if self.args.undo.is_some() {
+            return End::Promoted;
+        }
+        let wanted = self.written.revision.as_ref();
+        let has_it = wanted.is_none() || status.revision.as_ref() == wanted;
+        if has_it { End::Promoted } else { End::Refused }
+    }
+
+    /// An interrupt: holds, or puts the traffic back first. A second one always leaves.
+    async fn interrupted(&mut self) -> Option<End> {
+        let status = self.handle.status();
+        let held_by_deadline = status.holds.iter().any(|hold| hold.kind == "DeadlineReached");
+        let in_flight = !matches!(status.phase.as_str(), "Healthy" | "Degraded" | "Pending");
+        if self.args.on_interrupt == OnInterrupt::Rollback && in_flight && !self.aborting {
+            self.aborting = true;
+            let reason = Some("interrupted, with --on-interrupt rollback".to_owned());
+            let _ = self.request(Verb::Abort, &status, reason).await;
+            return None;
+        }
+        Some(if held_by_deadline { End::PastDeadline } else { End::Interrupted })
+    }
+
+    async fn request(
+        &self,
+        verb: Verb,
+        status: &Status,
+        reason: Option<String>,
+    ) -> Option<Outcome> {
+        let now = jiff::Timestamp::now();
+        let id = format!("run-{}-{}", std::process::id(), now.as_nanosecond());
+        self.handle
+            .request(Request {
+                id: RequestId::from(id),
+                verb,
+                revision: status.revision.clone(),
+                attempt: Some(status.attempt),
+                step: status.step.as_ref().map(|step| step.index),
+                reason,
+                actor: Actor::Person(crate::context::user()),
+                at: now,
+            })
+            .await
+    }
+
+    fn say_goodbye(&self, end: End) {
+        let status = self.handle.status();
+        let line = goodbye(end, &status, self.args.no_watch);
+        match self.output {
+            Output::Table => crate::print::line(&line),
+            Output::Json | Output::Yaml => {
+                let last = serde_json::json!({"end": end.word(), "message": line, "status": *status});
+                crate::print::line(&last.to_string());
+            }
+        }
+    }
+}
+
+/// Whether the rollout cannot begin without a person changing something.
+fn is_refused(status: &Status) -> bool {
+    let refused = ["SplitRefused", "RevisionUnknown"];
+    status.held_by.iter().any(|reason| refused.contains(&reason.as_str()))
+}
+
+/// Says how it ended, and what is left unguarded.
+fn goodbye(end: End, status: &Status, no_watch: bool) -> String {
+    let name = &status.rollout;
+    let revision = status.revision.as_ref().map_or("the revision", |revision| revision.as_str());
+    let serving = status.serving.as_ref().map_or("?", |side| side.as_str());
+    let last = status.last_decision.as_ref().map_or("", |last| last.message.as_str());
+    match end {
+        End::Promoted if no_watch && status.watching => {
+            format!("{name}: {revision} has all traffic on {serving}; nothing guards it any more")
+        }
+        End::Promoted => format!("{name}: {serving} serves {revision}"),
+        End::RolledBack => format!("{name}: rolled back, {serving} serves; `haldane explain` says why"),
+        End::Refused => {
+            let failed = status.failed_revision.as_ref();
+            if status.phase == "Degraded" && failed.is_some() {
+                format!("{name}: refused: this revision failed last; use --retry REASON")
+            } else {
+                format!("{name}: refused: {last} ({})", status.held_by.join(", "))
+            }
+        }
+        End::Interrupted | End::PastDeadline => {
+            let share = status
+                .traffic
+                .iter()
+                .find_map(|entry| entry.observed)
+                .map_or_else(|| "an unknown share".to_owned(), |share| share.to_string());
+            let test = status.test.as_ref().map_or("?", |side| side.as_str());
+            format!(
+                "{name}: interrupted in {}: {share} stays on {test}, UNGUARDED until the next `haldane run`",
+                status.phase
+            )
+        }
+    }
+}
+
+// === impl End ===
+
+impl End {
+    fn code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Promoted => 0,
+            Self::RolledBack => 10,
+            Self::Refused => 11,
+            Self::Interrupted => 12,
+            Self::PastDeadline => 13,
+        })
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Promoted => "promoted",
+            Self::RolledBack => "rolledBack",
+            Self::Refused => "refused",
+            Self::Interrupted => "interrupted",
+            Self::PastDeadline => "pastDeadline",
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The analysis: sources, checks, and whether they suffice.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use haldane_crds::{Check as Written, Path, show_duration};
+use haldane_model::{Check, CheckName, Limits, Source, SourceName, Step};
+use haldane_sources::TemplateScope;
+use serde_json::Value;
+
+use crate::{
+    CheckKind, Checked, Options, Registries, Unresolved, faults::Faults, hash, sides::source_name,
+    traffic::only_kind,
+};
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// What became of the analysis.
+#[derive(Default)]
+pub(crate) struct Analysis {
+    pub(crate) sources: Vec<Source>,
+    pub(crate) checks: Vec<Check>,
+    pub(crate) guards_at_full: bool,
+    pub(crate) unresolved: Vec<Unresolved>,
+    pub(crate) written: BTreeMap<CheckName, Value>,
+}
+
+/// Compiles sources and checks, and refuses what would let a share rise unseen.
+pub(crate) fn compile(
+    faults: &mut Faults<'_>,
+    registries: &Registries<'_>,
+    options: &Options,
+    scope: &TemplateScope,
+    steps: &[Step],
+) -> Analysis {
+    let written = &faults.document.rollout.spec.analysis;
+    let path = Path::of(&["spec", "analysis"]);
+    let mut analysis =
+        Analysis { sources: sources(faults, registries, options), ..Analysis::default() };
+    let names: Vec<&str> = written.checks.iter().map(|check| check.name.as_str()).collect();
+    faults.unique(&names, &path.key("checks"), "check");
+    let bake = steps.iter().map(|step| step.bake).min();
+    let mut context = Context { registries, options, scope, bake, analysis: &mut analysis };
+    for (at, check) in written.checks.iter().enumerate() {
+        context.check(faults, check, &path.key("checks").index(at));
+    }
+    suffices(faults, &analysis, &path);
+    analysis
+}
+
+/// Whether something judges each step, and something judges 100 %.
+fn suffices(faults: &mut Faults<'_>, analysis: &Analysis, path: &Path) {
+    let written = &faults.document.rollout.spec.analysis;
+    let gating = written.checks.iter().filter(|check| !check.dry_run).count();
+    let checks = path.key("checks");
+    let sources = path.key("sources");
+    if written.none {
+        if !written.checks.is_empty() {
+            let message = "`none: true` says that nothing is analysed, but there are checks";
+            faults.value(&path.key("none"), message, "remove one of the two");
+        }
+        return;
+    }
+    if gating == 0 {
+        let message = match written.checks.is_empty() {
+            true => "no check judges the side under test",
+            false => "every check is a dry run, so that none judges the side under test",
+        };
+        let help = "add a check that is no dry run, such as `- {name: errors, errors: {max: \"1%\"}}`, \
+            or say `analysis: {none: true}` to rise by time alone";
+        faults.key(&checks, message, help);
+        return;
+    }
+    if analysis.sources.is_empty() && written.sources.is_empty() {
+        let help =
+            "add one, such as `- {name: main, prometheus: {url: \"http://prometheus:9090\"}}`";
+        faults.key(&sources, "there is no metric source to ask", help);
+    }
+    // A check that could not be read is no reason to say that there is none.
+    if !analysis.guards_at_full && analysis.checks.len() == written.checks.len() {
+        let message = "nothing can guard 100 %: no check has a threshold";
+        let help = "give one check a `max`: at 100 % there is no serving side to compare with";
+        faults.key(&checks, message, help);
+    }
+}
+
+fn sources(faults: &mut Faults<'_>, registries: &Registries<'_>, options: &Options) -> Vec<Source> {
+    let written = &faults.document.rollout.spec.analysis.sources;
+    let list = Path::of(&["spec", "analysis", "sources"]);
+    let names: Vec<&str> = written.iter().map(|source| source.name.as_str()).collect();
+    faults.unique(&names, &list, "source");
+    let known: Vec<&str> = registries.sources.iter().map(|row| row.kind).collect();
+    let mut compiled = Vec::new();
+    for (at, source) in written.iter().enumerate() {
+        let path = list.index(at);
+        let Some((kind, settings)) =
+            only_kind(faults, &source.kinds, &path, "kind of source", &known)
+        else {
+            continue;
+        };
+        compiled.extend(self::source(
+            faults,
+            registries,
+            source.name.as_str(),
+            kind,
+            settings,
+            &path,
+        ));
+    }
+    if let (true, Some((kind, settings))) = (written.is_empty(), &options.default_source) {
+        compiled.extend(self::source(faults, registries, "default", kind, settings, &list));
+    }
+    compiled
+}
+
+fn source(
+    faults: &mut Faults<'_>,
+    registries: &Registries<'_>,
+    name: &str,
+    kind: &str,
+    settings: &Value,
+    path: &Path,
+) -> Option<Source> {
+    let path = path.key(kind);
+    let row = registries.sources.iter().find(|row| row.kind == kind)?;
+    let settings = match (row.check)(settings) {
+        Ok(checked) => checked,
+        Err(errors) => {
+            for error in errors {
+                faults.settings(&path, &error.path, error.message, error.help);
+            }
+            // The name stays known, so that one fault is not told once per check.
+            settings.clone()
+        }
+    };
+    let settings = hash::canonical(&settings).to_string().into();
+    Some(Source { name: SourceName::from(name), kind: kind.into(), settings })
+}
+
+struct Context<'a> {
+    registries: &'a Registries<'a>,
+    options: &'a Options,
+    scope: &'a TemplateScope,
+    bake: Option<Duration>,
+    analysis: &'a mut Analysis,
+}
+
+// === impl Context ===
+
+impl Context<'_> {
+    fn check(&mut self, faults: &mut Faults<'_>, written: &Written, path: &Path) {
+        let known: Vec<&str> = self.registries.checks.iter().map(|row| row.kind).collect();
+        let defaults = &faults.document.rollout.spec.analysis;
+        let (interval, window) = self.times(faults, written, path);
+        let kind = only_kind(faults, &written.kinds, path, "kind of check", &known);
+        let named = written.source.as_ref().or(defaults.source.as_ref()).map(|name| name.as_str());
+        let source = source_name(faults, &self.analysis.sources, named, path);
+        let Some((kind, settings)) = kind else { return };
+        let Some(row) = self.registries.checks.iter().find(|row| row.kind == kind) else { return };
+        let name = CheckName::from(written.name.as_str());
+        let settings = self.options.settings.get(&name).unwrap_or(settings);
+        let min_samples = written.min_samples.or(defaults.min_samples).map(f64::from);
+        let checked = self.settings(faults, row, settings, min_samples, &path.key(kind));
+        let (Some(checked), Some(source)) = (checked, source) else { return };
+        self.analysis.written.insert(name.clone(), settings.clone());
+        let source = SourceName::from(source);
+        let (question, rule) = match checked {
+            Checked::Ready { question, rule } => {
+                if is_absolute(&rule) {
+                    self.analysis.guards_at_full |= !written.dry_run;
+                } else {
+                    let message = "comparison with the serving side is not available yet";
+                    faults.key(&path.key(kind), message, "set `max`");
+                }
+                (question, rule)
+            }
+            Checked::NeedsShape => {
+                // Its limit is known already; what is not is only by which series it is asked.
+                self.analysis.guards_at_full |= !written.dry_run;
+                self.analysis.unresolved.push(Unresolved {
+                    check: name.clone(),
+                    kind: kind.into(),
+                    source: source.clone(),
+                    settings: settings.clone(),
+                });
+                ("".into(), "".into())
+            }
+        };
+        self.analysis.checks.push(Check {
+            name,
+            source,
+            kind: kind.into(),
+            question,
+            rule,
+            interval,
+            window,
+            initial_delay: written
+                .initial_delay
+                .or(defaults.initial_delay)
+                .map_or(Duration::ZERO, |wait| wait.0),
+            limits: Limits {
+                failures: written.failure_limit.or(defaults.failure_limit).unwrap_or(0),
+                consecutive_failures: written
+                    .consecutive_failure_limit
+                    .or(defaults.consecutive_failure_limit),
+                inconclusive: written.inconclusive_limit.or(defaults.inconclusive_limit),
+            },
+            dry_run: written.dry_run,
+        });
+    }
+
+    fn settings(
+        &self,
+        faults: &mut Faults<'_>,
+        row: &CheckKind,
+        settings: &Value,
+        min_samples: Option<f64>,
+        path: &Path,
+    ) -> Option<Checked> {
+        let errors = match (row.check)(settings, self.scope, min_samples) {
+            Ok(checked) => return Some(checked),
+            Err(errors) => errors,
+        };
+        let compares = |error: &haldane_sources::SettingsError| {
+            matches!(row.kind, "errors" | "latency")
+                && settings.is_object()
+                && settings.get("max").is_none()
+                && error.message.contains("max")
+        };
+        for error in errors {
+            if compares(&error) {
+                let message = "comparison with the serving side is not available yet";
+                faults.key(path, message, error.help.unwrap_or_else(|| "set `max`".to_owned()));
+            } else {
+                faults.settings(path, &error.path, error.message, error.help);
+            }
+        }
+        None
+    }
+
+    /// The interval and the window, its own or the analysis'.
+    fn times(
+        &self,
+        faults: &mut Faults<'_>,
+        written: &Written,
+        path: &Path,
+    ) -> (Duration, Option<Duration>) {
+        let defaults = &faults.document.rollout.spec.analysis;
+        let all = Path::of(&["spec", "analysis"]);
+        let at = |own: bool| if own { path } else { &all };
+        let interval_path = at(written.interval.is_some()).key("interval");
+        let window_path = at(written.window.is_some()).key("window");
+        let interval = written.interval.or(defaults.interval).map_or(INTERVAL, |wait| wait.0);
+        let window = written.window.or(defaults.window).map(|wait| wait.0);
+        if interval.is_zero() {
+            faults.value(
+                &interval_path,
+                "an interval cannot be `0s`",
+                "write a time such as `10s`",
+            );
+        }
+        if let Some(bake) = self.bake.filter(|bake| interval > *bake && !bake.is_zero()) {
+            let (interval, bake) = (show_duration(interval), show_duration(bake));
+            let message =
+                format!("the interval `{interval}` is longer than the shortest bake, `{bake}`");
+            faults.warn(&interval_path, message, "such a step waits for an answer after its bake");
+        }
+        let Some(window) = window else { return (interval, None) };
+        if window.is_zero() {
+            faults.value(&window_path, "a window cannot be `0s`", "write a time such as `1m`");
+        }
+        if let Some(bake) = self.bake.filter(|bake| window > *bake && !bake.is_zero()) {
+            let (window, bake) = (show_duration(window), show_duration(bake));
+            let message =
+                format!("the window `{window}` is longer than the shortest bake, `{bake}`");
+            let help = format!("write at most `{bake}`, or let every step bake for `{window}`");
+            faults.value(&window_path, message, help);
+        }
+        (interval, Some(window))
+    }
+}
+
+/// Whether a rule has a limit of its own, so that it needs no baseline.
+fn is_absolute(rule: &str) -> bool {
+    let rule: Value = serde_json::from_str(rule).unwrap_or(Value::Null);
+    ["min", "max"].iter().any(|limit| rule.get(limit).is_some_and(Value::is_number))
+}

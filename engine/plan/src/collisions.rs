@@ -1,0 +1,37 @@
+//! Rollouts that would fight over one route.
+
+use std::collections::BTreeMap;
+
+use haldane_crds::{Diagnostic, Path};
+use haldane_model::RolloutId;
+
+/// Tells which rollouts drive what another one drives already, naming the first, and which are
+/// written twice.
+#[must_use]
+pub fn collisions(rollouts: &[(RolloutId, Vec<String>)]) -> Vec<Diagnostic> {
+    let mut owners: BTreeMap<&str, &RolloutId> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (at, (id, targets)) in rollouts.iter().enumerate() {
+        if rollouts[..at].iter().any(|(other, _)| other == id) {
+            let message = format!("the rollout {id} is written twice");
+            let help = "give one of the two another name, or remove it";
+            found.push(Diagnostic::error(&Path::of(&["metadata", "name"]), message).help(help));
+            continue;
+        }
+        for target in targets {
+            match owners.get(target.as_str()) {
+                Some(first) if *first != id => {
+                    let message =
+                        format!("{id} drives `{target}`, which the rollout {first} drives already");
+                    let help = "one route has one rollout: remove one of the two, or give it a route of its own";
+                    found.push(
+                        Diagnostic::error(&Path::of(&["spec", "traffic"]), message).help(help),
+                    );
+                }
+                Some(_) => {}
+                None => drop(owners.insert(target, id)),
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,124 @@
+//! The two sides: names, labels, and where their revisions are asked for.
+
+use std::sync::Arc;
+
+use haldane_crds::{Path, Side as Written};
+use haldane_model::{Side, SideName, Source};
+use haldane_sources::TemplateScope;
+use serde_json::{Value, json};
+
+use crate::{Registries, faults::Faults};
+
+/// Compiles both sides; where there are not two, [`crate::compile`] has said so.
+pub(crate) fn compile(
+    faults: &mut Faults<'_>,
+    registries: &Registries<'_>,
+    scope: &TemplateScope,
+    sources: &[Source],
+) -> [Side; 2] {
+    let written = &faults.document.rollout.spec.sides;
+    let list = Path::of(&["spec", "sides"]);
+    let names: Vec<&str> = written.iter().map(|side| side.name.as_str()).collect();
+    faults.unique(&names, &list, "side");
+    if let [first, second] = written.as_slice()
+        && !first.labels.is_empty()
+        && first.labels == second.labels
+    {
+        let message = "both sides have the same labels, so that their series cannot be told apart";
+        faults.value(&list.index(1).key("labels"), message, "write what differs between the sides");
+    }
+    [0, 1].map(|at| side(faults, registries, scope, sources, &written[at], &list.index(at)))
+}
+
+fn side(
+    faults: &mut Faults<'_>,
+    registries: &Registries<'_>,
+    scope: &TemplateScope,
+    sources: &[Source],
+    written: &Written,
+    path: &Path,
+) -> Side {
+    for label in written.labels.keys().filter(|label| !is_label(label)) {
+        let message = format!("`{label}` is no label of a series");
+        let help = "Prometheus' labels consist of letters, digits and underscores";
+        faults.key(&path.key("labels").key(label), message, help);
+    }
+    if written.workload.is_some() {
+        let help = "remove it; tell the revision by `revisionQuery` or `spec.revision`";
+        faults.key(&path.key("workload"), "workloads are not available in this version", help);
+    }
+    let revision_query = revision_query(faults, registries, scope, sources, written, path);
+    Side {
+        name: SideName::from(written.name.as_str()),
+        labels: written.labels.clone(),
+        revision_query,
+    }
+}
+
+/// The question, with the name of the source to ask beside it.
+fn revision_query(
+    faults: &mut Faults<'_>,
+    registries: &Registries<'_>,
+    scope: &TemplateScope,
+    sources: &[Source],
+    written: &Written,
+    path: &Path,
+) -> Option<Arc<str>> {
+    let query = written.revision_query.as_ref()?;
+    let path = path.key("revisionQuery");
+    let source = query.source.as_ref().map(|name| name.as_str());
+    let source = source_name(faults, sources, source, &path)?;
+    let settings = json!({"promql": query.promql, "label": query.label});
+    match (registries.revision)(&settings, scope) {
+        Ok(question) => {
+            let mut value: Value = serde_json::from_str(&question).unwrap_or(settings);
+            value["source"] = source.into();
+            Some(value.to_string().into())
+        }
+        Err(errors) => {
+            for error in errors {
+                faults.settings(&path, &error.path, error.message, error.help);
+            }
+            None
+        }
+    }
+}
+
+/// The source that was named, or the only one.
+pub(crate) fn source_name(
+    faults: &mut Faults<'_>,
+    sources: &[Source],
+    named: Option<&str>,
+    path: &Path,
+) -> Option<String> {
+    let known: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    match (named, known.as_slice()) {
+        (Some(name), _) if known.contains(&name) => Some(name.to_owned()),
+        (Some(name), _) => {
+            faults.unknown(&path.key("source"), "source", name, &known);
+            None
+        }
+        (None, [only]) => Some((*only).to_owned()),
+        (None, []) => {
+            let help = "add one, such as `sources: [{name: main, prometheus: {url: \"http://prometheus:9090\"}}]`";
+            let sources = Path::of(&["spec", "analysis", "sources"]);
+            faults.key(&sources, "there is no metric source to ask", help);
+            None
+        }
+        (None, [..]) => {
+            let message = "it does not say which source is asked";
+            faults.key(
+                &path.key("source"),
+                message,
+                format!("add `source:` with one of {}", known.join(", ")),
+            );
+            None
+        }
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    let mut letters = label.chars();
+    letters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+}

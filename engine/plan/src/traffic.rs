@@ -1,0 +1,133 @@
+//! The traffic entries: each with exactly one provider, whose settings the provider checks.
+
+use haldane_crds::{Follow as WrittenFollow, Path, Traffic};
+use haldane_model::{Entry, EntryName, Follow, SideName};
+use haldane_providers::{ProviderEntry, Sides};
+use serde_json::Value;
+
+use crate::{Registries, faults::Faults, hash};
+
+/// The entries, and what they drive.
+#[derive(Default)]
+pub(crate) struct Entries {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) targets: Vec<String>,
+}
+
+/// Compiles the traffic entries.
+pub(crate) fn compile(faults: &mut Faults<'_>, registries: &Registries<'_>) -> Entries {
+    let spec = &faults.document.rollout.spec;
+    let list = Path::of(&["spec", "traffic"]);
+    let names: Vec<&str> = spec.traffic.iter().map(|entry| entry.name.as_str()).collect();
+    faults.unique(&names, &list, "traffic entry");
+    let mut compiled = Entries::default();
+    let mut stepping = 0;
+    for (at, written) in spec.traffic.iter().enumerate() {
+        stepping += usize::from(written.follow != Some(WrittenFollow::Open));
+        entry(faults, registries, written, &list.index(at), &mut compiled);
+    }
+    if stepping == 0 {
+        let message = "every traffic entry says `follow: Open`, so that none carries the steps";
+        faults.key(&list, message, "remove `follow: Open` from the outermost entry");
+    }
+    compiled
+}
+
+fn entry(
+    faults: &mut Faults<'_>,
+    registries: &Registries<'_>,
+    written: &Traffic,
+    path: &Path,
+    compiled: &mut Entries,
+) {
+    let known: Vec<&str> = registries.providers.iter().map(|row| row.kind).collect();
+    let Some((kind, settings)) = only_kind(faults, &written.kinds, path, "provider", &known) else {
+        return;
+    };
+    let Some(row) = registries.providers.iter().find(|row| row.kind == kind) else { return };
+    let path = path.key(kind);
+    let Some(settings) = checked(faults, row, settings, &path) else { return };
+    for target in (row.targets)(&settings) {
+        if compiled.targets.contains(&target) {
+            let message = format!("another entry of this rollout drives `{target}` already");
+            faults.key(&path, message, "remove one of the two entries");
+        }
+        compiled.targets.push(target);
+    }
+    let capabilities = (row.capabilities)(&settings);
+    let follow = match written.follow {
+        Some(WrittenFollow::Open) => Follow::Open,
+        Some(WrittenFollow::Steps) | None => Follow::Steps,
+    };
+    compiled.entries.push(Entry {
+        name: EntryName::from(written.name.as_str()),
+        kind: row.kind.into(),
+        settings: hash::canonical(&settings).to_string().into(),
+        follow,
+        signed: capabilities.signed,
+        write_deadline: capabilities.write_deadline,
+    });
+}
+
+fn checked(
+    faults: &mut Faults<'_>,
+    row: &ProviderEntry,
+    settings: &Value,
+    path: &Path,
+) -> Option<Value> {
+    let [first, second] = faults.document.rollout.spec.sides.as_slice() else { return None };
+    let (first, second) = (first.name.as_str(), second.name.as_str());
+    let destinations = settings.get("destinations").and_then(Value::as_object);
+    let strangers: Vec<&String> = destinations
+        .into_iter()
+        .flat_map(|destinations| destinations.keys())
+        .filter(|side| *side != first && *side != second)
+        .collect();
+    for side in &strangers {
+        let path = path.key("destinations").key(side);
+        faults.unknown(&path, "side", side, &[first, second]);
+    }
+    let sides = Sides { first: SideName::from(first), second: SideName::from(second) };
+    match (row.check)(settings, &sides) {
+        Ok(settings) => strangers.is_empty().then_some(settings),
+        Err(errors) => {
+            for error in errors {
+                let at = path.pointer(&error.path);
+                // A destination under a wrong name is told once, not once more as one that is missing.
+                if strangers.is_empty() || !path.key("destinations").holds(&at) {
+                    faults.settings(path, &error.path, error.message, error.help);
+                }
+            }
+            None
+        }
+    }
+}
+
+/// The one kind that an entry, a source or a check names.
+pub(crate) fn only_kind<'a>(
+    faults: &mut Faults<'_>,
+    kinds: &'a std::collections::BTreeMap<String, Value>,
+    path: &Path,
+    what: &str,
+    known: &[&str],
+) -> Option<(&'a str, &'a Value)> {
+    let list = known.join(", ");
+    for kind in kinds.keys().filter(|kind| !known.contains(&kind.as_str())) {
+        faults.unknown(&path.key(kind), what, kind, known);
+    }
+    let mut named = kinds.iter().filter(|(kind, _)| known.contains(&kind.as_str()));
+    match (named.next(), named.next()) {
+        (Some((kind, settings)), None) => Some((kind, settings)),
+        (Some(_), Some((second, _))) => {
+            let message = format!("there must be exactly one {what}, here are several");
+            faults.key(&path.key(second), message, format!("keep one of {list}"));
+            None
+        }
+        (None, _) => {
+            if kinds.is_empty() {
+                faults.key(path, format!("the {what} is missing"), format!("add one of {list}"));
+            }
+            None
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The engine outside Kubernetes: one state directory, many rollouts, one loop each.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use haldane_model::{LeaseSeen, RolloutId, SpecSeen};
+use haldane_outside::Outside;
+use haldane_runtime::{
+    Input,
+    drive::{self, Handle, Ports, Sink},
+    ports::{Desk, Journal, Store as _},
+};
+use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::SystemClock,
+    factory::Registered,
+    files::Written,
+    keep::Kept,
+    store::{OpenError, Options, Store, StoreHandle},
+};
+
+/// How long a loop may take to end.
+const END_MAX: Duration = Duration::from_secs(20);
+
+/// One process's engine. It holds the state directory's lock until it is dropped.
+pub struct Engine {
+    ports: Ports,
+    kept: Kept,
+    token: CancellationToken,
+    running: Mutex<BTreeMap<RolloutId, Running>>,
+    claims: Mutex<BTreeMap<String, RolloutId>>,
+}
+
+struct Running {
+    handle: Handle,
+    task: JoinHandle<()>,
+    effective: Value,
+}
+
+/// What a command line says about how a rollout is taken up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// Whatever the idle side shows is meant, though it stood there before.
+    pub named: bool,
+    /// A split found between 0 and 100 % is taken over.
+    pub adopt: bool,
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Opens a state directory; refused while another engine has it.
+    pub fn open(state: &Path, sink: Arc<dyn Sink>) -> Result<Arc<Self>, OpenError> {
+        let store = Store::open(state, &Options::default())?;
+        let store = StoreHandle::start(store).map_err(|source| OpenError::Unusable {
+            path: state.to_owned(),
+            source,
+        })?;
+        let kept = Kept(store);
+        let ports = Ports {
+            store: Arc::new(kept.clone()),
+            clock: Arc::new(SystemClock::start()),
+            factory: Arc::new(Registered),
+            outside: Outside::default(),
+            sink,
+        };
+        let token = CancellationToken::new();
+        Ok(Arc::new(Self {
+            ports,
+            kept,
+            token,
+            running: Mutex::default(),
+            claims: Mutex::default(),
+        }))
+    }
+
+    /// Returns what is stored, by namespace and name.
+    pub async fn stored(&self) -> Result<Vec<RolloutId>, String> {
+        let listed = self.kept.0.list(haldane_runtime::ports::STORE_DEADLINE).await;
+        let listed = listed.map_err(|error| error.message)?;
+        Ok(listed.into_iter().map(|listed| listed.id).collect())
+    }
+
+    /// Takes a rollout up, or tells its loop what is written now.
+    pub async fn apply(&self, written: &Written, intent: Intent) -> Handle {
+        let handle = self.loop_of(&written.id, Some(written.effective.clone())).await;
+        handle.send(Input::Spec(written.seen(intent))).await;
+        handle
+    }
+
+    /// Claims what a rollout drives. Returns who drives a part of it already, and which: nothing is
+    /// claimed then.
+    pub fn claim(&self, id: &RolloutId, targets: &[String]) -> Option<(RolloutId, String)> {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        for target in targets {
+            if let Some(first) = claims.get(target)
+                && first != id
+            {
+                return Some((first.clone(), target.clone()));
+            }
+        }
+        claims.retain(|_, owner| owner != id);
+        claims.extend(targets.iter().map(|target| (target.clone(), id.clone())));
+        None
+    }
+
+    /// Tells the loop of a rollout that what is written cannot be used.
+    pub async fn invalid(&self, id: &RolloutId, message: String) {
+        let handle = self.loop_of(id, None).await;
+        handle.send(Input::Spec(SpecSeen::Invalid { message })).await;
+    }
+
+    /// Tells the loop of a rollout that its file is gone.
+    pub async fn deleted(&self, id: &RolloutId) {
+        let handle = self.loop_of(id, None).await;
+        handle.send(Input::Spec(SpecSeen::Deleted)).await;
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.retain(|_, owner| owner != id);
+    }
+
+    async fn loop_of(&self, id: &RolloutId, effective: Option<Value>) -> Handle {
+        let known = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.retain(|_, running| !running.task.is_finished());
+            running.get_mut(id).map(|running| {
+                if let Some(effective) = effective.clone() {
+                    running.effective = effective;
+                }
+                running.handle.clone()
+            })
+        };
+        if let Some(handle) = known {
+            return handle;
+        }
+        let (handle, task) = drive::start(id.clone(), self.ports.clone(), self.token.clone());
+        handle.send(Input::Lease(LeaseSeen::Held { term: self.kept.0.term() })).await;
+        let running = Running {
+            handle: handle.clone(),
+            task,
+            effective: effective.unwrap_or(Value::Null),
+        };
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id.clone(), running);
+        handle
+    }
+
+    /// Ends every loop; weights stay where they are.
+    pub async fn stop(&self) {
+        self.token.cancel();
+        let tasks: Vec<JoinHandle<()>> = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *running).into_values().map(|running| running.task).collect()
+        };
+        for task in tasks {
+            let _ = tokio::time::timeout(END_MAX, task).await;
+        }
+    }
+}
+
+impl Desk for Engine {
+    fn rollouts(&self) -> Vec<Handle> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.values().map(|running| running.handle.clone()).collect()
+    }
+
+    fn journal(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Journal, String>> {
+        self.kept.journal(id, after, limit)
+    }
+
+    fn effective(&self, id: &RolloutId) -> Option<Value> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.get(id).map(|running| running.effective.clone())
+    }
+}

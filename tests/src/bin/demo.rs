@@ -1,0 +1,369 @@
+//! The demo: four releases through a real HAProxy, gated on a real Prometheus.
+//!
+//! A good one is promoted 10 -> 25 -> 50 -> 100; one that begins to fail at 25 %, one that is slow
+//! and one whose process is killed at 50 % are rolled back. Prints a table, writes
+//! `target/demo/report.json`, and fails where an outcome is wrong, a weight change caused an error,
+//! or a rollback took too long.
+
+#![allow(clippy::print_stdout, reason = "it speaks to people")]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode},
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
+
+use haldane_tests::{
+    app::App,
+    load::{Failure, Load},
+    stage::{SIDES, Shares, Stage},
+};
+use serde_json::json;
+
+/// Requests a second.
+const LOAD: u64 = 600;
+
+/// The pace of the guards and of the scrapes, in seconds.
+const INTERVAL: f64 = 1.0;
+const SCRAPE: f64 = 1.0;
+
+/// What a rollback may take on top of its interval and two scrapes, in seconds.
+const GRACE: f64 = 1.0;
+
+/// A failure this long after a write counts as caused by it.
+const AFTERMATH: Duration = Duration::from_secs(2);
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// One release of the demo.
+struct Release {
+    name: &'static str,
+    version: &'static str,
+    /// What goes wrong, and from which share on, in basis points.
+    fault: Option<(Fault, u32)>,
+    exit: i32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Inject(&'static str),
+    Kill,
+}
+
+/// What became of a release.
+struct Report {
+    name: &'static str,
+    outcome: String,
+    wanted: bool,
+    injection_to_zero: Option<f64>,
+    sample_to_zero: Option<f64>,
+    requests: u64,
+    client_errors: usize,
+    lost_with_process: usize,
+    by_weight_change: usize,
+    explanation: String,
+}
+
+/// A run that does not outlive the demo.
+struct Running(Option<Child>);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    if let [command, port, version] = arguments.as_slice()
+        && command == "app"
+    {
+        App::serve(port.parse().expect("a port"), version);
+        return ExitCode::SUCCESS;
+    }
+    watch_for_interrupts();
+    let program = env::current_exe().expect("a program knows itself");
+    let haldane = program.with_file_name("haldane");
+    println!("starting prometheus, haproxy and two copies of the service");
+    let mut stage = Stage::start(&program);
+    let load = Load::start(stage.port, LOAD);
+    println!("load: {LOAD} requests a second; state and files in {}", stage.folder().display());
+    let mut reports = Vec::new();
+    for release in &releases() {
+        match roll_out(&mut stage, &load, &haldane, release) {
+            Some(report) => reports.push(report),
+            None => {
+                println!("interrupted: everything is stopped and removed");
+                return ExitCode::from(130);
+            }
+        }
+    }
+    if write_up(&reports) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn releases() -> [Release; 4] {
+    let bad = |name, version, fault, from| Release {
+        name,
+        version,
+        fault: Some((fault, from)),
+        exit: 10,
+    };
+    [
+        Release { name: "good", version: "v2", fault: None, exit: 0 },
+        bad("failing", "v3", Fault::Inject("error_rate=0.05"), 2_500),
+        bad("slow", "v4", Fault::Inject("latency_ms=200"), 1_000),
+        bad("killed", "v5", Fault::Kill, 5_000),
+    ]
+}
+
+/// Notices an interrupt, so that everything that was started is stopped.
+fn watch_for_interrupts() {
+    thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime else { return };
+        runtime.block_on(async {
+            let _ = tokio::signal::ctrl_c().await;
+            INTERRUPTED.store(true, Relaxed);
+        });
+    });
+}
+
+/// Runs one release from its deployment to its end. `None`: interrupted.
+fn roll_out(
+    stage: &mut Stage,
+    load: &Load,
+    haldane: &Path,
+    release: &Release,
+) -> Option<Report> {
+    let test = if stage.green_share() == Some(0) { SIDES[1] } else { SIDES[0] };
+    println!("\n== {}: {} on {test}", release.name, release.version);
+    stage.deploy(test, release.version);
+    let file = write_rollout(stage, release.version);
+    let shares = stage.follow(test);
+    let (before, failed_before) = (load.requests(), load.failures().len());
+    let mut run = Running(Some(start(haldane, stage, &file)));
+    let (mut injected, mut sampled) = (None, None);
+    let code = loop {
+        if INTERRUPTED.load(Relaxed) {
+            return None;
+        }
+        if let Some(code) = run.ended() {
+            break code;
+        }
+        if let Some((fault, from)) = release.fault {
+            if injected.is_none() && shares.now() >= from {
+                injected = Some(Instant::now());
+                match fault {
+                    Fault::Inject(fault) => stage.inject(test, fault),
+                    Fault::Kill => stage.crash(test),
+                }
+            }
+            if injected.is_some() && sampled.is_none() && is_sampled(stage, test, fault) {
+                sampled = Some(Instant::now());
+            }
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    thread::sleep(AFTERMATH);
+    let failures = load.failures().split_off(failed_before);
+    let zero = injected.and_then(|moment| shares.zero_after(moment));
+    // A sample that only shows once the traffic is back has waited for nothing.
+    let took = |since: Option<Instant>| Some((zero?.saturating_duration_since(since?)).as_secs_f64());
+    let (lost, by_weight_change) = causes(&failures, &shares, release, injected, zero);
+    let explanation = explain(haldane, stage);
+    println!("   {explanation}");
+    Some(Report {
+        name: release.name,
+        outcome: outcome(code),
+        wanted: code == Some(release.exit),
+        injection_to_zero: took(injected),
+        sample_to_zero: took(sampled),
+        requests: load.requests() - before,
+        client_errors: failures.len(),
+        lost_with_process: lost,
+        by_weight_change,
+        explanation,
+    })
+}
+
+/// Sorts failures: those between a kill and weight 0, and those that a weight change caused.
+fn causes(
+    failures: &[Failure],
+    shares: &Shares,
+    release: &Release,
+    injected: Option<Instant>,
+    zero: Option<Instant>,
+) -> (usize, usize) {
+    let killed = matches!(release.fault, Some((Fault::Kill, _)));
+    let in_kill = |failure: &&Failure| {
+        let after = injected.is_some_and(|moment| failure.at >= moment);
+        let until = zero.is_none_or(|zero| failure.at <= zero + Duration::from_millis(50));
+        killed && after && until
+    };
+    let changes = shares.changes();
+    let by_change = |failure: &&Failure| {
+        let after =
+            |at: &Instant| failure.at >= *at && failure.at <= *at + AFTERMATH;
+        !failure.injected && changes.iter().skip(1).any(|(at, _)| after(at))
+    };
+    let lost = failures.iter().filter(in_kill).count();
+    (lost, failures.iter().filter(|f| !in_kill(f) && by_change(f)).count())
+}
+
+fn write_rollout(stage: &Stage, version: &str) -> PathBuf {
+    let rollout = json!({
+        "apiVersion": "haldane.dev/v1alpha1",
+        "kind": "Rollout",
+        "metadata": {"name": "app"},
+        "spec": {
+            "sides": [
+                {"name": "blue", "labels": {"side": "blue"}},
+                {"name": "green", "labels": {"side": "green"}},
+            ],
+            "revision": version,
+            "traffic": [{"name": "edge", "haproxy": stage.traffic()}],
+            "steps": [10, 25, 50, 100].map(|weight| json!({"weight": weight, "bake": "5s"})),
+            "watch": "3s",
+            "analysis": {
+                "sources": [{"name": "main", "prometheus": {"url": stage.prometheus_url()}}],
+                "interval": "1s",
+                "checks": [
+                    {"name": "errors", "errors": {"max": "1%", "metrics": "prometheus"}},
+                    {"name": "p99", "latency":
+                        {"quantile": "0.99", "max": "100ms", "metrics": "prometheus"}},
+                ],
+            },
+        },
+    });
+    let file = stage.folder().join("rollout.yaml");
+    fs::write(&file, format!("{rollout:#}\n")).expect("a file in the folder");
+    file
+}
+
+fn start(haldane: &Path, stage: &Stage, file: &Path) -> Child {
+    Command::new(haldane)
+        .arg("run")
+        .arg(file)
+        .arg("--state")
+        .arg(stage.folder().join("state"))
+        .spawn()
+        .unwrap_or_else(|error| panic!("{} must be built: {error}", haldane.display()))
+}
+
+fn explain(haldane: &Path, stage: &Stage) -> String {
+    let told = Command::new(haldane)
+        .args(["explain", "app", "--state"])
+        .arg(stage.folder().join("state"))
+        .output();
+    match told {
+        Ok(told) => String::from_utf8_lossy(&told.stdout).trim().replace('\n', " "),
+        Err(error) => format!("haldane explain: {error}"),
+    }
+}
+
+/// Whether Prometheus has the first bad sample.
+fn is_sampled(stage: &Stage, side: &str, fault: Fault) -> bool {
+    let query = match fault {
+        Fault::Inject(fault) if fault.starts_with("error") => {
+            format!("http_requests_total{{side=\"{side}\",code=\"500\"}} > 0")
+        }
+        Fault::Inject(_) => format!(
+            "http_request_duration_seconds_count{{side=\"{side}\"}} - ignoring(le) \
+             http_request_duration_seconds_bucket{{side=\"{side}\",le=\"0.1\"}} > 0"
+        ),
+        Fault::Kill => format!("up{{side=\"{side}\"}} == 0"),
+    };
+    stage.ask(&query).is_some()
+}
+
+fn outcome(code: Option<i32>) -> String {
+    match code {
+        Some(0) => "promoted".to_owned(),
+        Some(10) => "rolled back".to_owned(),
+        Some(code) => format!("exit {code}"),
+        None => "ended by a signal".to_owned(),
+    }
+}
+
+/// Prints the table and writes the report. Returns whether everything is as it should be.
+fn write_up(reports: &[Report]) -> bool {
+    let limit = INTERVAL + 2.0 * SCRAPE + GRACE;
+    println!(
+        "\n{:<9} {:<12} {:>13} {:>11} {:>9} {:>8} {:>12} {:>10}",
+        "release", "outcome", "injection->0", "sample->0", "requests", "errors", "with process", "by change"
+    );
+    let mut good = true;
+    let show = |seconds: Option<f64>| seconds.map_or("-".to_owned(), |s| format!("{s:.2} s"));
+    for report in reports {
+        println!(
+            "{:<9} {:<12} {:>13} {:>11} {:>9} {:>8} {:>12} {:>10}",
+            report.name,
+            report.outcome,
+            show(report.injection_to_zero),
+            show(report.sample_to_zero),
+            report.requests,
+            report.client_errors,
+            report.lost_with_process,
+            report.by_weight_change,
+        );
+        let slow = report.injection_to_zero.is_some_and(|seconds| seconds > limit);
+        for (wrong, what) in [
+            (!report.wanted, "has the wrong outcome"),
+            (report.by_weight_change > 0, "had errors that a weight change caused"),
+            (slow, "took longer than its interval, two scrapes and a second to go back"),
+        ] {
+            if wrong {
+                println!("FAILED: {} {what}", report.name);
+                good = false;
+            }
+        }
+    }
+    if let Err(error) = write_report(reports) {
+        println!("FAILED: the report cannot be written: {error}");
+        return false;
+    }
+    println!("\nreport: target/demo/report.json");
+    good
+}
+
+fn write_report(reports: &[Report]) -> std::io::Result<()> {
+    let rollouts = reports.iter().map(|report| {
+        json!({
+            "name": report.name,
+            "outcome": report.outcome,
+            "seconds_injection_to_zero": report.injection_to_zero,
+            "seconds_sample_to_zero": report.sample_to_zero,
+            "requests": report.requests,
+            "client_errors": report.client_errors,
+            "errors_with_process": report.lost_with_process,
+            "errors_by_weight_change": report.by_weight_change,
+            "explanation": report.explanation,
+        })
+    });
+    let rollouts: Vec<_> = rollouts.collect();
+    let folder = Path::new("target/demo");
+    fs::create_dir_all(folder)?;
+    fs::write(folder.join("report.json"), format!("{:#}\n", json!({"rollouts": rollouts})))
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Returns the exit code once the run has ended; `Some(None)`: by a signal.
+    fn ended(&mut self) -> Option<Option<i32>> {
+        let child = self.0.as_mut()?;
+        match child.try_wait() {
+            Ok(Some(status)) => {
+                self.0 = None;
+                Some(status.code())
+            }
+            Ok(None) | Err(_) => None,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
