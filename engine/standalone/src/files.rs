@@ -68,7 +68,7 @@ pub struct Watcher {
 #[derive(Debug)]
 enum What {
     /// One file, for one of its rollouts.
-    File(PathBuf, RolloutId),
+    File(RolloutId),
     /// Every rollout file of a directory.
     Directory(PathBuf),
 }
@@ -190,8 +190,8 @@ impl Watcher {
     pub fn file(path: PathBuf, id: RolloutId, intent: Intent) -> Self {
         let mut known = BTreeMap::new();
         let text = text(&path).ok();
-        known.insert(path.clone(), Known { text, ids: vec![id.clone()], away: 0 });
-        Self { what: What::File(path, id), intent, known }
+        known.insert(path, Known { text, ids: vec![id.clone()], away: 0 });
+        Self { what: What::File(id), intent, known }
     }
 
     /// Watches a directory.
@@ -256,7 +256,7 @@ impl Watcher {
     async fn apply(&mut self, engine: &Engine, path: PathBuf, written: Vec<Written>) {
         let mut ids = Vec::new();
         for one in written {
-            if let What::File(_, wanted) = &self.what
+            if let What::File(wanted) = &self.what
                 && one.id != *wanted
             {
                 continue;
@@ -302,7 +302,7 @@ impl Watcher {
             match (&self.what, gone) {
                 (What::Directory(_), true) => engine.deleted(&id).await,
                 // A person runs this file: without it the pinned plan goes on.
-                (What::File(..), _) | (What::Directory(_), false) => {
+                (What::File(_), _) | (What::Directory(_), false) => {
                     engine.invalid(&id, why.clone()).await;
                 }
             }
