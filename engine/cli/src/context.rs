@@ -122,15 +122,14 @@ impl Context {
     }
 
     /// Reads the rollouts of a file. What the file leaves to the sources is asked there.
-    ///
-    /// Holds its thread until they have answered: to be called before anything else runs.
-    pub(crate) fn read(&self, path: &Path) -> miette::Result<Vec<Written>> {
+    pub(crate) async fn read(&self, path: &Path) -> miette::Result<Vec<Written>> {
         let text = haldane_standalone::text(path).map_err(|why| miette!("{why}"))?;
-        let compiling = haldane_standalone::compile(&text);
-        let compiled = tokio::task::block_in_place(|| {
-            tokio::runtime::Handle::current().block_on(compiling)
-        });
-        compiled.map_err(|diagnostics| faults::of_file(path, &text, diagnostics))
+        let written = haldane_standalone::compile(&text).await;
+        let written = written.map_err(|found| faults::of_file(path, &text, found))?;
+        for warning in written.iter().flat_map(|one| &one.warnings) {
+            tracing::warn!(file = %path.display(), "{warning}");
+        }
+        Ok(written)
     }
 }
 

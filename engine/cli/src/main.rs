@@ -11,7 +11,6 @@ mod live;
 mod logs;
 mod print;
 mod told;
-mod words;
 
 use std::process::ExitCode;
 

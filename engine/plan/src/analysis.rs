@@ -4,11 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use haldane_crds::{Check as Written, Path, show_duration};
 use haldane_model::{Check, CheckName, Limits, Source, SourceName, Step};
-use haldane_sources::TemplateScope;
+use haldane_sources::{CheckEntry, Checked, TemplateScope};
 use serde_json::Value;
 
 use crate::{
-    CheckKind, Checked, Options, Registries, Unresolved, faults::Faults, hash, sides::source_name,
+    Options, Registries, Unresolved, faults::Faults, hash, sides::source_name,
     traffic::only_kind,
 };
 
@@ -173,13 +173,14 @@ impl Context<'_> {
                 }
                 (question, rule)
             }
-            Checked::NeedsShape => {
+            Checked::NeedsShape(shape) => {
                 // Its limit is known already; what is not is only by which series it is asked.
                 self.analysis.guards_at_full |= !written.dry_run;
                 self.analysis.unresolved.push(Unresolved {
                     check: name.clone(),
                     kind: kind.into(),
                     source: source.clone(),
+                    shape,
                     settings: settings.clone(),
                 });
                 ("".into(), "".into())
@@ -211,7 +212,7 @@ impl Context<'_> {
     fn settings(
         &self,
         faults: &mut Faults<'_>,
-        row: &CheckKind,
+        row: &CheckEntry,
         settings: &Value,
         min_samples: Option<f64>,
         path: &Path,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use haldane_crds::{Diagnostic, Document, Path};
 use haldane_model::{CheckName, Plan, Revision, RolloutId, SourceName};
-use haldane_sources::TemplateScope;
+use haldane_sources::{ShapeKind, TemplateScope};
 use serde_json::Value;
 
 use crate::{Registries, analysis, faults::Faults, hash, policies, sides, steps, traffic};
@@ -32,6 +32,8 @@ pub struct Compiled {
     pub revision: Option<Revision>,
     /// What a person should know though it is no fault.
     pub warnings: Vec<Diagnostic>,
+    /// What templates may name.
+    pub scope: TemplateScope,
     /// What its entries drive; no two rollouts may drive the same.
     pub targets: Vec<String>,
     /// The checks whose source must be asked first.
@@ -49,6 +51,8 @@ pub struct Unresolved {
     pub kind: Arc<str>,
     /// The source to ask.
     pub source: SourceName,
+    /// Which metrics are looked for.
+    pub shape: ShapeKind,
     /// The settings as written.
     pub settings: Value,
 }
@@ -100,6 +104,7 @@ pub fn compile(
         revision: spec.revision.as_deref().map(Revision::from),
         warnings,
         targets: entries.targets,
+        scope,
         unresolved: analysis.unresolved,
         written: analysis.written,
     })

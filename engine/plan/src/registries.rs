@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use haldane_providers::ProviderEntry;
-use haldane_sources::{SettingsError, SourceEntry, TemplateScope};
+use haldane_sources::{CheckEntry, SettingsError, SourceEntry, TemplateScope};
 use serde_json::Value;
 
 /// The rows that a document may name.
@@ -15,33 +15,18 @@ pub struct Registries<'a> {
     /// Where numbers come from.
     pub sources: &'a [SourceEntry],
     /// What is asked.
-    pub checks: &'a [CheckKind],
+    pub checks: &'a [CheckEntry],
     /// Checks a `revisionQuery` without its `source`, and writes the question.
     pub revision: fn(&Value, &TemplateScope) -> Result<Arc<str>, Vec<SettingsError>>,
 }
 
-/// One row of the registry of checks.
-#[derive(Clone, Copy)]
-pub struct CheckKind {
-    /// Its key under a check: `errors`.
-    pub kind: &'static str,
-    /// The JSON schema of its settings.
-    pub schema: fn() -> schemars::Schema,
-    /// Checks settings and writes the question and the rule. The number is `minSamples`.
-    pub check: fn(&Value, &TemplateScope, Option<f64>) -> Result<Checked, Vec<SettingsError>>,
-}
-
-/// A check whose settings can be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Checked {
-    /// It can be pinned.
-    Ready {
-        /// What is asked, as JSON text for the source.
-        question: Arc<str>,
-        /// How it is judged, as JSON text for the judge; with a `min` or a `max` it needs no
-        /// baseline.
-        rule: Arc<str>,
-    },
-    /// Its source must be asked first which metrics the application has.
-    NeedsShape,
+/// Returns everything that this engine knows.
+#[must_use]
+pub fn registries() -> Registries<'static> {
+    Registries {
+        providers: &haldane_providers::REGISTRY,
+        sources: haldane_sources::SOURCES,
+        checks: haldane_sources::CHECKS,
+        revision: haldane_sources::revision_question,
+    }
 }

@@ -439,14 +439,13 @@ impl Driver {
     }
 
     fn revisions(&mut self, side: haldane_model::SideName, question: Arc<str>, deadline: Duration) {
-        #[derive(serde::Deserialize)]
-        struct Named {
-            source: SourceName,
-        }
-        let client = match serde_json::from_str::<Named>(&question) {
-            Ok(named) => self.source(&named.source),
-            Err(error) => Err(format!("the revision query is damaged: {error}")),
+        let (source, question) = match split_source(&question) {
+            Ok(parts) => parts,
+            Err(why) => {
+                return self.spawn(async move { Input::Revisions { side, revisions: Err(why) } });
+            }
         };
+        let client = self.source(&source);
         self.spawn(async move {
             let revisions = match client {
                 Ok(client) => client.revisions(question, deadline).await,
@@ -455,6 +454,16 @@ impl Driver {
             Input::Revisions { side, revisions }
         });
     }
+}
+
+/// Takes the source's name out of a pinned revision query: the rest is the question.
+fn split_source(question: &str) -> Result<(SourceName, Arc<str>), String> {
+    let damaged = || "the revision query is damaged".to_owned();
+    let mut query: serde_json::Value =
+        serde_json::from_str(question).map_err(|error| format!("{}: {error}", damaged()))?;
+    let source = query.as_object_mut().and_then(|query| query.remove("source"));
+    let source = source.as_ref().and_then(serde_json::Value::as_str).ok_or_else(damaged)?;
+    Ok((SourceName::from(source), query.to_string().into()))
 }
 
 fn no_sample(window: haldane_model::Window, why: String) -> haldane_model::Sample {

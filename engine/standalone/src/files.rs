@@ -12,19 +12,28 @@ use std::{
     time::Duration,
 };
 
-use haldane_crds::Diagnostic;
+use haldane_crds::{Diagnostic, Path as YamlPath};
 use haldane_model::{Plan, Revision, RolloutId, SpecSeen};
+use haldane_outside::Outside;
 use haldane_plan::{Compiled, Options};
+use haldane_runtime::drive::Factory;
+use haldane_sources::{detect_shape, pin_shape};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::engine::{Engine, Intent};
+use crate::{
+    engine::{Engine, Intent},
+    factory::Registered,
+};
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// For how many looks a file must stay away to count as deleted.
 const AWAY: u32 = 6;
+
+/// How long a source may take to say which metrics it has.
+const ASK: Duration = Duration::from_secs(10);
 
 /// No file may be larger.
 const BYTES_MAX: u64 = 1024 * 1024;
@@ -59,7 +68,7 @@ pub struct Watcher {
 #[derive(Debug)]
 enum What {
     /// One file, for one of its rollouts.
-    File(PathBuf, RolloutId),
+    File(RolloutId),
     /// Every rollout file of a directory.
     Directory(PathBuf),
 }
@@ -113,8 +122,64 @@ pub fn text(path: &Path) -> Result<String, String> {
 
 /// Compiles every rollout of a document. What the file leaves to the sources is asked there.
 pub async fn compile(text: &str) -> Result<Vec<Written>, Vec<Diagnostic>> {
-    let compiled = haldane_plan::read(text, &haldane_plan::registries(), &Options::default()).await?;
-    Ok(compiled.into_iter().map(Written::from).collect())
+    let documents = haldane_plan::parse(text)?;
+    let registries = haldane_plan::registries();
+    let (mut all, mut wrong) = (Vec::new(), Vec::new());
+    for document in &documents {
+        match resolve(document, &registries).await {
+            Ok(compiled) => all.push(Written::from(compiled)),
+            Err(diagnostics) => wrong.extend(diagnostics),
+        }
+    }
+    let targets: Vec<_> = all.iter().map(|one| (one.id.clone(), one.targets.clone())).collect();
+    wrong.extend(haldane_plan::collisions(&targets));
+    if wrong.is_empty() { Ok(all) } else { Err(wrong) }
+}
+
+/// Compiles one document; a check that leaves its metrics open is answered by its source, and the
+/// one shape that matches is pinned.
+async fn resolve(
+    document: &haldane_plan::Document,
+    registries: &haldane_plan::Registries<'_>,
+) -> Result<Compiled, Vec<Diagnostic>> {
+    let mut options = Options::default();
+    let compiled = haldane_plan::compile(document, registries, &options)?;
+    let mut wrong = Vec::new();
+    for open in &compiled.unresolved {
+        let source = compiled.plan.sources.iter().find(|source| source.name == open.source);
+        let Some(source) = source else { continue };
+        let client = Registered.source(&source.kind, &source.settings, &Outside::default());
+        let shape = match client {
+            Ok(client) => detect_shape(&*client, &compiled.scope, open.shape, ASK).await,
+            Err(why) => Err(why),
+        };
+        match shape {
+            Ok(shape) => {
+                let settings = pin_shape(&open.settings, shape);
+                options.settings.insert(open.check.clone(), settings);
+            }
+            Err(why) => wrong.push(undetected(document, open, &why)),
+        }
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    if compiled.unresolved.is_empty() {
+        return Ok(compiled);
+    }
+    haldane_plan::compile(document, registries, &options)
+}
+
+fn undetected(
+    document: &haldane_plan::Document,
+    open: &haldane_plan::Unresolved,
+    why: &str,
+) -> Diagnostic {
+    let path = YamlPath::of(&["spec", "analysis", "checks"]);
+    let message = format!("which metrics {} is asked by is not known: {why}", open.check);
+    Diagnostic::error(&path, message)
+        .help(format!("write `metrics` in the settings of `{}`", open.kind))
+        .at(document.places.key(&path))
 }
 
 // === impl Watcher ===
@@ -125,8 +190,8 @@ impl Watcher {
     pub fn file(path: PathBuf, id: RolloutId, intent: Intent) -> Self {
         let mut known = BTreeMap::new();
         let text = text(&path).ok();
-        known.insert(path.clone(), Known { text, ids: vec![id.clone()], away: 0 });
-        Self { what: What::File(path, id), intent, known }
+        known.insert(path, Known { text, ids: vec![id.clone()], away: 0 });
+        Self { what: What::File(id), intent, known }
     }
 
     /// Watches a directory.
@@ -191,7 +256,7 @@ impl Watcher {
     async fn apply(&mut self, engine: &Engine, path: PathBuf, written: Vec<Written>) {
         let mut ids = Vec::new();
         for one in written {
-            if let What::File(_, wanted) = &self.what
+            if let What::File(wanted) = &self.what
                 && one.id != *wanted
             {
                 continue;
@@ -237,7 +302,7 @@ impl Watcher {
             match (&self.what, gone) {
                 (What::Directory(_), true) => engine.deleted(&id).await,
                 // A person runs this file: without it the pinned plan goes on.
-                (What::File(..), _) | (What::Directory(_), false) => {
+                (What::File(_), _) | (What::Directory(_), false) => {
                     engine.invalid(&id, why.clone()).await;
                 }
             }

@@ -91,7 +91,7 @@ struct Run<'a> {
 
 /// Runs the command.
 pub async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
-    let written = pick(&args, context)?;
+    let written = pick(&args, context).await?;
     let state = context.state_dir()?;
     let (sink, told) = channel();
     let engine = Engine::open(&state, Arc::new(sink)).map_err(|error| miette::miette!("{error}"))?;
@@ -125,8 +125,8 @@ pub async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
 }
 
 /// Reads the file, and picks the one rollout that is meant.
-fn pick(args: &Args, context: &Context) -> miette::Result<Written> {
-    let all = context.read(&args.file)?;
+async fn pick(args: &Args, context: &Context) -> miette::Result<Written> {
+    let all = context.read(&args.file).await?;
     let names = all.iter().map(|one| one.id.to_string()).collect::<Vec<_>>().join(", ");
     let mut wanted = all.into_iter().filter(|one| match &args.rollout {
         None => true,

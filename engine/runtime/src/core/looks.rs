@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use haldane_judge::{Rule, fold};
 use haldane_model::{
-    Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Weight, Window,
+    Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Weight, Window,
 };
 use haldane_sources::{Look, LookSides};
 use jiff::{SignedDuration, Timestamp};
@@ -41,6 +41,8 @@ struct Known {
     limits: Limits,
     next_at: Duration,
     ahead: SignedDuration,
+    /// The scrape interval that this check's own series were last said to have.
+    scrape: Option<Duration>,
 }
 
 // === impl Looks ===
@@ -89,6 +91,7 @@ impl Looks {
             };
             let known = self.checks.entry(check.name.clone()).or_default();
             known.ahead = ahead;
+            let scrape = known.scrape.unwrap_or(scrape);
             if let Some(command) = known.ask(record, plan, check, scrape, now) {
                 out.push(command);
             }
@@ -116,6 +119,9 @@ impl Looks {
             known.seen = None;
             known.next_at = now.mono;
             return;
+        }
+        if !matches!(sample.answer, Answer::Error { .. }) {
+            known.scrape = Some(sample.scrape);
         }
         sample.share = lowest_share(shares, sample.window, known.ahead);
         known.judge(record, key, &sample, now);
