@@ -10,7 +10,7 @@ use haldane_sources::{SettingsError, SourceEntry, TemplateScope};
 use serde_json::{Value, json};
 
 /// Returns every kind that the tests name.
-pub fn registries() -> Registries<'static> {
+pub(crate) fn registries() -> Registries<'static> {
     Registries { providers: &[HAPROXY], sources: &[PROMETHEUS], checks: &CHECKS, revision }
 }
 
