@@ -164,7 +164,11 @@ impl Duration {
                     duration_remedy("-")
                 }
                 Value::Number(number) => format!("add a unit: `{number}s` or `{number}m`"),
-                _ => "write a duration such as `90s` or `1h30m`".to_owned(),
+                Value::Null
+                | Value::Bool(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_) => "write a duration such as `90s` or `1h30m`".to_owned(),
             };
             return Err(odd(message, help));
         };
@@ -266,7 +270,11 @@ impl Name {
             Value::Number(number) => {
                 Err(odd(format!("`{number}` is a number, not a name"), "quote it"))
             }
-            _ => Err(odd(format!("{} is not a name", show(value)), help)),
+            Value::String(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Array(_)
+            | Value::Object(_) => Err(odd(format!("{} is not a name", show(value)), help)),
         }
     }
 }

@@ -7,6 +7,13 @@ use haldane_providers::ProviderEntry;
 use haldane_sources::{SettingsError, SourceEntry, TemplateScope};
 use serde_json::Value;
 
+/// Writes the question for a side's revision.
+pub type WriteRevision = fn(&Value, &TemplateScope) -> Result<Arc<str>, Vec<SettingsError>>;
+
+/// Checks a check's settings and writes what is asked.
+pub type CheckSettings =
+    fn(&Value, &TemplateScope, Option<f64>) -> Result<Checked, Vec<SettingsError>>;
+
 /// The rows that a document may name.
 #[derive(Clone, Copy)]
 pub struct Registries<'a> {
@@ -17,7 +24,7 @@ pub struct Registries<'a> {
     /// What is asked.
     pub checks: &'a [CheckKind],
     /// Checks a `revisionQuery` without its `source`, and writes the question.
-    pub revision: fn(&Value, &TemplateScope) -> Result<Arc<str>, Vec<SettingsError>>,
+    pub revision: WriteRevision,
 }
 
 /// One row of the registry of checks.
@@ -28,7 +35,7 @@ pub struct CheckKind {
     /// The JSON schema of its settings.
     pub schema: fn() -> schemars::Schema,
     /// Checks settings and writes the question and the rule. The number is `minSamples`.
-    pub check: fn(&Value, &TemplateScope, Option<f64>) -> Result<Checked, Vec<SettingsError>>,
+    pub check: CheckSettings,
 }
 
 /// A check whose settings can be used.
