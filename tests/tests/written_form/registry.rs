@@ -113,6 +113,10 @@ fn queried(
             )]);
         }
     }
+    if samples.is_some() && settings["count"].is_null() {
+        let help = "write a query that counts the samples, or remove minSamples";
+        return Err(vec![fault("/count", "minSamples is set and count is not".to_owned(), help)]);
+    }
     if query.matches('(').count() != query.matches(')').count() {
         let help = "close every parenthesis";
         return Err(vec![fault("/promql", format!("`{query}` is no PromQL"), help)]);
