@@ -226,10 +226,11 @@ impl Context<'_> {
             Ok(checked) => return Some(checked),
             Err(errors) => errors,
         };
+        // Without a limit a check means the serving side.
         let compares = |error: &haldane_sources::SettingsError| {
-            matches!(row.kind, "errors" | "latency")
-                && settings.is_object()
+            settings.is_object()
                 && settings.get("max").is_none()
+                && settings.get("min").is_none()
                 && error.message.contains("max")
         };
         for error in errors {
