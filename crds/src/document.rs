@@ -40,7 +40,7 @@ pub struct Document {
 /// Returns all faults of form at once, those of every document. A text without any document is a
 /// fault too.
 pub fn parse(text: &str) -> Result<Vec<Document>, Vec<Diagnostic>> {
-    let nodes = node::read(text).map_err(|fault| vec![fault])?;
+    let nodes = node::read(text).map_err(|fault| vec![*fault])?;
     let mut documents = Vec::new();
     let mut faults = Vec::new();
     for node in nodes {

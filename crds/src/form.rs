@@ -105,7 +105,7 @@ impl Form<'_> {
                 0 => format!("the list is empty, {wanted}"),
                 _ => format!("the list has {count} entries, {wanted}"),
             };
-            let help = text(schema, "description").map(|words| lower(words));
+            let help = text(schema, "description").map(lower);
             self.found
                 .push(Diagnostic::error(path, message).help_if(help).at(self.places.key(path)));
         }

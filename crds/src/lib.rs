@@ -26,5 +26,5 @@ pub use self::{
         Workload,
     },
     scalar::{Duration, Name, Percent, show_duration},
-    schema::schema,
+    schema::{schema, without_null},
 };

@@ -26,21 +26,22 @@ enum Content {
 }
 
 /// Reads every document of a text.
-pub(crate) fn read(text: &str) -> Result<Vec<Node>, Diagnostic> {
+pub(crate) fn read(text: &str) -> Result<Vec<Node>, Box<Diagnostic>> {
     if text.len() > TEXT_BYTES_MAX {
         let message =
             format!("the text has {} bytes, at most {TEXT_BYTES_MAX} are read", text.len());
-        return Err(Diagnostic::error(&Path::root(), message));
+        return Err(Box::new(Diagnostic::error(&Path::root(), message)));
     }
     let options = serde_saphyr::options! { strict_booleans: true };
     serde_saphyr::from_multiple_with_options(text, options).map_err(|error| {
         let error = error.without_snippet();
         let place = error.location().and_then(place);
-        let duplicate = match error {
-            serde_saphyr::Error::DuplicateMappingKey { key, .. } => Some(key.as_deref()),
-            _ => None,
+        let duplicate = if let serde_saphyr::Error::DuplicateMappingKey { key, .. } = error {
+            Some(key.as_deref())
+        } else {
+            None
         };
-        match duplicate {
+        let fault = match duplicate {
             Some(key) => {
                 let message = format!("the key `{}` is written twice", key.unwrap_or("?"));
                 Diagnostic::error(&Path::root(), message)
@@ -48,8 +49,8 @@ pub(crate) fn read(text: &str) -> Result<Vec<Node>, Diagnostic> {
             }
             None => Diagnostic::error(&Path::root(), format!("not YAML: {}", plain(error)))
                 .help("indent with spaces, and quote strings that hold `: `, `{` or `#`"),
-        }
-        .at(place)
+        };
+        Box::new(fault.at(place))
     })
 }
 

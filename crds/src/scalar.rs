@@ -159,8 +159,16 @@ impl Duration {
         let Value::String(text) = value else {
             let message = format!("{} is not a duration", show(value));
             let help = match value {
+                Value::Number(number) if number.as_u64() == Some(0) => duration_remedy("0"),
+                Value::Number(number) if number.as_f64().is_some_and(|n| n < 0.0) => {
+                    duration_remedy("-")
+                }
                 Value::Number(number) => format!("add a unit: `{number}s` or `{number}m`"),
-                _ => "write a duration such as `90s` or `1h30m`".to_owned(),
+                Value::Null
+                | Value::Bool(_)
+                | Value::String(_)
+                | Value::Array(_)
+                | Value::Object(_) => "write a duration such as `90s` or `1h30m`".to_owned(),
             };
             return Err(odd(message, help));
         };
@@ -194,6 +202,9 @@ fn duration_remedy(text: &str) -> String {
     let text = text.trim();
     if text.starts_with('-') {
         return "a duration is never negative; write the time itself, such as `1m`".to_owned();
+    }
+    if text == "0" {
+        return "write a time with its unit, such as `30s`".to_owned();
     }
     let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
     let unit: String = text[digits.len()..].trim().to_lowercase();
@@ -259,7 +270,11 @@ impl Name {
             Value::Number(number) => {
                 Err(odd(format!("`{number}` is a number, not a name"), "quote it"))
             }
-            _ => Err(odd(format!("{} is not a name", show(value)), help)),
+            Value::String(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Array(_)
+            | Value::Object(_) => Err(odd(format!("{} is not a name", show(value)), help)),
         }
     }
 }
@@ -346,7 +361,9 @@ mod tests {
         assert_eq!(millis("0s"), Ok(0));
         let help = |value: Value| Duration::parse(&value).unwrap_err().help;
         assert_eq!(help(json!("5 minutes")), "write `5m`");
-        assert_eq!(help(json!("0")), "add a unit: `0s` or `0m`");
+        assert_eq!(help(json!("0")), "write a time with its unit, such as `30s`");
+        assert_eq!(help(json!(0)), help(json!("0")));
+        assert_eq!(help(json!("7")), "add a unit: `7s` or `7m`");
         assert_eq!(help(json!(30)), "add a unit: `30s` or `30m`");
         assert_eq!(help(json!("2d")), "the longest unit is the hour: `48h`");
         assert!(help(json!("-1m")).contains("never negative"));

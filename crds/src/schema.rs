@@ -32,7 +32,7 @@ pub(crate) fn shared() -> &'static Value {
 }
 
 /// Removes `null` as an alternative, which the generator adds for everything optional.
-fn without_null(schema: &mut schemars::Schema) {
+pub fn without_null(schema: &mut schemars::Schema) {
     if let Some(fields) = schema.as_object_mut() {
         for key in ["type", "enum"] {
             if let Some(Value::Array(words)) = fields.get_mut(key) {

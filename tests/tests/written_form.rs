@@ -1,8 +1,8 @@
 //! The written form, end to end: every bad document is refused with the line, the field and the
 //! remedy; every example and every block of the documentation compiles.
 
-#[path = "written_form/registry.rs"]
-mod registry;
+#![allow(clippy::unwrap_used)]
+
 
 use std::{fs, path::PathBuf};
 
@@ -11,7 +11,7 @@ use haldane_plan::{
     schema,
 };
 
-use self::registry::registries;
+use haldane_plan::registries;
 
 fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
@@ -66,9 +66,8 @@ fn a_bad_document_is_refused_with_the_line_the_field_and_the_remedy() {
     assert!(files.len() >= 20, "the bad documents are missing: {}", files.len());
     for path in files {
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let faults = match validate(&fs::read_to_string(&path).unwrap()) {
-            Ok(_) => panic!("{name} was accepted"),
-            Err(faults) => faults,
+        let Err(faults) = validate(&fs::read_to_string(&path).unwrap()) else {
+            panic!("{name} was accepted")
         };
         for fault in &faults {
             assert!(fault.help.is_some(), "{name}: no remedy: {fault}");
@@ -200,8 +199,11 @@ fn the_hash_sees_what_an_attempt_does_and_nothing_else() {
     let hash = |text: &str| good(text).plan.hash.clone();
     let before = hash(&text);
     assert!(before.starts_with("1:"), "{before}");
+    let (map, key) = ("map: /etc/haproxy/haldane/share.map", "key: checkout");
+    let swapped = text.replace(&format!("{map}, {key}"), &format!("{key}, {map}"));
+    assert_ne!(swapped, text);
     assert_eq!(hash(&text.replace("spec:", "spec:\n  paused: true\n  revision: \"9\"")), before);
-    assert_eq!(hash(&text.replace("watch", "watch").replace('\n', "\n\n")), before);
+    assert_eq!(hash(&swapped.replace('\n', "\n\n")), before);
     assert_ne!(hash(&text.replace("spec:", "spec:\n  watch: 2h")), before);
 }
 
@@ -211,6 +213,16 @@ fn a_pause_is_a_manual_gate_on_the_following_step() {
     let plan = good(&text).plan;
     let gated: Vec<_> = plan.steps.iter().map(|step| step.gates.len()).collect();
     assert_eq!(gated, [0, 0, 1, 1, 0]);
+}
+
+#[test]
+fn min_samples_for_all_checks_passes_by_those_that_cannot_count() {
+    let plan = good(&read("examples/every-field.yaml")).plan;
+    let rules: Vec<_> = plan.checks.iter().map(|check| check.rule.contains("20.0")).collect();
+    assert_eq!(rules, [true, false, false]);
+    let text = read("examples/every-field.yaml").replace("dryRun: true", "minSamples: 5");
+    let faults = validate(&text).unwrap_err();
+    assert_eq!(faults[0].path, "spec.analysis.checks[2].query.count");
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub use self::{
     compile::{Compiled, Options, Unresolved, compile},
     effective::effective,
     kubernetes::for_kubernetes,
-    registries::{Registries, registries},
+    registries::{Registries, WriteRevision, registries},
     schema::schema,
 };
 pub use haldane_crds::{Diagnostic, Document, Severity, parse};

@@ -7,6 +7,9 @@ use haldane_providers::ProviderEntry;
 use haldane_sources::{CheckEntry, SettingsError, SourceEntry, TemplateScope};
 use serde_json::Value;
 
+/// Checks a `revisionQuery` without its `source`, and writes the question.
+pub type WriteRevision = fn(&Value, &TemplateScope) -> Result<Arc<str>, Vec<SettingsError>>;
+
 /// The rows that a document may name.
 #[derive(Clone, Copy)]
 pub struct Registries<'a> {
@@ -16,8 +19,8 @@ pub struct Registries<'a> {
     pub sources: &'a [SourceEntry],
     /// What is asked.
     pub checks: &'a [CheckEntry],
-    /// Checks a `revisionQuery` without its `source`, and writes the question.
-    pub revision: fn(&Value, &TemplateScope) -> Result<Arc<str>, Vec<SettingsError>>,
+    /// What writes the question of a side's revision.
+    pub revision: WriteRevision,
 }
 
 /// Returns everything that this engine knows.

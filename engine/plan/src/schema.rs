@@ -29,7 +29,8 @@ fn compose(schema: &mut Value, pointer: &str, kinds: Vec<(&str, schemars::Schema
     else {
         return;
     };
-    for (kind, schema) in kinds {
+    for (kind, mut schema) in kinds {
+        haldane_crds::without_null(&mut schema);
         let mut schema = Value::from(schema);
         let id = format!("#{kind}");
         // The kind's own references are resolved within the kind's own schema.

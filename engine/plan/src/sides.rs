@@ -99,6 +99,8 @@ pub(crate) fn source_name(
             None
         }
         (None, [only]) => Some((*only).to_owned()),
+        // Sources that are written and cannot be used were told about where they stand.
+        (None, []) if !faults.document.rollout.spec.analysis.sources.is_empty() => None,
         (None, []) => {
             let help = "add one, such as `sources: [{name: main, prometheus: {url: \"http://prometheus:9090\"}}]`";
             let sources = Path::of(&["spec", "analysis", "sources"]);
