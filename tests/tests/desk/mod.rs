@@ -29,14 +29,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// The desk and its socket.
-pub struct Rig {
-    pub folder: TempDir,
-    pub desk: Arc<Table>,
-    pub token: CancellationToken,
-    pub server: Option<JoinHandle<()>>,
+pub(crate) struct Rig {
+    pub(crate) folder: TempDir,
+    pub(crate) desk: Arc<Table>,
+    pub(crate) token: CancellationToken,
+    pub(crate) server: Option<JoinHandle<()>>,
 }
 
-pub struct Table {
+pub(crate) struct Table {
     handles: Vec<Handle>,
     memory: Memory,
 }
@@ -53,7 +53,7 @@ struct Kept {
 struct Silent;
 
 impl Rig {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("hd").tempdir().unwrap();
         let token = CancellationToken::new();
         let desk = Arc::new(Table::start(&token).await);
@@ -64,7 +64,7 @@ impl Rig {
         rig
     }
 
-    pub fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.folder.path().join("haldane.sock")
     }
 }
@@ -101,11 +101,11 @@ impl Table {
     }
 }
 
-pub fn checkout() -> RolloutId {
+pub(crate) fn checkout() -> RolloutId {
     RolloutId::new("default", "checkout")
 }
 
-pub fn cart() -> RolloutId {
+pub(crate) fn cart() -> RolloutId {
     RolloutId::new("default", "cart")
 }
 
