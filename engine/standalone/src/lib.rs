@@ -7,6 +7,7 @@ mod engine;
 mod factory;
 mod files;
 mod keep;
+mod offline;
 pub mod store;
 
 pub use self::{
@@ -15,4 +16,5 @@ pub use self::{
     factory::Registered,
     files::{Watcher, Written, compile, text},
     keep::Kept,
+    offline::Offline,
 };

@@ -208,6 +208,7 @@ fn causes(
 }
 
 fn write_rollout(stage: &Stage, version: &str) -> PathBuf {
+    let steps = [10, 25, 50, 100].map(|weight| json!({"weight": weight, "bake": "5s"}));
     let rollout = json!({
         "apiVersion": "haldane.dev/v1alpha1",
         "kind": "Rollout",
@@ -219,7 +220,7 @@ fn write_rollout(stage: &Stage, version: &str) -> PathBuf {
             ],
             "revision": version,
             "traffic": [{"name": "edge", "haproxy": stage.traffic()}],
-            "steps": [10, 25, 50, 100].map(|weight| json!({"weight": weight, "bake": "5s"})),
+            "steps": steps,
             "watch": "3s",
             "analysis": {
                 "sources": [{"name": "main", "prometheus": {"url": stage.prometheus_url()}}],

@@ -187,7 +187,6 @@ impl Turn<'_> {
     /// Returns whether the idle side's revision may be rolled out: it is none of home's, of what
     /// failed last, and of what stood there when the traffic left it.
     pub(crate) fn is_startable(&self, revision: &Revision, retry: bool) -> bool {
-        let named = matches!(self.seen.spec, Some(SpecSeen::Valid { named: true, .. }));
         let home = &self.record.header.home;
         let at_home = match self.shown(home) {
             Shown::One(shown) => shown == revision,
@@ -195,7 +194,7 @@ impl Turn<'_> {
             Shown::Unknown => false,
         };
         let failed = self.record.failed.as_ref() == Some(revision) && !retry;
-        let stood = self.record.stood.as_ref() == Some(revision) && !named;
+        let stood = self.record.stood.as_ref() == Some(revision);
         !at_home && !failed && !stood
     }
 
@@ -203,17 +202,13 @@ impl Turn<'_> {
     pub(crate) fn is_reverted(&self) -> bool {
         let header = &self.record.header;
         let serving = self.record.promoted.get(&header.home);
-        if serving.is_some() && self.written_revision() == serving && !self.is_named() {
+        if serving.is_some() && self.written_revision() == serving {
             return true;
         }
         match (self.shown(&header.test), self.shown(&header.home)) {
             (Shown::One(idle), Shown::One(home)) => idle == home,
             (Shown::One(_) | Shown::Unknown | Shown::Several(_), _) => false,
         }
-    }
-
-    fn is_named(&self) -> bool {
-        matches!(self.seen.spec, Some(SpecSeen::Valid { named: true, .. }))
     }
 
     /// Goes to rest: there is nothing to roll out.
