@@ -40,7 +40,9 @@ async fn get(socket: &Path, path: &str) -> (u16, Value) {
 
 fn post_text(path: &str, body: &str, headers: &str) -> String {
     let len = body.len();
-    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len}\r\n{headers}\r\n{body}")
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len}\r\n{headers}\r\n{body}"
+    )
 }
 
 async fn ask(socket: &Path, name: &str, body: Value) -> (u16, Value) {

@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-
 use std::{fs, path::PathBuf};
 
 use haldane_plan::{

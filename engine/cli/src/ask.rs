@@ -3,12 +3,13 @@
 
 use std::process::ExitCode;
 
-use haldane_api::{Answer, Ask, Client};
+use haldane_api::{Answer, Ask};
 use haldane_model::RolloutId;
 use haldane_runtime::status::Status;
 use miette::miette;
 
 use crate::{
+    book::Book,
     context::{Context, Output},
     faults, print,
 };
@@ -47,14 +48,14 @@ pub(crate) struct Made {
 
 impl Target {
     /// Returns which rollout is meant; where no name is given, the only one.
-    pub(crate) async fn resolve(&self, client: &Client) -> miette::Result<RolloutId> {
+    pub(crate) async fn resolve(&self, book: &Book) -> miette::Result<RolloutId> {
         if let Some(name) = &self.name {
             return Ok(match name.split_once('/') {
                 Some((namespace, name)) => RolloutId::new(namespace, name),
                 None => RolloutId::new(&self.namespace, name),
             });
         }
-        let all = client.list().await.map_err(faults::of_client)?;
+        let all = book.list().await?;
         match all.as_slice() {
             [one] => Ok(id_of(one)),
             [] => Err(miette!("this engine has no rollouts")),
@@ -86,7 +87,7 @@ pub(crate) async fn send(
     ask: Ask,
 ) -> miette::Result<ExitCode> {
     let client = context.client()?;
-    let id = target.resolve(&client).await?;
+    let id = target.resolve(&Book::Engine(client.clone())).await?;
     let ask = Ask {
         reason: made.reason,
         revision: made.revision,

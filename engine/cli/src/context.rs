@@ -95,6 +95,11 @@ impl Context {
         }
     }
 
+    /// Returns whether the engine is spoken to over TCP, so that its state may be elsewhere.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// Returns whether answers on standard output are coloured.
     pub(crate) fn colours(&self) -> bool {
         self.output == Output::Table && std::io::stdout().is_terminal() && are_colours_wanted()

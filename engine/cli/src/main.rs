@@ -4,6 +4,7 @@
 //! has more of its own.
 
 mod ask;
+mod book;
 mod commands;
 mod context;
 mod faults;

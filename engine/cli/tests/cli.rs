@@ -65,13 +65,16 @@ async fn a_rollback_is_explained_in_a_sentence() {
     let rig = Rig::start().await;
     let said = haldane(rig.folder.path(), &["explain", "cart"]).await;
     assert_eq!(said.code, 0, "{}", said.err);
-    holds(&said.out, &[
-        "at rest after a rollback",
-        "revision 1.1 was rolled back at",
-        "errors was 5.2 %",
-        "limit max 1 %",
-        "samples",
-    ]);
+    holds(
+        &said.out,
+        &[
+            "at rest after a rollback",
+            "revision 1.1 was rolled back at",
+            "errors was 5.2 %",
+            "limit max 1 %",
+            "samples",
+        ],
+    );
     let all = haldane(rig.folder.path(), &["explain", "checkout", "--all"]).await;
     holds(&all.out, &["attempt 3: 2.4.1 has all traffic"]);
     assert!(!all.out.contains("rolled back"), "{}", all.out);
@@ -154,4 +157,26 @@ async fn the_rest_needs_no_engine() {
     holds(&haldane(folder.path(), &["completion", "bash"]).await.out, &["_haldane()"]);
     assert_eq!(haldane(folder.path(), &["--help"]).await.code, 0);
     assert_eq!(haldane(folder.path(), &[]).await.code, 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_engine_left_is_told_while_none_runs() {
+    use haldane_runtime::ports::Store as _;
+    let folder = tempfile::tempdir().unwrap();
+    let options = haldane_standalone::store::Options::default();
+    let store = haldane_standalone::store::Store::open(folder.path(), &options).unwrap();
+    let store = haldane_standalone::store::StoreHandle::start(store).unwrap();
+    let swap = desk::left(store.term());
+    let kept = haldane_standalone::Kept(store);
+    let won = kept.swap(&desk::cart(), swap).await;
+    assert_eq!(won, haldane_runtime::ports::Swap::Won);
+    drop(kept);
+    let said = haldane(folder.path(), &["explain"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    holds(&said.out, &["rolled back at", "errors was 5.2 %"]);
+    holds(&said.err, &["no engine is running; this is what was recorded last"]);
+    holds(&haldane(folder.path(), &["history", "cart"]).await.out, &["Breach", "RolledBack"]);
+    holds(&haldane(folder.path(), &["get"]).await.out, &["default/cart", "Degraded"]);
+    let asked = haldane(folder.path(), &["pause", "cart"]).await;
+    assert_eq!(asked.code, 1, "nobody can take a request");
 }

@@ -109,6 +109,14 @@ pub(crate) fn cart() -> RolloutId {
     RolloutId::new("default", "cart")
 }
 
+/// What an engine left of `default/cart`.
+pub(crate) fn left(term: u64) -> SwapRequest {
+    let mut record = record(1, Place::Degraded { cause: Cause::Breach }, "1.1", "1.0");
+    record.term = term;
+    let (bytes, entries) = (codec::encode(&record), rolled_back());
+    SwapRequest { expect: 0, version: 1, term, bytes, entries }
+}
+
 fn record(attempt: u32, place: Place, revision: &str, previous: &str) -> Record {
     let now = Now { wall: at(0), mono: Duration::ZERO, boot: 1 };
     let mut record = Record::new("blue".into(), "green".into(), 1, now);

@@ -7,7 +7,7 @@ use haldane_model::{JournalEntry, Reason, State, Verdict};
 use haldane_runtime::{explain, status::Status};
 use serde::Serialize;
 
-use crate::{ask::Target, commands::history, context::Context, faults, print};
+use crate::{ask::Target, book::Book, commands::history, context::Context, print};
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
@@ -43,10 +43,10 @@ struct Attempt {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
-    let client = context.client()?;
-    let id = args.target.resolve(&client).await?;
-    let status = client.get(&id).await.map_err(faults::of_client)?;
-    let journal = history::all(&client, &id).await?.entries;
+    let book = Book::open(context).await?;
+    let id = args.target.resolve(&book).await?;
+    let status = book.get(&id).await?;
+    let journal = history::all(&book, &id).await?.entries;
     let explanation = Explanation {
         rollout: status.rollout.clone(),
         phase: status.phase.clone(),

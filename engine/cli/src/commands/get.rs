@@ -6,6 +6,7 @@ use haldane_runtime::status::Status;
 
 use crate::{
     ask::Target,
+    book::Book,
     context::{Context, Output},
     faults, print,
 };
@@ -25,25 +26,33 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
-    let client = context.client()?;
-    if args.name.is_none() && !args.effective {
-        let all = client.list().await.map_err(faults::of_client)?;
+    if args.effective {
+        return effective(args, context).await;
+    }
+    let book = Book::open(context).await?;
+    if args.name.is_none() {
+        let all = book.list().await?;
         print::value(context.output, &all, || table(&all))?;
         return Ok(ExitCode::SUCCESS);
     }
     let target = Target { name: args.name, namespace: args.namespace };
-    let id = target.resolve(&client).await?;
-    if args.effective {
-        let plan = client.plan(&id).await.map_err(faults::of_client)?;
-        let output = match context.output {
-            Output::Table | Output::Yaml => Output::Yaml,
-            Output::Json => Output::Json,
-        };
-        print::value(output, &plan, String::new)?;
-    } else {
-        let status = client.get(&id).await.map_err(faults::of_client)?;
-        print::value(context.output, &status, || table(std::slice::from_ref(&status)))?;
-    }
+    let id = target.resolve(&book).await?;
+    let status = book.get(&id).await?;
+    print::value(context.output, &status, || table(std::slice::from_ref(&status)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A plan is YAML for people too. Only an engine that runs has it.
+async fn effective(args: Args, context: &Context) -> miette::Result<ExitCode> {
+    let client = context.client()?;
+    let target = Target { name: args.name, namespace: args.namespace };
+    let id = target.resolve(&Book::Engine(client.clone())).await?;
+    let plan = client.plan(&id).await.map_err(faults::of_client)?;
+    let output = match context.output {
+        Output::Table | Output::Yaml => Output::Yaml,
+        Output::Json => Output::Json,
+    };
+    print::value(output, &plan, String::new)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use haldane_api::{Client, JournalPage};
+use haldane_api::JournalPage;
 use haldane_model::RolloutId;
 use haldane_runtime::explain;
 
-use crate::{ask::Target, context::Context, faults, print};
+use crate::{ask::Target, book::Book, context::Context, print};
 
 /// How many entries are asked for at once, and how often at most.
 const PAGE: usize = 1_000;
@@ -24,9 +24,9 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
-    let client = context.client()?;
-    let id = args.target.resolve(&client).await?;
-    let mut journal = all(&client, &id).await?;
+    let book = Book::open(context).await?;
+    let id = args.target.resolve(&book).await?;
+    let mut journal = all(&book, &id).await?;
     if let Some(last) = args.last {
         let skip = journal.entries.len().saturating_sub(last);
         journal.entries.drain(..skip);
@@ -36,20 +36,20 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
 }
 
 /// Reads a whole journal.
-pub(crate) async fn all(client: &Client, id: &RolloutId) -> miette::Result<JournalPage> {
-    after(client, id, 0).await
+pub(crate) async fn all(book: &Book, id: &RolloutId) -> miette::Result<JournalPage> {
+    after(book, id, 0).await
 }
 
 /// Reads what a journal has after an entry.
 pub(crate) async fn after(
-    client: &Client,
+    book: &Book,
     id: &RolloutId,
     after: u64,
 ) -> miette::Result<JournalPage> {
     let mut whole = JournalPage { entries: Vec::new(), complete_since: None };
     let mut after = after;
     for _ in 0..PAGES_MAX {
-        let page = client.journal(id, after, PAGE).await.map_err(faults::of_client)?;
+        let page = book.journal(id, after, PAGE).await?;
         let full = page.entries.len() == PAGE;
         after = page.entries.last().map_or(after, |last| last.entry.id);
         whole.entries.extend(page.entries);

@@ -8,6 +8,7 @@ use haldane_runtime::explain;
 
 use crate::{
     ask::Target,
+    book::Book,
     commands::history,
     context::{Context, Output},
     faults,
@@ -33,15 +34,17 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
-    let client = context.client()?;
-    let id = args.target.resolve(&client).await?;
     if args.watch {
-        let mut follow = Follow::new(&client, &id, context).await?;
+        let book = Book::Engine(context.client()?);
+        let id = args.target.resolve(&book).await?;
+        let mut follow = Follow::new(&book, &id, context).await?;
         loop {
             follow.once().await?;
         }
     }
-    let status = client.get(&id).await.map_err(faults::of_client)?;
+    let book = Book::open(context).await?;
+    let id = args.target.resolve(&book).await?;
+    let status = book.get(&id).await?;
     let table = || picture(&status, &VecDeque::new(), context.colours());
     print::value(context.output, &status, table)?;
     Ok(ExitCode::SUCCESS)
@@ -49,7 +52,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
 
 /// A rollout that is followed.
 struct Follow<'a> {
-    client: &'a Client,
+    book: &'a Book,
+    client: Client,
     id: &'a RolloutId,
     output: Output,
     live: Option<Live>,
@@ -63,7 +67,7 @@ struct Follow<'a> {
 
 impl<'a> Follow<'a> {
     async fn new(
-        client: &'a Client,
+        book: &'a Book,
         id: &'a RolloutId,
         context: &Context,
     ) -> miette::Result<Self> {
@@ -71,11 +75,12 @@ impl<'a> Follow<'a> {
         let told = match on_terminal {
             true => 0,
             // Who reads a stream wants what happens, not what happened.
-            false => history::all(client, id).await?.entries.last().map_or(0, |last| last.entry.id),
+            false => history::all(book, id).await?.entries.last().map_or(0, |last| last.entry.id),
         };
         let live = on_terminal.then(|| Live::new(context.colours()));
         let output = context.output;
-        Ok(Self { client, id, output, live, seen: None, told, record: None })
+        let client = context.client()?;
+        Ok(Self { book, client, id, output, live, seen: None, told, record: None })
     }
 
     /// Waits for a change, and shows it.
@@ -106,7 +111,7 @@ impl<'a> Follow<'a> {
 
     /// Shows the decisions that are new.
     async fn tell(&mut self) -> miette::Result<()> {
-        let news = history::after(self.client, self.id, self.told).await?;
+        let news = history::after(self.book, self.id, self.told).await?;
         for entry in news.entries {
             self.told = entry.entry.id;
             let line = explain::line(&entry.entry);

@@ -1,0 +1,103 @@
+//! What there is to read of rollouts: from the engine, or from what it left while none runs.
+
+use haldane_api::{Client, ClientError, Entry, JournalPage};
+use haldane_model::{Now, Record, RolloutId};
+use haldane_runtime::{Core, Input, codec, explain, ports::Stored, status::Status};
+use haldane_standalone::Offline;
+use miette::miette;
+
+use crate::{context::Context, faults, print};
+
+/// Where rollouts are read.
+pub(crate) enum Book {
+    /// From the engine that runs.
+    Engine(Client),
+    /// From the state directory.
+    Left(Offline),
+}
+
+// === impl Book ===
+
+impl Book {
+    /// Opens the engine's book, or the one it left.
+    pub(crate) async fn open(context: &Context) -> miette::Result<Self> {
+        let client = context.client()?;
+        match client.version().await {
+            Ok(_) => Ok(Self::Engine(client)),
+            Err(error @ ClientError::NoEngine { .. }) if !context.is_remote() => {
+                let Ok(left) = Offline::open(&context.state_dir()?) else {
+                    return Err(faults::of_client(error));
+                };
+                print::aside("no engine is running; this is what was recorded last");
+                Ok(Self::Left(left))
+            }
+            Err(error) => Err(faults::of_client(error)),
+        }
+    }
+
+    /// Lists every rollout.
+    pub(crate) async fn list(&self) -> miette::Result<Vec<Status>> {
+        match self {
+            Self::Engine(client) => client.list().await.map_err(faults::of_client),
+            Self::Left(left) => {
+                let ids = left.rollouts().map_err(|why| miette!("{why}"))?;
+                ids.iter().map(|id| recorded(left, id)).collect()
+            }
+        }
+    }
+
+    /// Shows one rollout.
+    pub(crate) async fn get(&self, id: &RolloutId) -> miette::Result<Status> {
+        match self {
+            Self::Engine(client) => client.get(id).await.map_err(faults::of_client),
+            Self::Left(left) => recorded(left, id),
+        }
+    }
+
+    /// Reads a stretch of a journal.
+    pub(crate) async fn journal(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> miette::Result<JournalPage> {
+        match self {
+            Self::Engine(client) => {
+                client.journal(id, after, limit).await.map_err(faults::of_client)
+            }
+            Self::Left(left) => {
+                let journal = left.journal(id, after, limit).map_err(|why| miette!("{why}"))?;
+                let entries = journal.entries.into_iter().map(|entry| {
+                    let sentence = explain::sentence(&entry);
+                    Entry { entry, sentence }
+                });
+                Ok(JournalPage {
+                    entries: entries.collect(),
+                    complete_since: journal.complete_since,
+                })
+            }
+        }
+    }
+}
+
+/// The picture of a record that nobody drives.
+fn recorded(left: &Offline, id: &RolloutId) -> miette::Result<Status> {
+    let record = left.record(id).map_err(|why| miette!("{id}: {why}"))?;
+    let record = record.ok_or_else(|| miette!("there is no rollout {id} in this state"))?;
+    Ok(picture(id, &record))
+}
+
+/// Draws a record through a loop that is given nothing else, and whose commands nobody performs.
+fn picture(id: &RolloutId, record: &Record) -> Status {
+    let now = Now { wall: record.ticked.now.wall, ..record.ticked.now };
+    let stored = Stored { version: record.version, bytes: codec::encode(record) };
+    let (mut core, _) = Core::new(id.clone(), now);
+    let _ = core.handle(Input::Loaded(Ok(Some(stored))), now);
+    let mut status = Status::of(&core, None);
+    // What that loop misses was not missing when the record was written.
+    status.phase = format!("{:?}", record.state());
+    status.held_by = record.told.iter().map(|block| block.reason().code().to_owned()).collect();
+    status.traffic.clear();
+    status.engine.version = record.version;
+    status
+}
