@@ -372,13 +372,16 @@ impl Client {
         let place = self.place();
         match tokio::time::timeout(CONNECT, connecting).await {
             Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(error)) => Err(match error.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            Ok(Err(error)) => {
+                let nobody = [ErrorKind::NotFound, ErrorKind::ConnectionRefused];
+                Err(if nobody.contains(&error.kind()) {
                     ClientError::NoEngine { place }
-                }
-                ErrorKind::PermissionDenied => ClientError::NotAllowed { place },
-                _ => self.garbled(&error),
-            }),
+                } else if error.kind() == ErrorKind::PermissionDenied {
+                    ClientError::NotAllowed { place }
+                } else {
+                    self.garbled(&error)
+                })
+            }
             Err(_) => Err(ClientError::Slow { place, after: CONNECT }),
         }
     }

@@ -1,5 +1,7 @@
 //! The real binary against real loops: words, exit codes, and what programs read.
 
+#![allow(clippy::unwrap_used, reason = "a suite: what is not there fails it")]
+
 #[path = "../../../tests/tests/desk/mod.rs"]
 mod desk;
 
