@@ -1,26 +1,52 @@
-//! What every subcommand shares: where the state is, how to print, and how diagnostics look.
+//! What every subcommand shares: where the engine is, and how answers are shown.
 
 use std::{
     io::IsTerminal,
     net::SocketAddr,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use haldane_api::{Listener, Server};
-use haldane_plan::Diagnostic;
+use haldane_api::{Client, Listener, Server};
 use haldane_runtime::ports::Desk;
-use haldane_standalone::{Written, store::default_state_dir};
+use haldane_standalone::Written;
+use miette::miette;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::diagnostics::Report;
+use crate::faults;
 
-/// How results are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+/// The socket's name in the state directory.
+const SOCKET: &str = "haldane.sock";
+
+/// Arguments of every subcommand.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Globals {
+    /// The engine's state directory; its socket is in it.
+    #[arg(long, value_name = "DIR", env = "HALDANE_STATE", global = true)]
+    state: Option<PathBuf>,
+    /// Speak to an engine over TCP, such as http://127.0.0.1:9440.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "HALDANE_SERVER",
+        global = true,
+        requires = "server_token_file"
+    )]
+    server: Option<String>,
+    /// The file that holds the token, for --server.
+    #[arg(long, value_name = "FILE", env = "HALDANE_SERVER_TOKEN_FILE", global = true)]
+    server_token_file: Option<PathBuf>,
+    /// How answers are shown.
+    #[arg(short, long, value_enum, default_value_t = Output::Table, global = true)]
+    output: Output,
+}
+
+/// How answers are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Output {
     /// For people.
-    #[default]
     Table,
     /// For programs.
     Json,
@@ -31,67 +57,60 @@ pub(crate) enum Output {
 /// What every subcommand shares.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
-    /// How results are printed.
+    /// How answers are shown.
     pub(crate) output: Output,
-    /// The state directory that was named.
-    pub(crate) state: Option<PathBuf>,
+    state: Option<PathBuf>,
+    server: Option<(String, PathBuf)>,
+}
+
+impl From<Globals> for Context {
+    fn from(globals: Globals) -> Self {
+        Self {
+            output: globals.output,
+            state: globals.state,
+            server: globals.server.zip(globals.server_token_file),
+        }
+    }
 }
 
 // === impl Context ===
 
 impl Context {
-    /// Returns the state directory: the named one, or the system's.
+    /// Returns the state directory: as given, or the user's own.
     pub(crate) fn state_dir(&self) -> miette::Result<PathBuf> {
-        self.state.clone().or_else(default_state_dir).ok_or_else(|| {
-            miette::miette!(help = "name one with --state DIR", "there is no state directory")
+        let given = self.state.clone().or_else(haldane_standalone::store::default_state_dir);
+        given.ok_or_else(|| {
+            miette!(
+                help = "name one with --state, or set HALDANE_STATE",
+                "there is no home to keep state in"
+            )
         })
     }
 
-    /// Returns the socket of the engine that has the state directory.
-    pub(crate) fn socket(&self) -> miette::Result<PathBuf> {
-        Ok(self.state_dir()?.join("haldane.sock"))
-    }
-
-    /// Returns whether colours may be used: on a terminal, unless NO_COLOR is set.
-    pub(crate) fn colours(&self) -> bool {
-        std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none()
-    }
-
-    /// Reads a rollout file; what is wrong with it is shown with its lines.
-    pub(crate) async fn read(&self, file: &Path) -> miette::Result<Vec<Written>> {
-        let text = haldane_standalone::text(file).map_err(|why| miette::miette!("{why}"))?;
-        match haldane_standalone::compile(&text).await {
-            Ok(written) => {
-                for warning in written.iter().flat_map(|one| &one.warnings) {
-                    tracing::warn!(file = %file.display(), "{}", warning.message);
-                }
-                Ok(written)
-            }
-            Err(diagnostics) => Err(self.refusal(file, text, diagnostics)),
+    /// Returns a client of the engine.
+    pub(crate) fn client(&self) -> miette::Result<Client> {
+        match &self.server {
+            Some((url, token_file)) => Client::tcp(url, token_file).map_err(faults::of_client),
+            None => Ok(Client::unix(self.state_dir()?.join(SOCKET))),
         }
     }
 
-    /// Makes one report of all that is wrong with a file.
-    pub(crate) fn refusal(
-        &self,
-        file: &Path,
-        text: String,
-        diagnostics: Vec<Diagnostic>,
-    ) -> miette::Report {
-        Report::new(file, text, diagnostics).into()
+    /// Returns whether answers on standard output are coloured.
+    pub(crate) fn colours(&self) -> bool {
+        self.output == Output::Table && std::io::stdout().is_terminal() && are_colours_wanted()
     }
 
-    /// Serves the API on the state directory's socket.
+    /// Serves the API on the socket of a state directory.
     pub(crate) async fn serve_socket(
         &self,
         state: &Path,
         desk: Arc<dyn Desk>,
         token: CancellationToken,
     ) -> miette::Result<JoinHandle<()>> {
-        serve(Listener::Unix(state.join("haldane.sock")), desk, token).await
+        serve(Listener::Unix(state.join(SOCKET)), desk, token).await
     }
 
-    /// Serves the API on a loopback address, with a token.
+    /// Serves the API on a loopback address, for those who know the token.
     pub(crate) async fn serve_tcp(
         &self,
         addr: SocketAddr,
@@ -101,6 +120,17 @@ impl Context {
     ) -> miette::Result<JoinHandle<()>> {
         serve(Listener::Tcp { addr, token_file, anywhere: false }, desk, token).await
     }
+
+    /// Reads the rollouts of a file. What the file leaves to the sources is asked there.
+    pub(crate) async fn read(&self, path: &Path) -> miette::Result<Vec<Written>> {
+        let text = haldane_standalone::text(path).map_err(|why| miette!("{why}"))?;
+        let written = haldane_standalone::compile(&text).await;
+        let written = written.map_err(|found| faults::of_file(path, &text, found))?;
+        for warning in written.iter().flat_map(|one| &one.warnings) {
+            tracing::warn!(file = %path.display(), "{warning}");
+        }
+        Ok(written)
+    }
 }
 
 async fn serve(
@@ -108,11 +138,23 @@ async fn serve(
     desk: Arc<dyn Desk>,
     token: CancellationToken,
 ) -> miette::Result<JoinHandle<()>> {
-    let server = Server::bind(listener).await.map_err(|error| miette::miette!("{error}"))?;
+    let server = Server::bind(listener)
+        .await
+        .map_err(|error| miette!(help = error.remedy(), "the API cannot be served: {error}"))?;
     Ok(tokio::spawn(server.serve(desk, token)))
 }
 
-/// Returns who runs this program.
+/// `NO_COLOR` counts when it is not empty, whatever it says; a dumb terminal shows none.
+pub(crate) fn are_colours_wanted() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Returns who runs this, as the journal names them: the owner of our own entry in /proc.
 pub(crate) fn user() -> String {
-    std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "root".into())
+    match std::fs::metadata("/proc/self").map(|entry| entry.uid()) {
+        Ok(0) => "root".to_owned(),
+        Ok(uid) => format!("uid {uid}"),
+        Err(_) => "an unknown user".to_owned(),
+    }
 }

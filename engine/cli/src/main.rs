@@ -1,69 +1,64 @@
 //! The binary `haldane`: arguments and wiring.
+//!
+//! Exit codes: 0 it was done, 1 it failed, 11 it was refused, 64 it was asked wrongly; `haldane run`
+//! has more of its own.
 
+mod ask;
 mod commands;
 mod context;
-mod diagnostics;
+mod faults;
 mod live;
+mod logs;
 mod print;
 mod told;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::context::{Context, Output};
+use crate::context::Globals;
 
-/// Metrics-driven progressive delivery.
+/// The code for arguments that cannot be used.
+const USAGE: u8 = 64;
+
+/// Moves traffic to a new version step by step, and back when users are worse off.
 #[derive(Debug, Parser)]
-#[command(name = "haldane", version, about)]
-struct Arguments {
-    /// Where the engine keeps its state.
-    #[arg(long, global = true, value_name = "DIR", env = "HALDANE_STATE")]
-    state: Option<PathBuf>,
-    /// How results are printed.
-    #[arg(long, short, global = true, value_enum, default_value_t = Output::Table)]
-    output: Output,
+#[command(name = "haldane", version, arg_required_else_help = true, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
     #[command(subcommand)]
     command: commands::Command,
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
-        }
-    };
-    log(matches!(arguments.command, commands::Command::Serve(_)));
-    // One TLS provider for the process, before anything can ask for another.
+    // First thing: whoever opens TLS finds one provider, and always the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
+    faults::install_hook();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
         Err(error) => {
-            eprintln!("haldane: no threads: {error}");
-            return ExitCode::FAILURE;
+            let code = if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            let _ = error.print();
+            return code;
         }
     };
-    let context = Context { output: arguments.output, state: arguments.state };
-    match runtime.block_on(commands::run(arguments.command, &context)) {
+    let context = cli.globals.into();
+    logs::install(&context, cli.command.is_a_service());
+    match run(cli.command, &context) {
         Ok(code) => code,
         Err(report) => {
-            eprintln!("{report:?}");
+            faults::show(&report);
             ExitCode::FAILURE
         }
     }
 }
 
-/// Logs to standard error; `HALDANE_LOG` says what.
-fn log(serving: bool) {
-    let default = if serving { "info" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("HALDANE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+fn run(command: commands::Command, context: &context::Context) -> miette::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| miette::miette!("the runtime cannot be started: {error}"))?;
+    runtime.block_on(Box::pin(command.run(context)))
 }

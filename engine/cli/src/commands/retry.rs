@@ -1,0 +1,27 @@
+//! `haldane retry`: the revision that was rolled back, once more from the first step.
+
+use std::process::ExitCode;
+
+use haldane_api::Ask;
+
+use crate::{
+    ask::{Made, Target, send},
+    context::Context,
+};
+
+/// Arguments of `retry`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    made: Made,
+    /// Go on without this traffic entry, which does not confirm.
+    #[arg(long, value_name = "ENTRY")]
+    without: Option<String>,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
+    send(context, &args.target, args.made, Ask { without: args.without, ..Ask::new("retry") }).await
+}

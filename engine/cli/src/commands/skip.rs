@@ -1,0 +1,24 @@
+//! `haldane skip`: this step needs no Pass; its bake stays, and so do its guards.
+
+use std::process::ExitCode;
+
+use haldane_api::Ask;
+
+use crate::{
+    ask::{Made, Target, send},
+    context::Context,
+};
+
+/// Arguments of `skip`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    made: Made,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
+    send(context, &args.target, args.made, Ask::new("skip")).await
+}

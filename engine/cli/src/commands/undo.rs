@@ -1,0 +1,24 @@
+//! `haldane undo`: returns to the previous revision after a promotion, in one write.
+
+use std::process::ExitCode;
+
+use haldane_api::Ask;
+
+use crate::{
+    ask::{Made, Target, send},
+    context::Context,
+};
+
+/// Arguments of `undo`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    made: Made,
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
+    send(context, &args.target, args.made, Ask::new("undo")).await
+}

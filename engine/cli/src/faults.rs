@@ -1,0 +1,141 @@
+//! What went wrong, for people: the sentence, the place in the file, and what to do.
+
+use std::{fmt, io::IsTerminal, path::Path, sync::Arc};
+
+use haldane_api::ClientError;
+use haldane_plan::{Diagnostic, Severity};
+use miette::{LabeledSpan, MietteDiagnostic, MietteHandlerOpts, NamedSource, Report, SourceCode};
+
+use crate::{context::are_colours_wanted, print};
+
+/// Several faults of one file.
+#[derive(Debug)]
+struct Faults {
+    summary: String,
+    faults: Vec<Fault>,
+}
+
+/// One fault of a file.
+#[derive(Debug)]
+struct Fault {
+    diagnostic: Diagnostic,
+    source: NamedSource<Arc<str>>,
+    span: Option<(usize, usize)>,
+}
+
+/// Says how reports are drawn: plain where nobody sees a terminal.
+pub(crate) fn install_hook() {
+    let terminal = std::io::stderr().is_terminal();
+    let colours = terminal && are_colours_wanted();
+    // A hook is set once; this is the only place.
+    let _ = miette::set_hook(Box::new(move |_| {
+        let options = MietteHandlerOpts::new().color(colours).unicode(terminal);
+        let options = if terminal { options } else { options.wrap_lines(false).width(10_000) };
+        Box::new(options.terminal_links(false).context_lines(1).build())
+    }));
+}
+
+/// Shows a report on standard error.
+pub(crate) fn show(report: &Report) {
+    print::aside(format!("{report:?}").trim_end());
+}
+
+/// Says why a call to the engine got no answer.
+pub(crate) fn of_client(error: ClientError) -> Report {
+    let diagnostic = MietteDiagnostic::new(error.to_string());
+    Report::new(match error.remedy() {
+        Some(remedy) => diagnostic.with_help(remedy),
+        None => diagnostic,
+    })
+}
+
+/// Shows what is wrong with a file, each fault with its line.
+pub(crate) fn of_file(path: &Path, text: &str, diagnostics: Vec<Diagnostic>) -> Report {
+    let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
+    let what = match (errors, diagnostics.len()) {
+        (0, 1) => "1 warning".to_owned(),
+        (0, count) => format!("{count} warnings"),
+        (1, _) => "cannot be used: 1 error".to_owned(),
+        (count, _) => format!("cannot be used: {count} errors"),
+    };
+    let source: Arc<str> = text.into();
+    let name = path.display().to_string();
+    let fault = |diagnostic: Diagnostic| Fault {
+        span: span(text, &diagnostic),
+        source: NamedSource::new(&name, source.clone()),
+        diagnostic,
+    };
+    let faults = diagnostics.into_iter().map(fault).collect();
+    Report::new(Faults { summary: format!("{name}: {what}"), faults })
+}
+
+/// Where a diagnostic points, in bytes.
+fn span(text: &str, diagnostic: &Diagnostic) -> Option<(usize, usize)> {
+    let len = diagnostic.len.unwrap_or(1);
+    if let Some(offset) = diagnostic.offset {
+        return (offset <= text.len()).then(|| (offset, len.min(text.len() - offset)));
+    }
+    let line = diagnostic.line?.checked_sub(1)?;
+    let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+    let column = diagnostic.column.unwrap_or(1).saturating_sub(1);
+    let within: usize = text.get(start..)?.chars().take(column).map(char::len_utf8).sum();
+    let offset = start + within;
+    Some((offset, len.min(text.len().saturating_sub(offset))))
+}
+
+// === impl Faults ===
+
+impl fmt::Display for Faults {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.summary)
+    }
+}
+
+impl std::error::Error for Faults {}
+
+impl miette::Diagnostic for Faults {
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
+        Some(Box::new(self.faults.iter().map(|fault| fault as &dyn miette::Diagnostic)))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        let warning = self.faults.iter().all(|fault| fault.diagnostic.severity != Severity::Error);
+        Some(if warning { miette::Severity::Warning } else { miette::Severity::Error })
+    }
+}
+
+// === impl Fault ===
+
+impl fmt::Display for Fault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.diagnostic.path.is_empty() {
+            write!(out, "{}: ", self.diagnostic.path)?;
+        }
+        out.write_str(&self.diagnostic.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl miette::Diagnostic for Fault {
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        let help = self.diagnostic.help.as_ref()?;
+        Some(Box::new(help))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.diagnostic.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.span.map(|_| &self.source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let (offset, len) = self.span?;
+        Some(Box::new(std::iter::once(LabeledSpan::new(None, offset, len))))
+    }
+}
