@@ -15,8 +15,10 @@ use jiff::{SignedDuration, Timestamp};
 
 /// One tick: longer than a write, as long as a bake, and a fifth of the memory of foreign writes.
 pub(crate) const TICK: Duration = Duration::from_secs(60);
-/// Nothing is remembered as older than this.
-const HORIZON: i64 = 60 * 12;
+/// Nothing is remembered as older than this; foreign writes are forgotten before.
+const HORIZON: i64 = 60 * 6;
+/// Where nothing asks for more than whether it was in this bake, or before the last look.
+const NEAR: i64 = 60 * 3;
 
 /// How many faults of each kind the environment may still commit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,8 +45,6 @@ pub(crate) struct Budget {
     pub(crate) clock: u8,
     /// An alert fires, or is resolved.
     pub(crate) alert: u8,
-    /// How many ticks may pass.
-    pub(crate) ticks: u8,
 }
 
 /// A write of ours that has not been answered.
@@ -297,22 +297,22 @@ fn past(at: Timestamp, secs: i64) -> Timestamp {
 /// Moves all that is remembered into the past, up to the horizon; `mono` alike unless the wall
 /// alone was stepped.
 pub(crate) fn age(record: &mut Record, secs: i64, mono: bool) {
-    let oldest = past(now().wall, HORIZON);
-    let newest = past(now().wall, -HORIZON);
-    let shift = |at: &mut Timestamp| *at = past(*at, secs).clamp(oldest, newest);
-    let stamp = |at: &mut Stamp| at.wall = past(at.wall, secs).clamp(oldest, newest);
+    let within = |at: Timestamp, oldest: i64| {
+        past(at, secs).clamp(past(now().wall, oldest), past(now().wall, -HORIZON))
+    };
+    let shift = |at: &mut Timestamp| *at = within(*at, NEAR);
+    let stamp = |at: &mut Stamp| at.wall = within(at.wall, NEAR);
     shift(&mut record.ticked.now.wall);
     if mono {
         let elapsed = Duration::from_secs(secs.unsigned_abs());
-        let floor = now().mono - Duration::from_secs(HORIZON.unsigned_abs());
+        let floor = now().mono - Duration::from_secs(NEAR.unsigned_abs());
         let then = record.ticked.now.mono.saturating_sub(elapsed);
         record.ticked.now.mono = then.max(floor);
     }
-    record.foreign.iter_mut().for_each(shift);
+    record.foreign.iter_mut().for_each(|at| *at = within(*at, HORIZON));
     record.judged_to.values_mut().for_each(shift);
     record.alerts.iter_mut().for_each(|alert| shift(&mut alert.starts_at));
     for hold in &mut record.holds {
-        shift(&mut hold.since);
         if let HoldKind::Conflict { undone: Some(at) } = &mut hold.kind {
             shift(at);
         }
@@ -320,7 +320,8 @@ pub(crate) fn age(record: &mut Record, secs: i64, mono: bool) {
     record.exposed.could.iter_mut().for_each(stamp);
     record.exposed.confirmed.iter_mut().for_each(stamp);
     match &mut record.place {
-        Place::Waiting { since, .. } | Place::RollingBack { since, .. } => shift(since),
+        // No gate expires here, and nobody asks how long a rollback took.
+        Place::Waiting { .. } | Place::RollingBack { .. } => {}
         Place::Shifting { restore, .. } | Place::Watching { restore, .. } => {
             restore.iter_mut().for_each(stamp);
         }
@@ -358,7 +359,18 @@ impl State {
             record.marks.values_mut().for_each(|mark| rank(&mut mark.number));
             record.term -= newer - 1;
             record.next_entry = 1;
-            record.progressed = record.progressed.min(plan.progress_deadline + plan.watch);
+            // Only a short deadline is worth telling apart how much of it has passed.
+            let late = plan.progress_deadline + plan.watch;
+            record.progressed =
+                if late > TICK * 20 { Duration::ZERO } else { record.progressed.min(late) };
+            for hold in &mut record.holds {
+                hold.since = now().wall;
+            }
+            if let Place::Waiting { since, .. } | Place::RollingBack { since, .. } =
+                &mut record.place
+            {
+                *since = now().wall;
+            }
             match &mut record.place {
                 Place::Baking { baked, .. } => *baked = (*baked).min(TICK * 2),
                 Place::Watching { watched, .. } => *watched = (*watched).min(plan.watch),
@@ -395,7 +407,7 @@ impl State {
             }
         }
         if let Some((_, age)) = &mut self.env.alert {
-            *age = (*age + 1).min(11);
+            *age = (*age + 1).min(3);
         }
     }
 }

@@ -124,19 +124,15 @@ fn push(events: &mut Events, label: &'static str, state: &State, change: impl Fn
 
 fn time(state: &State, events: &mut Events) {
     let budget = state.budget;
-    if budget.ticks > 0 {
-        push(events, "tick", state, |next| {
-            next.budget.ticks -= 1;
-            next.env.flying.clear();
+    push(events, "tick", state, |next| {
+        next.env.flying.clear();
+        next.tick();
+    });
+    if budget.write > 0 && !state.env.flying.is_empty() {
+        push(events, "tick, writes still under way", state, |next| {
+            next.budget.write -= 1;
             next.tick();
         });
-        if budget.write > 0 && !state.env.flying.is_empty() {
-            push(events, "tick, writes still under way", state, |next| {
-                next.budget.ticks -= 1;
-                next.budget.write -= 1;
-                next.tick();
-            });
-        }
     }
     if budget.crash > 0 {
         for (label, newer) in [("crash", false), ("crash, another engine takes over", true)] {

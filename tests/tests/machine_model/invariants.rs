@@ -284,7 +284,10 @@ fn deciding_again_changes_nothing(
     seen: &Seen,
     turn: &Decision,
 ) -> Result<(), String> {
-    if turn.gone || turn.record.place != state.memory.place || !turn.entries.is_empty() {
+    // A turn that asks for the next one at once says itself that more applies.
+    let more = turn.wake_in == Some(std::time::Duration::ZERO);
+    let moved = turn.record.place != state.memory.place;
+    if turn.gone || more || moved || !turn.entries.is_empty() {
         return Ok(());
     }
     let again = decide(&turn.record, seen, now());

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use haldane_model::{HoldKind, Place, Plan, State as Shown, Verdict};
+use haldane_model::{Block, HoldKind, Place, Plan, State as Shown, Verdict};
 
 use crate::{
     env::{Budget, State, Written},
@@ -63,6 +63,10 @@ fn calm(state: &State) -> State {
     state.env.blue_up = true;
     state.env.green_up = true;
     state.env.alert = None;
+    if state.memory.place.is_in_flight() {
+        // Home shows again what it showed; other waiting for it ends by the deadline alone.
+        state.env.blue_shows = 1;
+    }
     if state.env.written != Written::Deleted {
         state.env.written = Written::Valid;
     }
@@ -106,8 +110,9 @@ fn is_over(state: &State) -> bool {
             let gates = &plan.steps[step].gates;
             gates.iter().any(|gate| gate.kind == haldane_model::GateKind::Manual)
         }),
-        Place::Pending { .. }
-        | Place::Shifting { .. }
+        // What serves fails already: nothing begins, and it is told.
+        Place::Pending { .. } => record.told.contains(&Block::GuardFails),
+        Place::Shifting { .. }
         | Place::Baking { .. }
         | Place::Promoting { .. }
         | Place::Watching { .. }
