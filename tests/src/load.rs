@@ -17,7 +17,9 @@ const CLIENTS: u64 = 8;
 /// One answer that was not good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// When it came.
+    /// When the request was sent: what it met was in force then.
+    pub began: Instant,
+    /// When the answer came, or did not.
     pub at: Instant,
     /// Whether the service says that it was injected.
     pub injected: bool,
@@ -90,12 +92,13 @@ impl Shared {
         let mut next = Instant::now();
         while !self.stop.load(Relaxed) {
             self.requests.fetch_add(1, Relaxed);
+            let began = Instant::now();
             match once(&mut connection, port) {
                 Ok(Answer { status: 200, .. }) => {}
-                Ok(answer) => self.failed(answer.injected),
+                Ok(answer) => self.failed(began, answer.injected),
                 Err(_) => {
                     connection = None;
-                    self.failed(false);
+                    self.failed(began, false);
                 }
             }
             next += pause;
@@ -109,8 +112,8 @@ impl Shared {
         }
     }
 
-    fn failed(&self, injected: bool) {
-        let failure = Failure { at: Instant::now(), injected };
+    fn failed(&self, began: Instant, injected: bool) {
+        let failure = Failure { began, at: Instant::now(), injected };
         self.failures.lock().expect("no client panics").push(failure);
     }
 }

@@ -36,6 +36,9 @@ const GRACE: f64 = 1.0;
 /// A failure this long after a write counts as caused by it.
 const AFTERMATH: Duration = Duration::from_secs(2);
 
+/// How long a new process is left alone before its rollout begins.
+const SETTLE: Duration = Duration::from_secs(5);
+
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// One release of the demo.
@@ -135,6 +138,9 @@ fn roll_out(
     let test = if stage.green_share() == Some(0) { SIDES[1] } else { SIDES[0] };
     println!("\n== {}: {} on {test}", release.name, release.version);
     stage.deploy(test, release.version);
+    // As after any deployment: the new process is up for a while before it gets traffic, so that no
+    // look reaches back to the one before it.
+    thread::sleep(SETTLE);
     let file = write_rollout(stage, release.version);
     let shares = stage.follow(test);
     let (before, failed_before) = (load.requests(), load.failures().len());
@@ -193,8 +199,10 @@ fn causes(
 ) -> (usize, usize) {
     let killed = matches!(release.fault, Some((Fault::Kill, _)));
     let in_kill = |failure: &&Failure| {
+        // A request that was under way at the kill is lost with the process, and so is one that
+        // was sent before the traffic was back.
         let after = injected.is_some_and(|moment| failure.at >= moment);
-        let until = zero.is_none_or(|zero| failure.at <= zero + Duration::from_millis(50));
+        let until = zero.is_none_or(|zero| failure.began <= zero + Duration::from_millis(50));
         killed && after && until
     };
     let changes = shares.changes();
