@@ -1,8 +1,8 @@
 //! What there is to read of rollouts: from the engine, or from what it left while none runs.
 
 use haldane_api::{Client, ClientError, Entry, JournalPage};
-use haldane_model::{Now, Record, RolloutId};
-use haldane_runtime::{Core, Input, codec, explain, ports::Stored, status::Status};
+use haldane_model::RolloutId;
+use haldane_runtime::{explain, status::Status};
 use haldane_standalone::Offline;
 use miette::miette;
 
@@ -84,20 +84,5 @@ impl Book {
 fn recorded(left: &Offline, id: &RolloutId) -> miette::Result<Status> {
     let record = left.record(id).map_err(|why| miette!("{id}: {why}"))?;
     let record = record.ok_or_else(|| miette!("there is no rollout {id} in this state"))?;
-    Ok(picture(id, &record))
-}
-
-/// Draws a record through a loop that is given nothing else, and whose commands nobody performs.
-fn picture(id: &RolloutId, record: &Record) -> Status {
-    let now = Now { wall: record.ticked.now.wall, ..record.ticked.now };
-    let stored = Stored { version: record.version, bytes: codec::encode(record) };
-    let (mut core, _) = Core::new(id.clone(), now);
-    let _ = core.handle(Input::Loaded(Ok(Some(stored))), now);
-    let mut status = Status::of(&core, None);
-    // What that loop misses was not missing when the record was written.
-    status.phase = format!("{:?}", record.state());
-    status.held_by = record.told.iter().map(|block| block.reason().code().to_owned()).collect();
-    status.traffic.clear();
-    status.engine.version = record.version;
-    status
+    Ok(Status::remembered(id, &record))
 }

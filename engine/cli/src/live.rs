@@ -19,7 +19,7 @@ const BAR: usize = 24;
 
 /// A picture on a terminal that is drawn over itself.
 #[derive(Debug)]
-pub struct Live {
+pub(crate) struct Live {
     lines: usize,
     colours: bool,
     story: VecDeque<String>,
@@ -30,12 +30,12 @@ pub struct Live {
 impl Live {
     /// Begins below what the terminal shows.
     #[must_use]
-    pub fn new(colours: bool) -> Self {
+    pub(crate) fn new(colours: bool) -> Self {
         Self { lines: 0, colours, story: VecDeque::new() }
     }
 
     /// Remembers a decision for the picture.
-    pub fn tell(&mut self, line: String) {
+    pub(crate) fn tell(&mut self, line: String) {
         self.story.push_back(line);
         while self.story.len() > STORY_MAX {
             self.story.pop_front();
@@ -43,7 +43,7 @@ impl Live {
     }
 
     /// Draws the picture over the last one.
-    pub fn draw(&mut self, status: &Status) {
+    pub(crate) fn draw(&mut self, status: &Status) {
         let width = terminal_width();
         let picture = picture(status, &self.story, self.colours);
         let mut out = String::new();
@@ -65,7 +65,7 @@ impl Live {
 
 /// Draws a status as lines; with or without colours.
 #[must_use]
-pub fn picture(status: &Status, story: &VecDeque<String>, colours: bool) -> String {
+pub(crate) fn picture(status: &Status, story: &VecDeque<String>, colours: bool) -> String {
     let paint = |code: &str, text: &str| match colours {
         true => format!("\x1b[{code}m{text}\x1b[0m"),
         false => text.to_owned(),
@@ -160,9 +160,9 @@ fn check_line(check: &CheckStatus, paint: &impl Fn(&str, &str) -> String) -> Str
         None => ("...", "2"),
         Some(verdict @ Verdict::Pass) => (verdict.word(), "32"),
         Some(verdict @ (Verdict::Fail { .. } | Verdict::CanaryLost)) => (verdict.word(), "31"),
-        Some(
-            verdict @ (Verdict::Inconclusive { .. } | Verdict::NoData | Verdict::SourceError),
-        ) => (verdict.word(), "33"),
+        Some(verdict @ (Verdict::Inconclusive { .. } | Verdict::NoData | Verdict::SourceError)) => {
+            (verdict.word(), "33")
+        }
     };
     let value = check.value.map_or_else(|| "-".to_owned(), |value| show(value, &check.unit));
     let limit = check.limit.clone().unwrap_or_default();
@@ -174,7 +174,7 @@ fn check_line(check: &CheckStatus, paint: &impl Fn(&str, &str) -> String) -> Str
 
 /// Shows a value in its unit: fractions as percent, seconds in a fitting unit.
 #[must_use]
-pub fn show(value: f64, unit: &str) -> String {
+pub(crate) fn show(value: f64, unit: &str) -> String {
     match unit {
         "%" => format!("{:.2} %", value * 100.0),
         "s" if value.abs() < 1.0 => format!("{:.0} ms", value * 1_000.0),
@@ -229,4 +229,3 @@ fn cut(line: &str, width: usize) -> String {
     }
     out
 }
-

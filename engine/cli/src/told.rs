@@ -9,37 +9,37 @@ const WAITING_MAX: usize = 1_024;
 
 /// One telling.
 #[derive(Clone, Debug)]
-pub enum Told {
+pub(crate) enum Told {
     /// A decision.
-    Entry(RolloutId, Box<JournalEntry>),
+    Entry(Box<JournalEntry>),
     /// Something about the engine.
-    Notice(RolloutId, String),
+    Notice(String),
 }
 
 /// A sink that queues.
 #[derive(Debug)]
-pub struct Queue(mpsc::Sender<Told>);
+pub(crate) struct Queue(mpsc::Sender<Told>);
 
 /// Makes a sink and the other end of its queue.
 #[must_use]
-pub fn channel() -> (Queue, mpsc::Receiver<Told>) {
+pub(crate) fn channel() -> (Queue, mpsc::Receiver<Told>) {
     let (send, receive) = mpsc::channel(WAITING_MAX);
     (Queue(send), receive)
 }
 
 impl Sink for Queue {
-    fn told(&self, rollout: &RolloutId, entry: &JournalEntry) {
-        let _ = self.0.try_send(Told::Entry(rollout.clone(), Box::new(entry.clone())));
+    fn told(&self, _: &RolloutId, entry: &JournalEntry) {
+        let _ = self.0.try_send(Told::Entry(Box::new(entry.clone())));
     }
 
-    fn noticed(&self, rollout: &RolloutId, notice: &Notice) {
-        let _ = self.0.try_send(Told::Notice(rollout.clone(), words(notice)));
+    fn noticed(&self, _: &RolloutId, notice: &Notice) {
+        let _ = self.0.try_send(Told::Notice(words(notice)));
     }
 }
 
 /// Says a notice in a sentence.
 #[must_use]
-pub fn words(notice: &Notice) -> String {
+pub(crate) fn words(notice: &Notice) -> String {
     match notice {
         Notice::StoreTrouble(why) => {
             format!("the record cannot be written; lowering goes out, nothing is raised: {why}")

@@ -8,8 +8,7 @@ use haldane_sources::{CheckEntry, Checked, TemplateScope};
 use serde_json::Value;
 
 use crate::{
-    Options, Registries, Unresolved, faults::Faults, hash, sides::source_name,
-    traffic::only_kind,
+    Options, Registries, Unresolved, faults::Faults, hash, sides::source_name, traffic::only_kind,
 };
 
 const INTERVAL: Duration = Duration::from_secs(10);

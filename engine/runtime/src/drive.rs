@@ -5,8 +5,8 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use haldane_model::{
-    Direction, EntryName, GateAnswer, JournalEntry, Mark, Outcome, Plan, Request, RequestId,
-    RolloutId, SourceName, SpecSeen, Split,
+    Direction, EntryName, GateAnswer, JournalEntry, Mark, Outcome, Plan, Reading, Request,
+    RequestId, RolloutId, SourceName, SpecSeen, Split,
 };
 use haldane_outside::Outside;
 use haldane_providers::{Error, Roles, Sides, TrafficProvider};
@@ -124,8 +124,9 @@ struct Driver {
 
 #[derive(Default)]
 struct Clients {
-    providers: HashMap<EntryName, (Arc<str>, Result<Arc<dyn TrafficProvider>, Error>)>,
-    sources: HashMap<SourceName, (Arc<str>, Result<Arc<dyn MetricSource>, String>)>,
+    /// By name, with the settings that each was built from.
+    providers: HashMap<EntryName, (Arc<str>, Arc<dyn TrafficProvider>)>,
+    sources: HashMap<SourceName, (Arc<str>, Arc<dyn MetricSource>)>,
 }
 
 // === impl Handle ===
@@ -324,9 +325,11 @@ impl Driver {
     // --- providers ---
 
     fn read(&mut self, entry: EntryName) {
+        let asked = self.asked_splits();
         match self.provider(&entry) {
             Ok(provider) => self.spawn(async move {
-                let result = provider.read().await;
+                let result =
+                    provider.read().await.map(|reading| as_asked(&*provider, reading, &asked));
                 Input::Read { entry, result }
             }),
             Err(error) => self.spawn(async move { Input::Read { entry, result: Err(error) } }),
@@ -386,6 +389,15 @@ impl Driver {
         }
     }
 
+    /// Returns every split that this rollout may ask for.
+    fn asked_splits(&self) -> Vec<Split> {
+        let (Some(record), Some(plan)) = (self.core.record(), self.plan()) else {
+            return Vec::new();
+        };
+        let test = &record.header.test;
+        plan.steps.iter().map(|step| Split::new(test.clone(), step.weight)).collect()
+    }
+
     fn roles(&self) -> Option<Roles> {
         let header = &self.core.record()?.header;
         Some(Roles { test: header.test.clone(), home: header.home.clone() })
@@ -414,12 +426,12 @@ impl Driver {
             (entry.kind.clone(), entry.settings.clone(), sides)
         };
         let known = self.clients.providers.get(name).filter(|(text, _)| *text == settings);
-        if let Some((_, Ok(provider))) = known {
+        if let Some((_, provider)) = known {
             return Ok(provider.clone());
         }
-        let built = self.ports.factory.provider(&kind, &settings, &sides, &self.ports.outside);
+        let built = self.ports.factory.provider(&kind, &settings, &sides, &self.ports.outside)?;
         self.clients.providers.insert(name.clone(), (settings, built.clone()));
-        built
+        Ok(built)
     }
 
     // --- sources ---
@@ -429,13 +441,13 @@ impl Driver {
         let source = plan.sources.iter().find(|source| source.name == *name);
         let source = source.ok_or_else(|| format!("no source {name}"))?;
         let known = self.clients.sources.get(name).filter(|(text, _)| *text == source.settings);
-        if let Some((_, Ok(client))) = known {
+        if let Some((_, client)) = known {
             return Ok(client.clone());
         }
         let (kind, settings) = (&source.kind, source.settings.clone());
-        let built = self.ports.factory.source(kind, &settings, &self.ports.outside);
+        let built = self.ports.factory.source(kind, &settings, &self.ports.outside)?;
         self.clients.sources.insert(name.clone(), (settings, built.clone()));
-        built
+        Ok(built)
     }
 
     fn revisions(&mut self, side: haldane_model::SideName, question: Arc<str>, deadline: Duration) {
@@ -464,6 +476,21 @@ fn split_source(question: &str) -> Result<(SourceName, Arc<str>), String> {
     let source = query.as_object_mut().and_then(|query| query.remove("source"));
     let source = source.as_ref().and_then(serde_json::Value::as_str).ok_or_else(damaged)?;
     Ok((SourceName::from(source), query.to_string().into()))
+}
+
+/// Says a reading in the words of what was asked: where a share can only be made nearly, what the
+/// provider makes of it counts as it.
+fn as_asked(provider: &dyn TrafficProvider, mut reading: Reading, asked: &[Split]) -> Reading {
+    for split in asked {
+        let made = provider.representable(split).share_of(&reading.side);
+        let share = split.share_of(&reading.side);
+        for read in [&mut reading.lowest, &mut reading.highest] {
+            if *read == made {
+                *read = share;
+            }
+        }
+    }
+    reading
 }
 
 fn no_sample(window: haldane_model::Window, why: String) -> haldane_model::Sample {

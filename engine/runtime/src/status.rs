@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use haldane_model::{
-    Acknowledged, Place, Record, Revision, RolloutId, SideName, SpecSeen, Verdict, Weight,
+    Acknowledged, Place, Record, Revision, RolloutId, Seen, SideName, SpecSeen, Verdict, Weight,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -161,8 +161,16 @@ impl Status {
             status.spec_error = Some(message.clone());
         }
         if let Some(record) = core.record() {
-            status.fill(core, record);
+            status.fill(record, core.seen(), core.spec());
         }
+        status
+    }
+
+    /// Draws the picture of a record that no engine runs: what is remembered, and nothing seen.
+    #[must_use]
+    pub fn remembered(id: &RolloutId, record: &Record) -> Self {
+        let mut status = Self::empty(id);
+        status.fill(record, &Seen::default(), None);
         status
     }
 
@@ -193,7 +201,7 @@ impl Status {
         }
     }
 
-    fn fill(&mut self, core: &Core, record: &Record) {
+    fn fill(&mut self, record: &Record, seen: &Seen, spec: Option<&SpecSeen>) {
         self.phase = format!("{:?}", record.state());
         self.watching = matches!(record.place, Place::Watching { .. });
         self.serving.clone_from(&record.serving);
@@ -217,17 +225,17 @@ impl Status {
         if record.place == Place::Healthy && record.previous.is_some() {
             self.safe_to_scale_down = Some(record.header.test.clone());
         }
-        self.fill_traffic(core, record);
-        self.fill_plan(core, record);
+        self.fill_traffic(record, seen);
+        self.fill_plan(record, seen, spec);
     }
 
-    fn fill_traffic(&mut self, core: &Core, record: &Record) {
+    fn fill_traffic(&mut self, record: &Record, seen: &Seen) {
         let wanted = match (&record.place, &record.plan) {
             (Place::Shifting { step, .. }, Some(plan)) => plan.weight(*step),
             (_, _) => record.asserted(),
         };
         let test = &record.header.test;
-        for (name, seen) in &core.seen().entries {
+        for (name, seen) in &seen.entries {
             let (observed, acknowledged, message) = match &seen.reading {
                 Ok(reading) => {
                     let silent: Vec<&str> = reading.silent_parts().collect();
@@ -242,8 +250,8 @@ impl Status {
         }
     }
 
-    fn fill_plan(&mut self, core: &Core, record: &Record) {
-        let plan = match core.spec() {
+    fn fill_plan(&mut self, record: &Record, seen: &Seen, spec: Option<&SpecSeen>) {
+        let plan = match spec {
             Some(SpecSeen::Valid { plan, .. }) if record.place.is_at_rest() => Some(plan),
             Some(_) | None => record.plan.as_ref(),
         };
@@ -278,7 +286,7 @@ impl Status {
             .checks
             .iter()
             .map(|check| {
-                let seen = core.seen().checks.get(&check.name);
+                let seen = seen.checks.get(&check.name);
                 let finding = seen.map(|seen| &seen.finding);
                 CheckStatus {
                     name: check.name.to_string(),

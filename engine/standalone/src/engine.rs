@@ -60,10 +60,8 @@ impl Engine {
     /// Opens a state directory; refused while another engine has it.
     pub fn open(state: &Path, sink: Arc<dyn Sink>) -> Result<Arc<Self>, OpenError> {
         let store = Store::open(state, &Options::default())?;
-        let store = StoreHandle::start(store).map_err(|source| OpenError::Unusable {
-            path: state.to_owned(),
-            source,
-        })?;
+        let store = StoreHandle::start(store)
+            .map_err(|source| OpenError::Unusable { path: state.to_owned(), source })?;
         let kept = Kept(store);
         let ports = Ports {
             store: Arc::new(kept.clone()),
@@ -142,15 +140,9 @@ impl Engine {
         }
         let (handle, task) = drive::start(id.clone(), self.ports.clone(), self.token.clone());
         handle.send(Input::Lease(LeaseSeen::Held { term: self.kept.0.term() })).await;
-        let running = Running {
-            handle: handle.clone(),
-            task,
-            effective: effective.unwrap_or(Value::Null),
-        };
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), running);
+        let running =
+            Running { handle: handle.clone(), task, effective: effective.unwrap_or(Value::Null) };
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), running);
         handle
     }
 

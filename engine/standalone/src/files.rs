@@ -280,9 +280,10 @@ impl Watcher {
 
     /// Says which other rollout drives the same route, or has the same name in another file.
     fn collision(&self, engine: &Engine, path: &Path, one: &Written) -> Option<String> {
-        let elsewhere = self.known.iter().find(|(other, known)| {
-            other.as_path() != path && known.ids.contains(&one.id)
-        });
+        let elsewhere = self
+            .known
+            .iter()
+            .find(|(other, known)| other.as_path() != path && known.ids.contains(&one.id));
         if let Some((other, _)) = elsewhere {
             return Some(format!("{} is written in {} already", one.id, other.display()));
         }

@@ -65,7 +65,8 @@ impl ports::Store for Kept {
 
 fn write(request: SwapRequest) -> Result<Write, String> {
     let entries = request.entries.iter().map(|entry| {
-        let json = serde_json::to_vec(entry).map_err(|error| format!("a journal entry: {error}"))?;
+        let json =
+            serde_json::to_vec(entry).map_err(|error| format!("a journal entry: {error}"))?;
         Ok(StoredEntry { id: entry.id, at_ms: entry.at.as_millisecond(), json })
     });
     Ok(Write {

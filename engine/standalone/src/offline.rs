@@ -23,7 +23,10 @@ impl Offline {
     pub fn open(state: &Path) -> Result<Self, String> {
         let file = state.join("haldane.db");
         if !file.exists() {
-            return Err(format!("{} holds no state: nothing was rolled out there", state.display()));
+            return Err(format!(
+                "{} holds no state: nothing was rolled out there",
+                state.display()
+            ));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let told = |error: rusqlite::Error| format!("cannot read {}: {error}", file.display());

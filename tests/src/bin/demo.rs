@@ -129,12 +129,7 @@ fn watch_for_interrupts() {
 }
 
 /// Runs one release from its deployment to its end. `None`: interrupted.
-fn roll_out(
-    stage: &mut Stage,
-    load: &Load,
-    haldane: &Path,
-    release: &Release,
-) -> Option<Report> {
+fn roll_out(stage: &mut Stage, load: &Load, haldane: &Path, release: &Release) -> Option<Report> {
     let test = if stage.green_share() == Some(0) { SIDES[1] } else { SIDES[0] };
     println!("\n== {}: {} on {test}", release.name, release.version);
     stage.deploy(test, release.version);
@@ -171,7 +166,8 @@ fn roll_out(
     let failures = load.failures().split_off(failed_before);
     let zero = injected.and_then(|moment| shares.zero_after(moment));
     // A sample that only shows once the traffic is back has waited for nothing.
-    let took = |since: Option<Instant>| Some((zero?.saturating_duration_since(since?)).as_secs_f64());
+    let took =
+        |since: Option<Instant>| Some((zero?.saturating_duration_since(since?)).as_secs_f64());
     let (lost, by_weight_change) = causes(&failures, &shares, release, injected, zero);
     let explanation = explain(haldane, stage);
     println!("   {explanation}");
@@ -207,8 +203,7 @@ fn causes(
     };
     let changes = shares.changes();
     let by_change = |failure: &&Failure| {
-        let after =
-            |at: &Instant| failure.at >= *at && failure.at <= *at + AFTERMATH;
+        let after = |at: &Instant| failure.at >= *at && failure.at <= *at + AFTERMATH;
         !failure.injected && changes.iter().skip(1).any(|(at, _)| after(at))
     };
     let lost = failures.iter().filter(in_kill).count();
@@ -296,7 +291,14 @@ fn write_up(reports: &[Report]) -> bool {
     let limit = INTERVAL + 2.0 * SCRAPE + GRACE;
     println!(
         "\n{:<9} {:<12} {:>13} {:>11} {:>9} {:>8} {:>12} {:>10}",
-        "release", "outcome", "injection->0", "sample->0", "requests", "errors", "with process", "by change"
+        "release",
+        "outcome",
+        "injection->0",
+        "sample->0",
+        "requests",
+        "errors",
+        "with process",
+        "by change"
     );
     let mut good = true;
     let show = |seconds: Option<f64>| seconds.map_or("-".to_owned(), |s| format!("{s:.2} s"));

@@ -32,7 +32,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 
 /// Runs one rollout in the foreground.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The rollout's file.
     file: PathBuf,
     /// Which rollout of the file, as NAME or NAMESPACE/NAME; needed where it holds several.
@@ -90,7 +90,7 @@ struct Run<'a> {
 }
 
 /// Runs the command.
-pub async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
+pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
     let written = pick(&args, context).await?;
     let state = context.state_dir()?;
     let (sink, told) = channel();
@@ -182,18 +182,18 @@ impl Run<'_> {
 
     fn tell(&mut self, told: &Told) {
         match (self.output, &mut self.live, told) {
-            (Output::Json | Output::Yaml, _, Told::Entry(_, entry)) => {
+            (Output::Json | Output::Yaml, _, Told::Entry(entry)) => {
                 crate::print::line(&serde_json::to_string(entry).unwrap_or_default());
             }
-            (Output::Json | Output::Yaml, _, Told::Notice(_, text)) => {
+            (Output::Json | Output::Yaml, _, Told::Notice(text)) => {
                 crate::print::line(&serde_json::json!({"notice": text}).to_string());
             }
-            (Output::Table, Some(live), Told::Entry(_, entry)) => live.tell(explain::line(entry)),
-            (Output::Table, Some(live), Told::Notice(_, text)) => live.tell(text.clone()),
-            (Output::Table, None, Told::Entry(_, entry)) => {
+            (Output::Table, Some(live), Told::Entry(entry)) => live.tell(explain::line(entry)),
+            (Output::Table, Some(live), Told::Notice(text)) => live.tell(text.clone()),
+            (Output::Table, None, Told::Entry(entry)) => {
                 crate::print::line(&explain::line(entry));
             }
-            (Output::Table, None, Told::Notice(_, text)) => crate::print::line(text),
+            (Output::Table, None, Told::Notice(text)) => crate::print::line(text),
         }
     }
 

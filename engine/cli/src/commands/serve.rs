@@ -12,7 +12,7 @@ use crate::context::Context;
 
 /// Serves every rollout file of a directory.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The directory; files that end in .yaml, .yml or .json are read.
     dir: PathBuf,
     /// Serve the API on this loopback address as well; needs --token-file.
@@ -43,7 +43,7 @@ impl Sink for Log {
 }
 
 /// Runs the command.
-pub async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
+pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
     if !args.dir.is_dir() {
         return Err(miette::miette!("{} is no directory", args.dir.display()));
     }

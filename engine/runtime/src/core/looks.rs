@@ -7,7 +7,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use haldane_judge::{Rule, fold};
 use haldane_model::{
-    Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Weight, Window,
+    Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Weight,
+    Window,
 };
 use haldane_sources::{Look, LookSides};
 use jiff::{SignedDuration, Timestamp};
