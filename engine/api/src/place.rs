@@ -167,8 +167,11 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or_else(|| Path::new("."));
     let folder = parent.join(format!(".h{}", std::process::id()));
-    fs::DirBuilder::new().mode(0o700).create(&folder)?;
     let inner = folder.join("s");
+    // What a crash left of one with our id, which in a container is always the same.
+    let _ = fs::remove_file(&inner);
+    let _ = fs::remove_dir(&folder);
+    fs::DirBuilder::new().mode(0o700).create(&folder)?;
     let bound = UnixListener::bind(&inner).and_then(|listener| {
         fs::set_permissions(&inner, fs::Permissions::from_mode(0o600))?;
         fs::rename(&inner, path)?;
