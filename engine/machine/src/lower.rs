@@ -121,7 +121,7 @@ fn lost(turn: &Turn<'_>) -> Option<Found> {
     }
     let test = &turn.record.header.test;
     if turn.is_test_lost() {
-        let detail = format!("no endpoint of {test} is up");
+        let detail = format!("0 endpoints of {test} are up, at least 1 is needed");
         return Some(found(Cause::CanaryLost, None, Some(detail)));
     }
     if !turn.is_exposed() {

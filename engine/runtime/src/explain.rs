@@ -42,7 +42,7 @@ pub fn why_rolled_back(entry: &JournalEntry) -> String {
         None => "the new revision".to_owned(),
     };
     let step = entry.step.map_or_else(String::new, |step| format!(" in step {}", step + 1));
-    format!("{what} was rolled back at {at}Z{step} because of {}", lower_first(&sentence(entry)))
+    format!("{what} was rolled back at {at}Z{step}: {}", sentence(entry))
 }
 
 fn headline(entry: &JournalEntry) -> String {
@@ -107,9 +107,4 @@ fn headline(entry: &JournalEntry) -> String {
         Reason::PlanChanged => "what is written changed".to_owned(),
         Reason::RequestRefused => "a request was refused".to_owned(),
     }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_lowercase().chain(letters).collect())
 }

@@ -257,7 +257,8 @@ fn explain(haldane: &Path, stage: &Stage) -> String {
         .arg(stage.folder().join("state"))
         .output();
     match told {
-        Ok(told) => String::from_utf8_lossy(&told.stdout).trim().replace('\n', " "),
+        // The first sentence answers why; the others say where the rollout is now.
+        Ok(told) => String::from_utf8_lossy(&told.stdout).lines().next().unwrap_or("").to_owned(),
         Err(error) => format!("haldane explain: {error}"),
     }
 }

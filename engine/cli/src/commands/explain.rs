@@ -59,8 +59,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
 }
 
 fn text(explanation: &Explanation) -> String {
-    let mut lines = explanation.now.clone();
-    lines.extend(explanation.rolled_back.clone());
+    let mut lines: Vec<String> = explanation.rolled_back.iter().cloned().collect();
+    lines.extend(explanation.now.iter().cloned());
     for attempt in explanation.attempts.iter().flatten() {
         lines.push(format!("attempt {}: {}", attempt.attempt, attempt.sentence));
     }

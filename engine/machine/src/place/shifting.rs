@@ -31,7 +31,7 @@ pub(crate) fn keep(turn: &mut Turn<'_>) {
         Some(Acknowledged::Programmed) => "the data plane has it",
         Some(Acknowledged::Accepted) | None => "accepted and settled",
     };
-    turn.tell(Reason::StepConfirmed, Actor::Engine, None, Some(format!("{to}: {how}")));
+    turn.tell(Reason::StepConfirmed, Actor::Engine, None, Some(how.to_owned()));
 }
 
 /// Asks for the raise again while it is not read back.
