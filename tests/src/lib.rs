@@ -1,3 +1,4 @@
 //! The harness of the suites: real servers on free loopback ports, started and stopped here.
 
 pub mod process;
+pub mod world;

@@ -22,7 +22,8 @@ pub(crate) fn count(turn: &mut Turn<'_>) {
     let counts = counting && turn.before.ticked.counting;
     turn.record.ticked.counting = counting;
     let stamp = turn.stamp();
-    let length = turn.record.step().and_then(|step| Some(turn.plan()?.steps.get(step)?.bake));
+    let length = turn.step().map(|step| step.bake);
+    let longest = turn.step().and_then(|step| step.max_bake);
     match &mut turn.record.place {
         Place::Baking { baked, done_at, .. } => {
             if counts {
@@ -32,7 +33,9 @@ pub(crate) fn count(turn: &mut Turn<'_>) {
                 *done_at = Some(stamp);
             }
             let left = length.unwrap_or_default().saturating_sub(*baked);
-            if counting && !left.is_zero() {
+            if counts && longest.is_some_and(|longest| *baked >= longest) {
+                turn.wake(Duration::ZERO);
+            } else if counting && !left.is_zero() {
                 turn.wake(left);
             }
         }
@@ -76,6 +79,12 @@ fn progress(turn: &mut Turn<'_>) {
     let waits = matches!(turn.record.place, Place::Waiting { .. }) && turn.has_manual_gate();
     if runs && !waits && !turn.is_held_by_person() {
         turn.record.progressed += turn.now.since(&turn.before.ticked.now);
+    }
+    // Holds were put on before time was counted: what just ran out is looked at again at once.
+    let deadline = turn.plan().map(|plan| plan.progress_deadline);
+    let ran_out = |progressed| deadline.is_some_and(|deadline| progressed >= deadline);
+    if ran_out(turn.record.progressed) && !ran_out(turn.before.progressed) {
+        turn.wake(Duration::ZERO);
     }
 }
 

@@ -12,12 +12,12 @@ const SHARE_TOLERANCE: u16 = 500;
 pub(crate) fn compute(turn: &mut Turn<'_>) {
     written(turn);
     unreadable(turn);
-    let in_flight = turn.record.place.is_in_flight();
-    if !in_flight && !turn.record.place.is_guarded() {
-        return;
-    }
     if turn.seen.lease == Some(LeaseSeen::Unsure) {
         turn.block(Block::LeaseUnsure, "whether this engine may raise is not sure");
+    }
+    let in_flight = turn.record.place.is_in_flight();
+    if !turn.record.place.is_guarded() {
+        return;
     }
     share_off(turn);
     missing_answers(turn);
@@ -25,7 +25,7 @@ pub(crate) fn compute(turn: &mut Turn<'_>) {
         let words = format!("no endpoint of {} is up", turn.record.header.home);
         turn.block(Block::HomeDead, words);
     }
-    if in_flight && turn.has_home_changed() {
+    if turn.has_home_changed() && (in_flight || turn.record.previous.is_some()) {
         home_changed(turn);
     }
 }
@@ -76,6 +76,10 @@ fn share_off(turn: &mut Turn<'_>) {
 /// Missing answers whose policy is to hold. At share 0 silence holds nothing; a broken source does.
 fn missing_answers(turn: &mut Turn<'_>) {
     let exposed = turn.is_exposed();
+    if turn.is_test_lost() && turn.policy(Gap::CanaryLost) == GapPolicy::Hold {
+        let words = format!("no endpoint of {} is up", turn.record.header.test);
+        turn.block(Block::NoData, words);
+    }
     let holding: Vec<_> = turn
         .guards()
         .into_iter()
@@ -116,7 +120,11 @@ fn home_changed(turn: &mut Turn<'_>) {
 impl Turn<'_> {
     /// Returns whether something, held or seen, keeps bake from counting.
     pub(crate) fn is_bake_stopped(&self) -> bool {
-        self.record.stops_bake() || self.blocks.iter().any(|block| block.stops_bake())
+        // Once flipped, the other side is only where one could return to: the watch goes on.
+        let watching = matches!(self.record.place, Place::Watching { .. });
+        let stops =
+            |block: &Block| block.stops_bake() && !(watching && *block == Block::HomeChanged);
+        self.record.stops_bake() || self.blocks.iter().any(stops)
     }
 
     /// Returns whether a check's last answer counts as one while this share is held.

@@ -19,14 +19,18 @@ pub(crate) fn correct(turn: &mut Turn<'_>) {
     if turn.record.serving.is_none() || turn.record.header.entries.is_empty() {
         return;
     }
+    if !turn.drives_what_is_written() {
+        // An edit at rest brought an entry that was never ours: it is read, not written.
+        return;
+    }
     let oldest = turn.ago(FOREIGN_SPAN);
     turn.record.foreign.retain(|at| *at >= oldest);
     if turn.record.is_conflicted() {
         undo_seldom(turn);
         return;
     }
-    count(turn);
-    if gives_all_back(turn) || turn.record.foreign.len() >= FOREIGN_MAX {
+    let is_new = count(turn);
+    if is_new && gives_all_back(turn) || turn.record.foreign.len() >= FOREIGN_MAX {
         conflict(turn);
         return;
     }
@@ -79,23 +83,29 @@ fn is_foreign(turn: &Turn<'_>, name: &haldane_model::EntryName, reading: &Readin
     }
 }
 
-/// Counts each foreign write once, by the moment in which it was first read.
-fn count(turn: &mut Turn<'_>) {
-    let (allowed, expected) = (allowed(turn), expected(turn));
-    let test = turn.record.header.test.clone();
-    let mut new: Vec<Timestamp> = Vec::new();
-    for (name, seen) in turn.seen_entries() {
-        let Ok(reading) = &seen.reading else { continue };
-        let (lowest, highest) = reading.range_of(&test);
-        let differs = highest > allowed || lowest < expected;
-        let at = seen.first.wall;
-        if differs && is_foreign(turn, name, reading) && !turn.record.foreign.contains(&at) {
-            new.push(at);
-        }
-    }
+/// Counts each foreign write once, by the moment in which it was first read. Returns whether there
+/// is a new one.
+fn count(turn: &mut Turn<'_>) -> bool {
+    let mut new = standing(turn);
+    new.retain(|at| !turn.record.foreign.contains(at));
+    let is_new = !new.is_empty();
     turn.record.foreign.extend(new);
     let surplus = turn.record.foreign.len().saturating_sub(FOREIGN_MAX);
     turn.record.foreign.drain(..surplus);
+    is_new
+}
+
+/// When the foreign writes that stand now were first read.
+pub(crate) fn standing(turn: &Turn<'_>) -> Vec<Timestamp> {
+    let (allowed, expected) = (allowed(turn), expected(turn));
+    let test = &turn.record.header.test;
+    let standing = turn.seen_entries().filter_map(|(name, seen)| {
+        let reading = seen.reading.as_ref().ok()?;
+        let (lowest, highest) = reading.range_of(test);
+        let differs = highest > allowed || lowest < expected;
+        (differs && is_foreign(turn, name, reading)).then_some(seen.first.wall)
+    });
+    standing.collect()
 }
 
 /// Whether others put everything where a rollback, or after the watch an undo, would put it.
@@ -185,7 +195,11 @@ pub(crate) fn restore_from(turn: &mut Turn<'_>, from: Weight) -> bool {
     let step = match &turn.record.place {
         Place::Waiting { step, .. } => step.saturating_sub(1),
         Place::Shifting { step, restore: Some(_), .. } => *step,
-        Place::Shifting { step, restore: None, .. } => step.saturating_sub(1),
+        // A person may have gone from the first step to the last: what lies between was never held.
+        Place::Shifting { from, restore: None, .. } => {
+            let steps = turn.record.plan.iter().flat_map(|plan| &plan.steps);
+            steps.take_while(|step| step.weight <= *from).count().saturating_sub(1)
+        }
         Place::Baking { step, .. } => *step,
         Place::Promoting { .. } => turn.record.plan.as_ref().map_or(0, |plan| plan.last_step()),
         Place::Watching { .. } => {
@@ -197,6 +211,8 @@ pub(crate) fn restore_from(turn: &mut Turn<'_>, from: Weight) -> bool {
         | Place::RollingBack { .. }
         | Place::Degraded { .. } => return false,
     };
+    // The step is held anew: what was waived of it before is not waived again.
+    turn.record.waivers.retain(|waiver| waiver.step > step);
     turn.go(Place::Shifting { step, from, restore });
     true
 }

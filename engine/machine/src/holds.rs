@@ -52,7 +52,7 @@ fn resume(turn: &mut Turn<'_>, request: &haldane_model::Request) {
 }
 
 /// Whoever resumes grants the time that ran out once more: for a gate, and for a longest bake.
-fn grant_time(turn: &mut Turn<'_>) {
+pub(crate) fn grant_time(turn: &mut Turn<'_>) {
     let now = turn.now.wall;
     let bake = turn.step().map(|step| step.bake).unwrap_or_default();
     match &mut turn.record.place {
@@ -71,7 +71,9 @@ fn grant_time(turn: &mut Turn<'_>) {
 /// After a conflict: what is asserted is ours again. What is above goes at once, what is below is
 /// restored once the guards had a look.
 fn reassert(turn: &mut Turn<'_>) {
-    turn.record.foreign.clear();
+    // What stands now was resumed over; only another write is another conflict.
+    turn.record.foreign = drift::standing(turn);
+    turn.record.foreign.truncate(1);
     let Some(range) = turn.range() else { return };
     let asserted = turn.record.asserted();
     if range.highest > asserted {
@@ -125,7 +127,8 @@ fn is_blocked_by_alert(turn: &Turn<'_>) -> bool {
 /// An alert that blocks holds; so does one that would abort but began before users could see
 /// this attempt, or where there is nothing to abort.
 fn heed_alerts(turn: &mut Turn<'_>) {
-    let resting = turn.record.place.is_at_rest() && !turn.is_pending();
+    let at_rest = turn.record.place.is_at_rest() && !turn.is_pending();
+    let watching = matches!(turn.record.place, Place::Watching { .. });
     for alert in turn.seen.alerts.iter().filter(|alert| alert.firing) {
         let known = turn.knows_alert(alert);
         let actor = Actor::Alert(alert.rule.to_string());
@@ -139,6 +142,8 @@ fn heed_alerts(turn: &mut Turn<'_>) {
         if !known {
             turn.remember_alert(alert, alert.action);
         }
+        // In the watch no step is left to begin: only a pause means something there.
+        let resting = at_rest || watching && kind == HoldKind::Block;
         let is_new = !resting && turn.hold(kind, actor.clone());
         if is_new || (resting && !known) {
             let detail = format!("{} fires since {}", alert.rule, alert.starts_at);
@@ -164,8 +169,7 @@ fn needs_person(
     finding: Option<haldane_model::Finding>,
     detail: Option<String>,
 ) {
-    let standing = turn.record.holds.iter().any(|hold| hold.kind == HoldKind::NeedsPerson(reason));
-    if !standing && turn.hold_for(reason) {
+    if turn.hold(HoldKind::NeedsPerson(reason), Actor::Engine) {
         turn.tell(reason, Actor::Engine, finding, detail);
     }
 }
@@ -183,6 +187,11 @@ fn refused_by_provider(turn: &mut Turn<'_>) {
 }
 
 fn missing_answers(turn: &mut Turn<'_>) {
+    let in_use = turn.record.place.is_guarded();
+    if in_use && turn.is_test_lost() && turn.policy(Gap::CanaryLost) == GapPolicy::Pause {
+        let words = format!("no endpoint of {} is up", turn.record.header.test);
+        needs_person(turn, Reason::CanaryLost, None, Some(words));
+    }
     let pausing = turn.new_verdict(|verdict| {
         gap_of(verdict).is_some_and(|gap| turn.policy(gap) == GapPolicy::Pause)
     });
@@ -204,14 +213,16 @@ fn inconclusive(turn: &mut Turn<'_>) {
     let unclear =
         turn.new_verdict(|verdict| matches!(verdict, Verdict::Inconclusive { over_limit: true }));
     match (policy, unclear) {
-        (Some(OnInconclusive::Pause), Some(finding)) if !turn.is_pending() => {
-            needs_person(turn, Reason::Inconclusive, Some(finding), None);
+        (Some(OnInconclusive::Pause), Some(finding)) => {
+            if !turn.is_pending() && !bake::is_waived(turn) {
+                needs_person(turn, Reason::Inconclusive, Some(finding), None);
+            }
         }
         (Some(OnInconclusive::Promote), Some(_)) => {
             requests::waive_by_policy(turn, Reason::Inconclusive, "onInconclusive");
         }
-        (Some(OnInconclusive::Pause | OnInconclusive::Abort) | None, _)
-        | (Some(OnInconclusive::Promote), None) => {}
+        (Some(OnInconclusive::Pause | OnInconclusive::Promote), None)
+        | (Some(OnInconclusive::Abort) | None, _) => {}
     }
 }
 
@@ -266,22 +277,4 @@ pub(crate) fn end_with_rollback(turn: &mut Turn<'_>) {
         HoldKind::AlertPause | HoldKind::NeedsPerson(_) | HoldKind::Block => true,
     });
     debug_assert_eq!(turn.record.asserted(), Weight::ZERO, "a rollback ends at 0");
-}
-
-// === impl Turn ===
-
-impl Turn<'_> {
-    /// Puts a hold on that asks for a person, for this reason. Several reasons may stand at once.
-    fn hold_for(&mut self, reason: Reason) -> bool {
-        let kind = HoldKind::NeedsPerson(reason);
-        let standing = self.record.holds.iter().any(|hold| hold.kind == kind);
-        if !standing {
-            self.record.holds.push(haldane_model::Hold {
-                kind,
-                since: self.now.wall,
-                actor: Actor::Engine,
-            });
-        }
-        !standing
-    }
 }

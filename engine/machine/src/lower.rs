@@ -2,7 +2,7 @@
 //! gate is looked at.
 
 use haldane_model::{
-    Actor, AlertAction, Block, Cause, Direction, Finding, Gap, GapPolicy, Ground, Health, HoldKind,
+    Actor, AlertAction, Block, Cause, Direction, Finding, Gap, GapPolicy, Ground, HoldKind,
     MarkKind, OnDeadline, OnInconclusive, Outcome, Place, Reason, SpecSeen, Verb, Verdict, Weight,
 };
 
@@ -27,8 +27,12 @@ pub(crate) fn look_for_cause(turn: &mut Turn<'_>) -> bool {
     let Some(found) = find(turn) else {
         return requests::undo(turn);
     };
-    if ground == Ground::Watch && !turn.is_home_intact() {
-        return impossible(turn, found);
+    // What was lowered already is not raised again, whatever the other side shows.
+    let lowered = found.cause == Cause::OwnLoweringFound;
+    if ground == Ground::Watch && !lowered && !turn.is_home_intact() {
+        impossible(turn, found);
+        // Nothing moved: the rest of the turn still counts, holds and answers.
+        return requests::undo(turn);
     }
     act(turn, found, ground);
     true
@@ -77,7 +81,7 @@ fn act(turn: &mut Turn<'_>, found: Found, ground: Ground) {
 }
 
 /// In the watch, with the previous revision gone: hold, and page.
-fn impossible(turn: &mut Turn<'_>, found: Found) -> bool {
+fn impossible(turn: &mut Turn<'_>, found: Found) {
     turn.learn();
     for alert in aborting_alerts(turn) {
         turn.remember_alert(&alert, AlertAction::Abort);
@@ -95,8 +99,6 @@ fn impossible(turn: &mut Turn<'_>, found: Found) -> bool {
         let detail = found.detail.map_or(why.clone(), |detail| format!("{why} ({detail})"));
         turn.tell(Reason::RollbackImpossible, found.actor, found.finding, Some(detail));
     }
-    // Nothing moved: the rest of the turn still counts, holds and answers.
-    false
 }
 
 // === causes ===
@@ -115,7 +117,7 @@ fn lost(turn: &Turn<'_>) -> Option<Found> {
         return None;
     }
     let test = &turn.record.header.test;
-    if turn.health(test) == Some(Health::Down) && turn.is_exposed() {
+    if turn.is_test_lost() {
         let detail = format!("no endpoint of {test} is up");
         return Some(found(Cause::CanaryLost, None, Some(detail)));
     }
@@ -141,9 +143,17 @@ fn own_lowering(turn: &Turn<'_>) -> Option<Found> {
     let asserted = turn.record.asserted();
     let test = &turn.record.header.test;
     let (name, mark) = turn.readings().find_map(|(name, reading)| {
-        let mark = turn.unknown_mark(name, reading)?;
         let (lowest, _) = reading.range_of(test);
-        let ours = mark.kind == MarkKind::Rollback || lowest < asserted;
+        let lower = lowest < asserted;
+        let (mark, ours) = match turn.unknown_mark(name, reading) {
+            Some(mark) => (mark, mark.kind == MarkKind::Rollback || lower),
+            // Nothing that is known here in an attempt is a rollback: this one of ours came late.
+            None => {
+                let mark = reading.mark?;
+                let known = turn.record.marks.get(name);
+                (mark, lower && mark.kind == MarkKind::Rollback && known != Some(&mark))
+            }
+        };
         ours.then(|| (name.clone(), mark))
     })?;
     let detail = format!("{name} carries {mark}, which the record does not know");
@@ -286,13 +296,13 @@ fn lost_undo(turn: &mut Turn<'_>) -> bool {
     true
 }
 
-/// Keeps the rollback going: asks for the write until every entry reads 0.
+/// Keeps the rollback going. The write is asked for even where 0 is read already: until that is
+/// confirmed, a raise of ours may still be on its way.
 pub(crate) fn keep_lowering(turn: &mut Turn<'_>) {
-    if turn.reads_exactly(Weight::ZERO) {
-        return;
-    }
     if turn.is_home_dead() {
-        turn.block(Block::RollbackBlocked, "no endpoint of the other side is ready");
+        if !turn.reads_exactly(Weight::ZERO) {
+            turn.block(Block::RollbackBlocked, "no endpoint of the other side is ready");
+        }
         return;
     }
     turn.lower(Weight::ZERO);

@@ -66,8 +66,9 @@ pub fn needs(record: &Record, spec: Option<&SpecSeen>) -> Needs {
 fn gates(record: &Record) -> Vec<Gate> {
     let Some(plan) = &record.plan else { return Vec::new() };
     let first = match record.place {
-        Place::Waiting { step, .. } => step,
-        Place::Shifting { step, .. } | Place::Baking { step, .. } => step + 1,
+        // A raise that was recorded and not sent waits for the step's own gates still.
+        Place::Waiting { step, .. } | Place::Shifting { step, .. } => step,
+        Place::Baking { step, .. } => step + 1,
         Place::Pending { .. }
         | Place::Promoting { .. }
         | Place::Watching { .. }

@@ -102,11 +102,18 @@ fn waived_sources(turn: &Turn<'_>) -> Vec<SourceName> {
     names
 }
 
-/// At 100 % there is no baseline: something absolute must be left to judge by.
-fn can_guard_at(turn: &Turn<'_>, to: Weight) -> bool {
-    let frozen = !turn.record.frozen.is_empty();
-    to < Weight::FULL
-        || turn.plan().is_some_and(|plan| frozen || plan.guards_at_full || plan.unanalysed)
+/// At 100 % there is no baseline: something absolute must be left to judge by, be it the rates that
+/// this attempt found while there was one.
+fn can_guard_at(turn: &mut Turn<'_>, to: Weight) -> bool {
+    let rates = turn.record.evidence.values().chain(turn.record.frozen.values());
+    let frozen = !turn.is_pending() && rates.into_iter().any(|rate| !rate.0.is_empty());
+    let can = to < Weight::FULL
+        || turn.plan().is_some_and(|plan| frozen || plan.guards_at_full || plan.unanalysed);
+    if !can && turn.plan().is_some() {
+        let words = "nothing is there to judge 100 % by: no rate, no objective, no threshold";
+        turn.block(Block::AwaitingPass, words);
+    }
+    can
 }
 
 fn is_test_ready(turn: &mut Turn<'_>) -> bool {
@@ -154,6 +161,9 @@ pub(crate) fn begin_step(turn: &mut Turn<'_>, step: usize, from: Weight) {
     if to > Weight::ZERO && turn.record.exposed.could.is_none() {
         turn.record.exposed.could = Some(turn.stamp());
     }
+    if to == Weight::FULL {
+        turn.record.frozen = turn.record.evidence.clone();
+    }
     if to > from {
         turn.raise(to);
     }
@@ -162,11 +172,29 @@ pub(crate) fn begin_step(turn: &mut Turn<'_>, step: usize, from: Weight) {
 
 /// Raises where that may be done, and says whether it was.
 pub(crate) fn raise_again(turn: &mut Turn<'_>, from: Weight, to: Weight, restore: Option<&Stamp>) {
+    tell_failing(turn);
     if turn.is_writing() || turn.reads_exactly(to) {
         return;
     }
     if may_raise(turn, from, to, restore) {
         turn.raise(to);
+    }
+}
+
+/// Tells that the last write failed, or that one waits because of it.
+fn tell_failing(turn: &mut Turn<'_>) {
+    let failing = turn.entry_names().find_map(|name| {
+        let write = turn.seen.writes.get(name)?;
+        let (why, _) = write.failed.as_ref()?;
+        Some(format!("{name}: {why}"))
+    });
+    let waits = turn
+        .entry_names()
+        .any(|name| turn.seen.writes.get(name).is_some_and(|write| write.backing_off));
+    if let Some(why) = failing {
+        turn.block(Block::WriteFailing, why);
+    } else if waits {
+        turn.block(Block::WriteFailing, "a write failed and is tried again");
     }
 }
 

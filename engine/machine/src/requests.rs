@@ -5,7 +5,7 @@ use haldane_model::{
     SourceName, Verb, Waiver, WaiverKind,
 };
 
-use crate::turn::Turn;
+use crate::{holds, turn::Turn};
 
 /// Refuses what was asked of another revision, attempt or step. An abort is never stale.
 pub(crate) fn refuse_stale(turn: &mut Turn<'_>) {
@@ -120,7 +120,8 @@ pub(crate) fn undo(turn: &mut Turn<'_>) -> bool {
             return false;
         }
     };
-    if turn.record.previous.is_none() {
+    let serves = turn.record.serving.as_ref().and_then(|side| turn.record.promoted.get(side));
+    if turn.record.previous.is_none() || turn.record.previous.as_ref() == serves {
         let why = "there is no previous revision to return to".to_owned();
         turn.answer(request, Outcome::Refused(why));
         return false;
@@ -174,13 +175,14 @@ fn promote(turn: &mut Turn<'_>, request: &Request, full: bool, unguarded: bool) 
     let without = if unguarded { silent_sources(turn) } else { Vec::new() };
     let (step, kind) = match turn.record.place {
         Place::Waiting { step, .. } => {
-            if let Some(name) = shut_gate(turn, step, full) {
+            if let Some(name) = shut_gate(turn, step, last_of(turn, step, full)) {
                 return Outcome::Refused(format!("gate {name} is closed"));
             }
             (step, WaiverKind::Open { full, without })
         }
         Place::Shifting { step, .. } | Place::Baking { step, .. } => {
-            if full && let Some(name) = shut_gate(turn, step + 1, true) {
+            let last = last_of(turn, step, full);
+            if full && let Some(name) = shut_gate(turn, step + 1, last) {
                 return Outcome::Refused(format!("gate {name} is closed"));
             }
             (step, WaiverKind::Promote { full, without })
@@ -243,7 +245,11 @@ fn refused_under_hold(turn: &Turn<'_>) -> Option<Outcome> {
 }
 
 fn waive(turn: &mut Turn<'_>, request: &Request, step: usize, kind: WaiverKind) {
-    turn.unhold(|kind| matches!(kind, HoldKind::NeedsPerson(_)));
+    if turn.unhold(|kind| matches!(kind, HoldKind::NeedsPerson(_))) {
+        // Whoever ends a hold grants the time that ran out once more.
+        turn.record.progressed = std::time::Duration::ZERO;
+        holds::grant_time(turn);
+    }
     turn.record.waivers.retain(|waiver| waiver.step < step);
     turn.record.waivers.push(Waiver {
         step,
@@ -269,10 +275,13 @@ pub(crate) fn waive_by_policy(turn: &mut Turn<'_>, reason: Reason, field: &str) 
     turn.tell(reason, actor, None, Some("the step counts as done".to_owned()));
 }
 
-/// Returns the first gate, from this step on, that something else than a person keeps shut.
-fn shut_gate(turn: &Turn<'_>, step: usize, full: bool) -> Option<String> {
+fn last_of(turn: &Turn<'_>, step: usize, full: bool) -> usize {
+    turn.plan().filter(|_| full).map_or(step, Plan::last_step)
+}
+
+/// Returns the first gate, from this step to that, that something else than a person keeps shut.
+pub(crate) fn shut_gate(turn: &Turn<'_>, step: usize, last: usize) -> Option<String> {
     let plan = turn.plan()?;
-    let last = if full { plan.last_step() } else { step };
     let gates = plan.steps.iter().skip(step).take((last + 1).saturating_sub(step));
     let mut gates = gates.flat_map(|step| &step.gates);
     let shut = gates.find(|gate| match gate.kind {

@@ -61,10 +61,10 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Returns whether another engine holds a newer lease.
+    /// Returns whether another engine holds the lease, or held it since ours was granted.
     pub(crate) fn is_superseded(&self) -> bool {
         match self.seen.lease {
-            Some(LeaseSeen::Other { term }) => term > self.record.term,
+            Some(LeaseSeen::Other { .. }) => true,
             Some(LeaseSeen::Held { term }) => term < self.record.term,
             Some(LeaseSeen::Unsure) | None => false,
         }

@@ -94,11 +94,13 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Returns the mark of a write that the record does not know, where there is one.
+    /// Returns the mark of a write that the record does not know, where there is one: a newer one,
+    /// or a rollback that another engine numbered as this one numbered its raise.
     pub(crate) fn unknown_mark(&self, name: &EntryName, reading: &Reading) -> Option<Mark> {
         let mark = reading.mark?;
-        let known = self.record.marks.get(name).map_or(0, |known| known.number);
-        (mark.number > known).then_some(mark)
+        let Some(known) = self.record.marks.get(name) else { return Some(mark) };
+        (mark.number > known.number || mark.number == known.number && mark.kind > known.kind)
+            .then_some(mark)
     }
 
     /// Returns whether a write of this entry is under way.
@@ -124,6 +126,11 @@ impl<'a> Turn<'a> {
     /// Returns whether the side that a rollback sends everything to is known dead.
     pub(crate) fn is_home_dead(&self) -> bool {
         self.health(&self.record.header.home) == Some(Health::Down)
+    }
+
+    /// Returns whether the side under test is down while users may be sent to it.
+    pub(crate) fn is_test_lost(&self) -> bool {
+        self.health(&self.record.header.test) == Some(Health::Down) && self.is_exposed()
     }
 
     /// Returns which revision a side shows. Where nothing outside tells, the idle side shows what

@@ -520,10 +520,14 @@ impl HoldKind {
         }
     }
 
-    /// Returns whether two holds are of one kind, whatever their data.
+    /// Returns whether two holds are of one kind: whatever their data, but one for each reason that
+    /// asks for a person.
     #[must_use]
     pub fn same_kind(self, other: Self) -> bool {
-        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+        match (self, other) {
+            (Self::NeedsPerson(one), Self::NeedsPerson(other)) => one == other,
+            _ => std::mem::discriminant(&self) == std::mem::discriminant(&other),
+        }
     }
 
     /// Returns the word for people.

@@ -4,7 +4,7 @@ use haldane_model::{Actor, Block, Place, Reason, WaiverKind};
 
 use crate::{
     bake::{self, Done},
-    raise,
+    raise, requests,
     turn::Turn,
 };
 
@@ -34,6 +34,12 @@ pub(crate) fn advance(turn: &mut Turn<'_>) {
         turn.go(Place::Waiting { step: step + 1, since: turn.now.wall });
         tell_done(turn, &done);
         turn.tell(Reason::GateAsked, Actor::Engine, None, None);
+        return;
+    }
+    if opens_gates(&done)
+        && let Some(name) = requests::shut_gate(turn, step + 1, target)
+    {
+        turn.block(Block::GateShut, format!("gate {name} is closed"));
         return;
     }
     let from = plan.weight(step);

@@ -33,7 +33,7 @@ pub(crate) fn keep(turn: &mut Turn<'_>) {
         first_read(turn, plan, &names);
     } else if let Some(range) = turn.range()
         && range.highest > turn.record.asserted()
-        && !turn.record.header.entries.iter().map(|entry| &entry.name).eq(turn.entry_names())
+        && !turn.drives_what_is_written()
     {
         // An edit at rest brought an entry whose split is not the asserted one.
         turn.block(Block::SplitRefused, "a new traffic entry does not carry the split in force");
@@ -178,6 +178,12 @@ fn start(turn: &mut Turn<'_>, revision: &Revision) {
 // === impl Turn ===
 
 impl Turn<'_> {
+    /// Returns whether the entries that count here are those of the record, settings and all.
+    pub(crate) fn drives_what_is_written(&self) -> bool {
+        let written = if self.is_pending() { self.written_plan() } else { None };
+        written.is_none_or(|plan| header_entries(plan) == self.record.header.entries)
+    }
+
     /// Returns whether the idle side's revision may be rolled out: it is none of home's, of what
     /// failed last, and of what stood there when the traffic left it.
     pub(crate) fn is_startable(&self, revision: &Revision, retry: bool) -> bool {

@@ -1,6 +1,6 @@
 //! Promoting: at 100 %, cleaning up. The flip comes with the last entry that is done.
 
-use haldane_model::{Actor, Place, Reason};
+use haldane_model::{Actor, Block, Place, Reason};
 
 use crate::{turn::Turn, view::Shown};
 
@@ -16,6 +16,13 @@ pub(crate) fn keep(turn: &mut Turn<'_>) {
 pub(crate) fn advance(turn: &mut Turn<'_>) {
     let Place::Promoting { left } = &turn.record.place else { return };
     if !left.is_empty() {
+        let failed = left.iter().find_map(|name| {
+            let why = turn.seen.finished.get(name)?.as_ref().err()?;
+            Some(format!("{name}: {why}"))
+        });
+        if let Some(why) = failed {
+            turn.block(Block::WriteFailing, why);
+        }
         if !turn.is_writing() {
             turn.clean_up();
         }

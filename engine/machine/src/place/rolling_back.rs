@@ -1,5 +1,5 @@
-//! RollingBack: putting the traffic back. It asks for the write until every entry reads 0, and
-//! nothing else happens meanwhile.
+//! RollingBack: putting the traffic back. It asks for the write until every entry reads 0 for longer
+//! than any write takes, and nothing else happens meanwhile.
 
 use std::time::Duration;
 

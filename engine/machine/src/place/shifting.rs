@@ -2,7 +2,7 @@
 
 use haldane_model::{Acknowledged, Actor, Block, Place, Reason, WaiverKind, Weight};
 
-use crate::{bake, raise, turn::Turn};
+use crate::{bake, raise, requests, turn::Turn};
 
 /// Begins the bake once every entry reads the weight, acknowledged and settled.
 pub(crate) fn keep(turn: &mut Turn<'_>) {
@@ -44,18 +44,13 @@ pub(crate) fn advance(turn: &mut Turn<'_>) {
         turn.lower(to);
         return;
     }
-    let failing = turn.entry_names().find_map(|name| {
-        let write = turn.seen.writes.get(name)?;
-        let (why, _) = write.failed.as_ref()?;
-        Some(format!("{name}: {why}"))
-    });
-    let waits = turn
-        .entry_names()
-        .any(|name| turn.seen.writes.get(name).is_some_and(|write| write.backing_off));
-    if let Some(why) = failing {
-        turn.block(Block::WriteFailing, why);
-    } else if waits {
-        turn.block(Block::WriteFailing, "a write failed and is tried again");
+    let unsent = turn.reads_exactly(from) && !turn.is_writing();
+    if restore.is_none()
+        && unsent
+        && let Some(name) = requests::shut_gate(turn, step, step)
+    {
+        turn.block(Block::GateShut, format!("gate {name} is closed"));
+        return;
     }
     raise::raise_again(turn, from, to, restore.as_ref());
 }

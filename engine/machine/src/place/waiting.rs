@@ -2,7 +2,7 @@
 
 use haldane_model::{Actor, Block, GateAnswer, GateKind, Place, Reason, Weight};
 
-use crate::{raise, turn::Turn};
+use crate::{raise, requests, turn::Turn};
 
 /// Begins the step once every gate is open and a raise may be recorded.
 pub(crate) fn advance(turn: &mut Turn<'_>) {
@@ -12,6 +12,10 @@ pub(crate) fn advance(turn: &mut Turn<'_>) {
         return;
     }
     let target = raise::target(turn, step);
+    if let Some(name) = requests::shut_gate(turn, step, target) {
+        turn.block(Block::GateShut, format!("gate {name} is closed"));
+        return;
+    }
     let Some(plan) = turn.record.plan.clone() else { return };
     let from = turn.record.asserted();
     let to = plan.weight(target);

@@ -1,0 +1,21 @@
+//! The machine, cell by cell: what each input does in each place.
+//!
+//! One module for each letter of the machine's tables, one for the order within a turn. Every test
+//! builds a rollout that is calmly somewhere, changes one fact and reads the decision.
+
+#[path = "machine_cells/drift.rs"]
+mod drift;
+#[path = "machine_cells/gates.rs"]
+mod gates;
+#[path = "machine_cells/order.rs"]
+mod order;
+#[path = "machine_cells/outside.rs"]
+mod outside;
+#[path = "machine_cells/requests.rs"]
+mod requests;
+#[path = "machine_cells/revisions.rs"]
+mod revisions;
+#[path = "machine_cells/verdicts.rs"]
+mod verdicts;
+#[path = "machine_cells/writes.rs"]
+mod writes;
