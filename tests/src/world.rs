@@ -585,8 +585,13 @@ fn record(column: Column, plan: &Arc<Plan>, now: Now) -> Record {
         kind: entry.kind.clone(),
         settings: entry.settings.clone(),
     });
-    record.header =
-        Header { test: GREEN.into(), home: BLUE.into(), entries: entries.collect(), lowered: None };
+    record.header = Header {
+        test: GREEN.into(),
+        home: BLUE.into(),
+        sides: [BLUE.into(), GREEN.into()],
+        entries: entries.collect(),
+        lowered: None,
+    };
     for entry in &plan.entries {
         record.marks.insert(entry.name.clone(), Mark::raise(KNOWN));
     }
