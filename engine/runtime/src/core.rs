@@ -168,7 +168,7 @@ impl Core {
     }
 
     fn request(&mut self, request: Request, out: &mut Vec<Command>) {
-        let known = self.recording.record().and_then(|record| record.outcome(&request.id).cloned());
+        let known = self.recording.outcome(&request.id).cloned();
         if let Some(outcome) = known {
             out.push(Command::Answer { id: request.id, outcome });
         } else if self.requests.iter().any(|waiting| waiting.id == request.id) {
@@ -239,7 +239,6 @@ impl Core {
                 Effect::Release => out.push(Command::Release),
             }
         }
-        self.answer_requests(&record, out);
         self.recording.decided(record, entries, held, change, now.mono);
         self.entries.hold(self.recording.holds_raise());
         if gone {
@@ -253,10 +252,12 @@ impl Core {
         }
     }
 
-    /// Requests that got an outcome leave the inbox; whoever asked hears it.
-    fn answer_requests(&mut self, record: &Record, out: &mut Vec<Command>) {
+    /// Requests whose outcome is recorded leave the inbox; whoever asked hears it. Before that an
+    /// answer would be a promise that a crash, or somebody's edit of the record, can take back.
+    fn answer_requests(&mut self, out: &mut Vec<Command>) {
+        let recording = &self.recording;
         self.requests.retain(|request| {
-            let Some(outcome) = record.outcome(&request.id) else { return true };
+            let Some(outcome) = recording.outcome(&request.id) else { return true };
             out.push(Command::Answer { id: request.id.clone(), outcome: outcome.clone() });
             false
         });
@@ -303,6 +304,9 @@ impl Core {
         self.seen.spec = self.spec.clone();
         self.entries.see(&mut self.seen, fresh + Duration::from_secs(2), now);
         self.questions.see(&mut self.seen, now);
+        if let Some(record) = self.recording.record() {
+            self.looks.give_up(record, now);
+        }
         self.looks.see(&mut self.seen, now);
         self.seen.requests.clone_from(&self.requests);
         self.seen.alerts.clone_from(&self.alerts);
@@ -340,7 +344,11 @@ impl Core {
         }
         let Some(needs) = self.needs() else { return };
         self.entries.ask(needs.read_every, now, out);
-        let Some(plan) = needs.plan.clone() else { return };
+        let Some(plan) = needs.plan.clone() else {
+            self.questions.rest();
+            self.looks.rest();
+            return;
+        };
         self.ask_questions(&plan, &needs, now, out);
     }
 
@@ -399,6 +407,7 @@ impl Core {
     fn tell_won(&mut self, out: &mut Vec<Command>) {
         let entries: Vec<JournalEntry> = self.recording.take_tellable();
         out.extend(entries.into_iter().map(|entry| Command::Tell(Box::new(entry))));
+        self.answer_requests(out);
     }
 }
 

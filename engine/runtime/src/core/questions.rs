@@ -146,6 +146,11 @@ impl Questions {
         seen.gates = gates.collect();
     }
 
+    /// Nothing is asked now.
+    pub(super) fn rest(&mut self) {
+        self.wake_at = None;
+    }
+
     pub(super) fn wake_at(&self) -> Option<Duration> {
         self.wake_at
     }
