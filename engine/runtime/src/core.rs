@@ -41,6 +41,7 @@ pub struct Core {
     alerts: Vec<AlertSeen>,
     seen: Seen,
     wake_at: Option<Duration>,
+    last: Option<Now>,
     stopped: bool,
 }
 
@@ -62,6 +63,7 @@ impl Core {
             alerts: Vec::new(),
             seen: Seen::default(),
             wake_at: None,
+            last: None,
             stopped: false,
         };
         (core, vec![Command::Load])
@@ -73,6 +75,10 @@ impl Core {
         if self.stopped {
             return out;
         }
+        if self.last.is_some_and(|last| is_clock_stepped(&last, &now)) {
+            self.questions.forget_clocks();
+        }
+        self.last = Some(now);
         self.take(input, now, &mut out);
         self.turns(now, &mut out);
         out
@@ -201,6 +207,10 @@ impl Core {
 
     /// Decides once. Returns whether more applies at once.
     fn turn(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
+        if self.recording.record().is_none() && self.recording.newer().is_none() {
+            self.wake_at = None;
+            return false;
+        }
         self.look_around(now);
         if let Some((header, _)) = self.recording.newer() {
             let decision = newer(header, &self.seen);
@@ -409,6 +419,13 @@ impl Core {
         out.extend(entries.into_iter().map(|entry| Command::Tell(Box::new(entry))));
         self.answer_requests(out);
     }
+}
+
+/// Whether the wall clock went another way than time did.
+fn is_clock_stepped(before: &Now, now: &Now) -> bool {
+    let passed = now.mono.saturating_sub(before.mono).as_secs_f64();
+    let wall = now.wall.duration_since(before.wall).as_secs_f64();
+    before.boot == now.boot && (wall - passed).abs() > 1.0
 }
 
 /// Maps names to what is known of them.

@@ -130,8 +130,6 @@ impl World {
 
     /// A part takes a share over.
     pub fn land(&mut self, lane: usize, part: usize, share: Weight, mark: Option<Mark>) {
-        let (low, high) = self.true_share();
-        self.spend(low, high);
         self.lanes[lane].parts[part] = (share, mark);
         self.lanes[lane].changed_at = self.now;
         self.note_shares();
@@ -139,6 +137,7 @@ impl World {
 
     /// Somebody else writes to every part of an entry.
     pub fn foreign(&mut self, lane: usize, share: Weight) {
+        self.truth.unseen += 1_200;
         self.log(|| format!("FOREIGN entry{lane} {share}"));
         for part in 0..self.lanes[lane].parts.len() {
             self.land(lane, part, share, None);

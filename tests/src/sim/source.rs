@@ -124,7 +124,7 @@ impl World {
             Mood::Hung => return,
             Mood::Broken => Err("502".to_owned()),
             Mood::Good | Mood::Empty | Mood::Lost => {
-                Ok(SourceFacts { clock_ahead: SignedDuration::ZERO, scrape: Some(SCRAPE) })
+                Ok(SourceFacts { clock_ahead: SignedDuration::from_millis(-self.wall_off), scrape: Some(SCRAPE) })
             }
         };
         self.input_in(proc, 20, Input::Facts { source, facts });

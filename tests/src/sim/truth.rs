@@ -25,6 +25,8 @@ pub struct Truth {
     pub asked: u64,
     /// Whether the rollout was let go.
     pub gone: bool,
+    /// For how long shares that others set may have gone unread: a read's pace for each.
+    pub unseen: u64,
     /// Whether the wall clock was ever stepped.
     pub clock_stepped: bool,
 }
@@ -46,16 +48,18 @@ impl World {
         if low != high {
             return;
         }
-        let Some(record) = self.core().and_then(|core| core.record()) else { return };
-        let Some(step) = record.step() else { return };
-        let Some(plan) = &record.plan else { return };
-        if plan.weight(step) == low {
-            *self.truth.held.entry((record.attempt, step)).or_default() += by;
+        let records = self.procs.iter().filter_map(|proc| proc.core.as_ref()?.record());
+        let held: BTreeSet<(u32, usize)> = records
+            .filter_map(|record| {
+                let step = record.step()?;
+                let weight = record.plan.as_ref()?.weight(step);
+                (weight == low).then_some((record.attempt, step))
+            })
+            .collect();
+        for step in held {
+            *self.truth.held.entry(step).or_default() += by;
         }
     }
-
-    /// Kept for symmetry with [`Self::pass`]: a landing changes what users see from now on.
-    pub(super) fn spend(&mut self, _low: Weight, _high: Weight) {}
 
     /// Says, before an input is handled, what must come of it.
     pub(super) fn expect(&mut self, core: &Core, input: &Input) -> Expectation {
@@ -118,7 +122,7 @@ impl World {
         if let Place::Baking { step, baked, .. } = record.place {
             let held = self.truth.held.get(&(record.attempt, step)).copied().unwrap_or(0);
             let baked = u64::try_from(baked.as_millis()).unwrap_or(0);
-            if baked > held + 1 {
+            if baked > held + self.truth.unseen + 1 {
                 let what = format!("step {step} baked {baked} ms, but was held for {held} ms");
                 self.break_claim(what);
             }
@@ -193,8 +197,6 @@ impl World {
             self.break_claim(format!("attempt {attempt} is raised again after its rollback"));
         }
     }
-
-    pub(super) fn after_landing(&mut self, _mark: Option<Mark>) {}
 
     pub(super) fn check_record(
         &mut self,

@@ -235,8 +235,9 @@ impl World {
         }
     }
 
+    /// The source keeps the true time, whatever the engine's clock says.
     pub(super) fn true_time(&self, wall: Timestamp) -> u64 {
-        u64::try_from(wall.as_millisecond() - EPOCH - self.wall_off).unwrap_or(0)
+        u64::try_from(wall.as_millisecond() - EPOCH).unwrap_or(0)
     }
 
     /// Plans something for later.
@@ -317,7 +318,6 @@ impl World {
                 }
                 self.log(|| format!("LANDS entry{lane}/{part} {share} {mark:?} {direction:?}"));
                 self.land(lane, part, share, mark);
-                self.after_landing(mark);
             }
             Ev::Swap { proc, request, answer, delay } => {
                 if self.dead.contains(&proc) {

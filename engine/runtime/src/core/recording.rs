@@ -44,6 +44,8 @@ pub(super) struct Recording {
     /// Whether it must be asked what the store has.
     unsure: bool,
     loading: bool,
+    /// Whether the store has a record that somebody else wrote in this term.
+    stale: bool,
     dirty: Change,
     written_at: Duration,
     retry_at: Option<Duration>,
@@ -69,6 +71,7 @@ impl Recording {
             swapping: None,
             unsure: false,
             loading: true,
+            stale: false,
             dirty: Change::Nothing,
             written_at: now,
             retry_at: None,
@@ -197,8 +200,9 @@ impl Recording {
                 self.drop_held();
                 self.unsure = true;
                 self.loading = false;
-                // What is there was written by someone else in this term: decide on that.
-                self.phase = Phase::Loading;
+                // What is there was written by someone else in this term: it is loaded and decided
+                // upon. Until it is here, what is known goes on guarding and lowering.
+                self.stale = true;
                 Vec::new()
             }
             Swap::Superseded { .. } => Vec::new(),
@@ -236,7 +240,7 @@ impl Recording {
 
     /// Returns whether the record must be loaded now, and notes that it is.
     pub(super) fn wants_load(&mut self) -> bool {
-        let wants = matches!(self.phase, Phase::Loading) && !self.loading;
+        let wants = (self.stale || matches!(self.phase, Phase::Loading)) && !self.loading;
         self.loading |= wants;
         wants
     }
@@ -274,6 +278,7 @@ impl Recording {
             }
         }
         self.swapping = None;
+        self.stale = false;
         self.unsure = false;
         self.trouble = None;
         self.stored = there;
