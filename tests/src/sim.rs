@@ -17,6 +17,7 @@ pub use self::{
     faults::Weather,
     plan::{Shape, plan},
     rng::Rng,
+    source::Mood,
     world::{Ev, Proc, World},
 };
 
