@@ -41,6 +41,7 @@ pub struct Core {
     alerts: Vec<AlertSeen>,
     seen: Seen,
     wake_at: Option<Duration>,
+    last: Option<Now>,
     stopped: bool,
 }
 
@@ -62,6 +63,7 @@ impl Core {
             alerts: Vec::new(),
             seen: Seen::default(),
             wake_at: None,
+            last: None,
             stopped: false,
         };
         (core, vec![Command::Load])
@@ -73,6 +75,10 @@ impl Core {
         if self.stopped {
             return out;
         }
+        if self.last.is_some_and(|last| is_clock_stepped(&last, &now)) {
+            self.questions.forget_clocks();
+        }
+        self.last = Some(now);
         self.take(input, now, &mut out);
         self.turns(now, &mut out);
         out
@@ -168,7 +174,7 @@ impl Core {
     }
 
     fn request(&mut self, request: Request, out: &mut Vec<Command>) {
-        let known = self.recording.record().and_then(|record| record.outcome(&request.id).cloned());
+        let known = self.recording.outcome(&request.id).cloned();
         if let Some(outcome) = known {
             out.push(Command::Answer { id: request.id, outcome });
         } else if self.requests.iter().any(|waiting| waiting.id == request.id) {
@@ -201,6 +207,10 @@ impl Core {
 
     /// Decides once. Returns whether more applies at once.
     fn turn(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
+        if self.recording.record().is_none() && self.recording.newer().is_none() {
+            self.wake_at = None;
+            return false;
+        }
         self.look_around(now);
         if let Some((header, _)) = self.recording.newer() {
             let decision = newer(header, &self.seen);
@@ -239,7 +249,6 @@ impl Core {
                 Effect::Release => out.push(Command::Release),
             }
         }
-        self.answer_requests(&record, out);
         self.recording.decided(record, entries, held, change, now.mono);
         self.entries.hold(self.recording.holds_raise());
         if gone {
@@ -253,10 +262,12 @@ impl Core {
         }
     }
 
-    /// Requests that got an outcome leave the inbox; whoever asked hears it.
-    fn answer_requests(&mut self, record: &Record, out: &mut Vec<Command>) {
+    /// Requests whose outcome is recorded leave the inbox; whoever asked hears it. Before that an
+    /// answer would be a promise that a crash, or somebody's edit of the record, can take back.
+    fn answer_requests(&mut self, out: &mut Vec<Command>) {
+        let recording = &self.recording;
         self.requests.retain(|request| {
-            let Some(outcome) = record.outcome(&request.id) else { return true };
+            let Some(outcome) = recording.outcome(&request.id) else { return true };
             out.push(Command::Answer { id: request.id.clone(), outcome: outcome.clone() });
             false
         });
@@ -303,6 +314,9 @@ impl Core {
         self.seen.spec = self.spec.clone();
         self.entries.see(&mut self.seen, fresh + Duration::from_secs(2), now);
         self.questions.see(&mut self.seen, now);
+        if let Some(record) = self.recording.record() {
+            self.looks.give_up(record, now);
+        }
         self.looks.see(&mut self.seen, now);
         self.seen.requests.clone_from(&self.requests);
         self.seen.alerts.clone_from(&self.alerts);
@@ -340,7 +354,11 @@ impl Core {
         }
         let Some(needs) = self.needs() else { return };
         self.entries.ask(needs.read_every, now, out);
-        let Some(plan) = needs.plan.clone() else { return };
+        let Some(plan) = needs.plan.clone() else {
+            self.questions.rest();
+            self.looks.rest();
+            return;
+        };
         self.ask_questions(&plan, &needs, now, out);
     }
 
@@ -399,7 +417,15 @@ impl Core {
     fn tell_won(&mut self, out: &mut Vec<Command>) {
         let entries: Vec<JournalEntry> = self.recording.take_tellable();
         out.extend(entries.into_iter().map(|entry| Command::Tell(Box::new(entry))));
+        self.answer_requests(out);
     }
+}
+
+/// Whether the wall clock went another way than time did.
+fn is_clock_stepped(before: &Now, now: &Now) -> bool {
+    let passed = now.mono.saturating_sub(before.mono).as_secs_f64();
+    let wall = now.wall.duration_since(before.wall).as_secs_f64();
+    before.boot == now.boot && (wall - passed).abs() > 1.0
 }
 
 /// Maps names to what is known of them.

@@ -47,7 +47,7 @@ struct Known {
     last: Option<(Direction, Weight, Duration)>,
     failures: u32,
     wait_until: Option<Duration>,
-    waits_for: Option<Direction>,
+    waits_for: Option<(Direction, Weight)>,
     failed: Option<(String, bool)>,
     write_deadline: Duration,
     wake_read: Option<Duration>,
@@ -98,6 +98,7 @@ impl Entries {
             if !asking && due {
                 known.asked_at = Some(now.mono);
                 known.outdated = false;
+                known.wake_read = None;
                 out.push(Command::Read { entry: name.clone() });
             }
         }
@@ -164,7 +165,8 @@ impl Entries {
             if known.is_repeated(Direction::Lower, to, mark, now.mono) {
                 continue;
             }
-            if known.waits_for == Some(Direction::Raise) {
+            // Only the very write that failed waits: a rollback never waits for another's back-off.
+            if known.waits_for.is_some_and(|failed| failed != (Direction::Lower, to)) {
                 known.wait_until = None;
                 known.failures = 0;
             }
@@ -246,7 +248,7 @@ impl Entries {
                 known.wait_until = None;
                 known.waits_for = None;
             }
-            Err(error) => known.back_off(write.direction, &error, now.mono),
+            Err(error) => known.back_off(&write, &error, now.mono),
         }
     }
 
@@ -268,6 +270,7 @@ impl Entries {
         seen.finished.clone_from(&self.finished);
         for (name, known) in &mut self.known {
             known.give_up(now.mono);
+            known.wait_until.take_if(|at| now.mono >= *at);
             let is_fresh = known.asked_at.is_none_or(|at| now.mono < at + fresh)
                 && known.read_at.is_none_or(|at| now.mono <= at + fresh);
             if is_fresh && let Some(entry) = &known.seen {
@@ -323,11 +326,11 @@ impl Known {
         under_way || (just_done && self.write.is_none() && self.failures == 0)
     }
 
-    fn back_off(&mut self, direction: Direction, error: &Error, now: Duration) {
+    fn back_off(&mut self, write: &Write, error: &Error, now: Duration) {
         let wait = BACK_OFF.0.saturating_mul(1 << self.failures.min(10)).min(BACK_OFF.1);
         self.failures = self.failures.saturating_add(1);
         self.wait_until = Some(now + wait);
-        self.waits_for = Some(direction);
+        self.waits_for = Some((write.direction, write.to));
         self.failed = Some((error.to_string(), matches!(error, Error::Invalid(_))));
     }
 
@@ -337,7 +340,7 @@ impl Known {
         if let Some(write) = self.write.take_if(|write| now >= write.since + patience) {
             let error = Error::Unavailable("the write was not answered in time".to_owned());
             self.read_at = None;
-            self.back_off(write.direction, &error, now);
+            self.back_off(&write, &error, now);
         }
     }
 }

@@ -113,10 +113,7 @@ impl Looks {
             return;
         }
         known.asked = None;
-        let current = key.attempt == record.attempt
-            && key.revision == record.revision
-            && key.at_rest == is_at_rest(record);
-        if !current {
+        if !is_current(record, key) {
             known.seen = None;
             known.next_at = now.mono;
             return;
@@ -126,6 +123,19 @@ impl Looks {
         }
         sample.share = lowest_share(shares, sample.window, known.ahead);
         known.judge(record, key, &sample, now);
+    }
+
+    /// A look that nobody answered is an answer too: the source is broken, and that is told.
+    pub(super) fn give_up(&mut self, record: &Record, now: Now) {
+        for known in self.checks.values_mut() {
+            let lost =
+                known.asked.take_if(|(_, since, deadline)| now.mono >= *since + *deadline * 2);
+            let Some((key, _, _)) = lost else { continue };
+            if is_current(record, &key) {
+                let sample = unanswered(&key);
+                known.judge(record, &key, &sample, now);
+            }
+        }
     }
 
     /// Shows the machine what is known and fresh.
@@ -162,8 +172,7 @@ impl Known {
     ) -> Option<Command> {
         self.read_rule(check);
         self.limits = check.limits;
-        let lost = self.asked.as_ref().is_some_and(|(_, since, d)| now.mono >= *since + *d * 2);
-        if (self.asked.is_some() && !lost) || now.mono < self.next_at {
+        if self.asked.is_some() || now.mono < self.next_at {
             return None;
         }
         let pace = check.interval.max(scrape);
@@ -229,6 +238,26 @@ impl Known {
             at_rest: key.at_rest,
         });
         self.seen_at = now.mono;
+    }
+}
+
+/// Whether a look is still about this attempt.
+fn is_current(record: &Record, key: &LookKey) -> bool {
+    key.attempt == record.attempt
+        && key.revision == record.revision
+        && key.at_rest == is_at_rest(record)
+}
+
+/// What a look that was not answered in time amounts to.
+fn unanswered(key: &LookKey) -> Sample {
+    Sample {
+        window: key.window,
+        scrape: SCRAPE_DEFAULT,
+        share: None,
+        answer: Answer::Error { message: "no answer in time".to_owned(), retryable: true },
+        count: None,
+        serving_count: None,
+        targets_down: false,
     }
 }
 

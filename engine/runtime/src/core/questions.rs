@@ -146,6 +146,19 @@ impl Questions {
         seen.gates = gates.collect();
     }
 
+    /// A clock was stepped: how far the sources' are ahead is not known any more.
+    pub(super) fn forget_clocks(&mut self) {
+        for asked in self.sources.values_mut() {
+            asked.asked_at = None;
+            asked.answered_at = None;
+        }
+    }
+
+    /// Nothing is asked now.
+    pub(super) fn rest(&mut self) {
+        self.wake_at = None;
+    }
+
     pub(super) fn wake_at(&self) -> Option<Duration> {
         self.wake_at
     }

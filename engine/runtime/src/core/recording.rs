@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use haldane_machine::{Change, Effect};
-use haldane_model::{Header, JournalEntry, Record};
+use haldane_model::{Header, JournalEntry, Outcome, Record, RequestId};
 
 use crate::{
     codec::{self, Decoded},
@@ -44,11 +44,16 @@ pub(super) struct Recording {
     /// Whether it must be asked what the store has.
     unsure: bool,
     loading: bool,
+    /// Whether the store has a record that somebody else wrote in this term.
+    stale: bool,
     dirty: Change,
     written_at: Duration,
     retry_at: Option<Duration>,
     entries: Vec<JournalEntry>,
     tellable: Vec<JournalEntry>,
+    /// How requests were answered: in the swap under way, and in what the store surely has.
+    outcomes_in_swap: Vec<(RequestId, Outcome)>,
+    outcomes: Vec<(RequestId, Outcome)>,
     /// Raises that wait for the version that carries them, and since when.
     held: Option<(Vec<Effect>, Duration)>,
     /// Whether the swap under way carries `held`.
@@ -66,11 +71,14 @@ impl Recording {
             swapping: None,
             unsure: false,
             loading: true,
+            stale: false,
             dirty: Change::Nothing,
             written_at: now,
             retry_at: None,
             entries: Vec::new(),
             tellable: Vec::new(),
+            outcomes_in_swap: Vec::new(),
+            outcomes: Vec::new(),
             held: None,
             held_in_swap: false,
             trouble: None,
@@ -106,6 +114,11 @@ impl Recording {
     pub(super) fn make(&mut self, record: Record) {
         self.phase = Phase::Here(Box::new(record));
         self.dirty = Change::Progress;
+    }
+
+    /// Returns how a request was answered, once that is recorded.
+    pub(super) fn outcome(&self, id: &RequestId) -> Option<&Outcome> {
+        self.outcomes.iter().rev().find(|(known, _)| known == id).map(|(_, outcome)| outcome)
     }
 
     /// Returns whether a raise waits for its record.
@@ -164,6 +177,7 @@ impl Recording {
         let mut record = (**record).clone();
         record.version = version;
         self.swapping = Some((version, self.entries.len()));
+        self.outcomes_in_swap.clone_from(&record.requests);
         self.held_in_swap = self.held.is_some();
         self.dirty = Change::Nothing;
         self.retry_at = None;
@@ -186,8 +200,9 @@ impl Recording {
                 self.drop_held();
                 self.unsure = true;
                 self.loading = false;
-                // What is there was written by someone else in this term: decide on that.
-                self.phase = Phase::Loading;
+                // What is there was written by someone else in this term: it is loaded and decided
+                // upon. Until it is here, what is known goes on guarding and lowering.
+                self.stale = true;
                 Vec::new()
             }
             Swap::Superseded { .. } => Vec::new(),
@@ -206,6 +221,7 @@ impl Recording {
         self.swapping = None;
         self.unsure = false;
         self.stored = version;
+        self.outcomes = std::mem::take(&mut self.outcomes_in_swap);
         self.written_at = now;
         self.trouble = None;
         if let Phase::Here(record) = &mut self.phase {
@@ -224,7 +240,7 @@ impl Recording {
 
     /// Returns whether the record must be loaded now, and notes that it is.
     pub(super) fn wants_load(&mut self) -> bool {
-        let wants = matches!(self.phase, Phase::Loading) && !self.loading;
+        let wants = (self.stale || matches!(self.phase, Phase::Loading)) && !self.loading;
         self.loading |= wants;
         wants
     }
@@ -262,6 +278,7 @@ impl Recording {
             }
         }
         self.swapping = None;
+        self.stale = false;
         self.unsure = false;
         self.trouble = None;
         self.stored = there;
@@ -274,6 +291,7 @@ impl Recording {
             Some(Ok(Decoded::Known(record))) => {
                 let mut record = record;
                 record.version = there;
+                self.outcomes.clone_from(&record.requests);
                 Phase::Here(record)
             }
             Some(Ok(Decoded::Newer { header, rest })) => Phase::Newer(header, rest),
@@ -307,6 +325,7 @@ impl Recording {
             return self.retry_at;
         }
         let progress = self.dirty == Change::Progress && self.swapping.is_none() && !self.unsure;
+        let progress = progress && !self.loading;
         progress.then(|| self.written_at + PROGRESS_EVERY)
     }
 }

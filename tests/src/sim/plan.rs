@@ -1,0 +1,171 @@
+//! The rollouts that are simulated: short bakes, so that an hour of faults fits into milliseconds.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use haldane_model::{
+    Check, Entry, Follow, GapPolicy, Gate, GateKind, Limits, OnDeadline, OnExpired, OnInconclusive,
+    Plan, Policies, Side, Source, Step, Weight,
+};
+
+use super::Rng;
+
+/// What differs from one simulated rollout to the next.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    /// The steps, in percent.
+    pub weights: Vec<u32>,
+    /// How long each holds, in seconds.
+    pub bake: u64,
+    /// How long the watch is, in seconds.
+    pub watch: u64,
+    /// How many parts each traffic entry has.
+    pub parts: Vec<usize>,
+    /// How many failures the check may have.
+    pub failures: u32,
+    /// Whether the sides tell which revision they run.
+    pub told: bool,
+    /// Whether the second step waits for a person.
+    pub manual: bool,
+    /// Policies on missing answers.
+    pub policies: Policies,
+    /// What follows when it takes too long.
+    pub on_deadline: OnDeadline,
+    /// The longest bake, in seconds.
+    pub max_bake: Option<u64>,
+    /// Which edit of the file this is.
+    pub edit: u32,
+}
+
+// === impl Shape ===
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            weights: vec![10, 25, 50, 100],
+            bake: 30,
+            watch: 60,
+            parts: vec![1],
+            failures: 0,
+            told: false,
+            manual: false,
+            policies: Policies {
+                no_data: GapPolicy::Hold,
+                source_error: GapPolicy::Hold,
+                canary_lost: GapPolicy::Abort,
+                inconclusive: OnInconclusive::Pause,
+            },
+            on_deadline: OnDeadline::Pause,
+            max_bake: None,
+            edit: 0,
+        }
+    }
+}
+
+impl Shape {
+    /// Draws one.
+    pub fn draw(rng: &mut Rng) -> Self {
+        let gap = |rng: &mut Rng| {
+            let rest = [GapPolicy::Pause, GapPolicy::Abort, GapPolicy::Ignore];
+            if rng.chance(700) { GapPolicy::Hold } else { rng.pick(&rest) }
+        };
+        let weights = match rng.range(0, 4) {
+            0 => vec![0, 20, 100],
+            1 => vec![10, 50, 100],
+            2 => vec![25, 100],
+            _ => vec![5, 10, 60, 100],
+        };
+        let parts = match rng.range(0, 6) {
+            0 => vec![3],
+            1 => vec![1, 2],
+            2 => vec![2],
+            _ => vec![1],
+        };
+        Self {
+            weights,
+            bake: rng.range(20, 45),
+            watch: rng.pick(&[0, 40, 60]),
+            parts,
+            failures: u32::from(rng.chance(250)),
+            told: rng.chance(300),
+            manual: rng.chance(200),
+            policies: Policies {
+                no_data: gap(rng),
+                source_error: gap(rng),
+                canary_lost: if rng.chance(800) { GapPolicy::Abort } else { gap(rng) },
+                inconclusive: rng.pick(&[
+                    OnInconclusive::Pause,
+                    OnInconclusive::Pause,
+                    OnInconclusive::Promote,
+                    OnInconclusive::Abort,
+                ]),
+            },
+            on_deadline: if rng.chance(850) { OnDeadline::Pause } else { OnDeadline::Abort },
+            max_bake: rng.chance(200).then_some(80),
+            edit: 0,
+        }
+    }
+}
+
+fn step(shape: &Shape, index: usize, weight: u32) -> Step {
+    let gate = Gate {
+        name: "people".into(),
+        kind: GateKind::Manual,
+        expires: None,
+        on_expired: OnExpired::Pause,
+    };
+    Step {
+        weight: Weight::from_percent(weight).expect("at most 100"),
+        bake: Duration::from_secs(shape.bake),
+        max_bake: shape.max_bake.map(Duration::from_secs),
+        gates: if shape.manual && index == 1 { vec![gate] } else { Vec::new() },
+    }
+}
+
+/// Makes the plan of a shape.
+#[must_use]
+pub fn plan(shape: &Shape) -> Arc<Plan> {
+    let side = |name: &str| Side {
+        name: name.into(),
+        labels: BTreeMap::new(),
+        revision_query: shape.told.then(|| "{}".into()),
+    };
+    let entries = (0..shape.parts.len()).map(|index| Entry {
+        name: format!("entry{index}").into(),
+        kind: "simulated".into(),
+        settings: "{}".into(),
+        follow: Follow::Steps,
+        signed: true,
+        write_deadline: Duration::from_secs(3),
+    });
+    let steps = shape.weights.iter().enumerate().map(|(index, w)| step(shape, index, *w));
+    Arc::new(Plan {
+        hash: format!("v1:{}", shape.edit).into(),
+        sides: [side("blue"), side("green")],
+        entries: entries.collect(),
+        steps: steps.collect(),
+        watch: Duration::from_secs(shape.watch),
+        progress_deadline: Duration::from_secs(600),
+        on_deadline: shape.on_deadline,
+        sources: vec![Source {
+            name: "main".into(),
+            kind: "simulated".into(),
+            settings: "{}".into(),
+        }],
+        checks: vec![Check {
+            name: "errors".into(),
+            source: "main".into(),
+            kind: "errors".into(),
+            question: "{}".into(),
+            rule: r#"{"max":0.05,"unit":"%","minSamples":5}"#.into(),
+            interval: Duration::from_secs(5),
+            window: None,
+            initial_delay: Duration::ZERO,
+            limits: Limits { failures: shape.failures, ..Limits::default() },
+            dry_run: false,
+        }],
+        policies: shape.policies,
+        alerts: Vec::new(),
+        guards_at_full: true,
+        unanalysed: false,
+    })
+}

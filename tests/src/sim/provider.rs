@@ -1,0 +1,152 @@
+//! The simulated provider: parts that each hold a share and a signature, and writes that land late,
+//! twice, partly or never.
+
+use haldane_model::{
+    Acknowledged, Direction, EntryName, Health, Mark, Part, Reading, Split, Weight,
+};
+use haldane_providers::Error;
+
+use super::{Ev, World};
+use haldane_runtime::Input;
+
+/// One traffic entry.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    /// The share of green and the signature, part by part.
+    pub parts: Vec<(Weight, Option<Mark>)>,
+    /// When it last changed.
+    pub changed_at: u64,
+}
+
+// === impl World ===
+
+impl World {
+    /// Returns the lowest and highest share of green that users see.
+    #[must_use]
+    pub fn true_share(&self) -> (Weight, Weight) {
+        let shares = || self.lanes.iter().flat_map(|lane| lane.parts.iter().map(|part| part.0));
+        (shares().min().unwrap_or_default(), shares().max().unwrap_or_default())
+    }
+
+    fn lane(&self, entry: &EntryName) -> usize {
+        entry.as_str().trim_start_matches("entry").parse().unwrap_or(0)
+    }
+
+    pub(super) fn read(&mut self, proc: usize, entry: EntryName) {
+        let delay = self.rng.range(2, 60);
+        if self.stormy() && self.rng.chance(self.weather.provider) {
+            if self.rng.chance(500) {
+                self.cover("read fails");
+                let result = Err(Error::Unavailable("connection refused".to_owned()));
+                self.input_in(proc, delay, Input::Read { entry, result });
+            }
+            return;
+        }
+        self.push(delay, Ev::ReadNow { proc, entry });
+    }
+
+    pub(super) fn read_now(&mut self, proc: usize, entry: EntryName) {
+        let lane = self.lane(&entry);
+        let silent = self.silent_part.filter(|_| self.lanes[lane].parts.len() > 1);
+        let lane = &self.lanes[lane];
+        let shares: Vec<Weight> = lane.parts.iter().map(|part| part.0).collect();
+        let parts = shares.iter().enumerate().map(|(index, share)| Part {
+            name: format!("part{index}"),
+            share: if silent == Some(index) { Err("silent".to_owned()) } else { Ok(*share) },
+        });
+        let parts: Vec<Part> = parts.collect();
+        let told = || parts.iter().filter_map(|part| part.share.as_ref().ok().copied());
+        let reading = Reading {
+            side: "green".into(),
+            lowest: told().min().unwrap_or_default(),
+            highest: told().max().unwrap_or_default(),
+            acknowledged: Acknowledged::Programmed,
+            settled: self.now >= lane.changed_at + 300,
+            measured: None,
+            mark: lane.parts.iter().filter_map(|part| part.1).max_by_key(|mark| mark.number),
+            writer: None,
+            health: (self.health[1], self.health[0]),
+            parts,
+        };
+        self.input_in(proc, 2, Input::Read { entry, result: Ok(reading) });
+    }
+
+    pub(super) fn write(
+        &mut self,
+        proc: usize,
+        entry: EntryName,
+        id: u64,
+        split: &Split,
+        direction: Direction,
+        mark: Mark,
+    ) {
+        let lane = self.lane(&entry);
+        let share = split.share_of(&"green".into());
+        let parts = self.lanes[lane].parts.len();
+        let (fast, slow) = (self.rng.range(5, 80), self.rng.range(200, 2_900));
+        let faulty = self.stormy() && self.rng.chance(self.weather.provider);
+        let which = if faulty { self.rng.range(0, 8) } else { 99 };
+        let mut landing: Vec<(usize, u64)> = (0..parts).map(|part| (part, fast)).collect();
+        let unavailable = || Err(Error::Unavailable("time-out".to_owned()));
+        let answer: Option<Result<(), Error>> = match which {
+            0 => Some(unavailable()),
+            1 | 2 => {
+                landing.clear();
+                Some(unavailable())
+            }
+            3 => {
+                landing.clear();
+                Some(Err(Error::Conflict("changed meanwhile".to_owned())))
+            }
+            4 if direction == Direction::Raise => {
+                landing.clear();
+                Some(Err(Error::Invalid("no such backend".to_owned())))
+            }
+            5 => {
+                landing.truncate(1);
+                Some(Err(Error::Partial { done: 1, of: parts, message: "x".to_owned() }))
+            }
+            6 => {
+                // Lands late, perhaps after a later write.
+                landing.iter_mut().for_each(|part| part.1 = slow);
+                None
+            }
+            7 => {
+                landing.clear();
+                None
+            }
+            _ => Some(Ok(())),
+        };
+        if which < 99 {
+            self.cover(if answer.is_some() { "write fails" } else { "write hangs" });
+        }
+        for (part, delay) in landing {
+            self.push(delay, Ev::Land { proc, lane, part, share, mark: Some(mark), direction });
+        }
+        if let Some(result) = answer {
+            self.input_in(proc, fast + 3, Input::Written { entry, id, result });
+        }
+    }
+
+    /// A part takes a share over.
+    pub fn land(&mut self, lane: usize, part: usize, share: Weight, mark: Option<Mark>) {
+        self.lanes[lane].parts[part] = (share, mark);
+        self.lanes[lane].changed_at = self.now;
+        self.note_shares();
+    }
+
+    /// Somebody else writes to every part of an entry.
+    pub fn foreign(&mut self, lane: usize, share: Weight) {
+        self.truth.unseen += 1_200;
+        self.log(|| format!("FOREIGN entry{lane} {share}"));
+        for part in 0..self.lanes[lane].parts.len() {
+            self.land(lane, part, share, None);
+        }
+    }
+
+    /// Returns whether a side is dead.
+    #[must_use]
+    pub fn is_down(&self, side: &str) -> bool {
+        self.health[usize::from(side == "green")] == Health::Down
+    }
+}

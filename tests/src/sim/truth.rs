@@ -1,0 +1,343 @@
+//! The claims, checked against the world's own truth at every event.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use haldane_model::{
+    Answer, Direction, HoldKind, JournalEntry, LeaseSeen, Mark, MarkKind, Outcome, Place, Reason,
+    Record, RequestId, Split, State, Verb, Weight,
+};
+use haldane_runtime::{Command, Core, Input, ports::SwapRequest};
+
+use super::World;
+
+/// How long a step's weight was truly in force, in milliseconds: by attempt and step.
+type Held = BTreeMap<(u32, usize), u64>;
+
+/// What the world knows and no engine is asked.
+#[derive(Debug, Default)]
+pub struct Truth {
+    held: Held,
+    /// Attempts that were rolled back, by record or by a write that is in force.
+    rolled_back: BTreeSet<u32>,
+    /// Good looks that reached a living process: by attempt and step.
+    passes: BTreeSet<(u32, usize)>,
+    /// How many requests were made.
+    pub asked: u64,
+    /// Whether the rollout was let go.
+    pub gone: bool,
+    /// For how long shares that others set may have gone unread: a read's pace for each.
+    pub unseen: u64,
+    /// Whether the wall clock was ever stepped.
+    pub clock_stepped: bool,
+}
+
+/// What must come of an input.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Expectation {
+    /// Nothing in particular.
+    Nothing,
+    /// The traffic goes back in this very turn.
+    Back(&'static str),
+}
+
+// === impl World ===
+
+impl World {
+    /// Time passes: a process lives, and users see these shares.
+    pub(super) fn pass(&mut self, by: u64, low: Weight, high: Weight) {
+        if low != high {
+            return;
+        }
+        let records = self.procs.iter().filter_map(|proc| proc.core.as_ref()?.record());
+        let held: BTreeSet<(u32, usize)> = records
+            .filter_map(|record| {
+                let step = record.step()?;
+                let weight = record.plan.as_ref()?.weight(step);
+                let green = record.header.test.as_str() == "green";
+                let share = if green { low } else { low.complement() };
+                (weight == share).then_some((record.attempt, step))
+            })
+            .collect();
+        for step in held {
+            *self.truth.held.entry(step).or_default() += by;
+        }
+    }
+
+    /// Says, before an input is handled, what must come of it.
+    pub(super) fn expect(&mut self, core: &Core, input: &Input) -> Expectation {
+        let Some(record) = core.record() else { return Expectation::Nothing };
+        let guarded = record.place.is_guarded();
+        let superseded = matches!(core.seen().lease, Some(LeaseSeen::Other { .. }));
+        if core.is_stopped() || !guarded || superseded {
+            return Expectation::Nothing;
+        }
+        match input {
+            Input::Request(request) if request.verb == Verb::Abort => {
+                let known = record.outcome(&request.id).is_some();
+                if known { Expectation::Nothing } else { Expectation::Back("an abort") }
+            }
+            Input::Looked { key, sample } => {
+                let current = key.attempt == record.attempt && key.revision == record.revision;
+                let judged = record.judged_to.get(&key.check);
+                let new = judged.is_none_or(|judged| key.window.end > *judged);
+                let length = sample.window.end.duration_since(sample.window.begin);
+                let long = length.as_secs_f64() >= 10.0;
+                if !current || key.at_rest || !new || !long {
+                    return Expectation::Nothing;
+                }
+                let Answer::Ratio { part, total: Some(total) } = sample.answer else {
+                    return Expectation::Nothing;
+                };
+                let bad = part.unwrap_or(0.0) > 0.05 * total;
+                if bad && total >= 5.0 && self.shape.failures == 0 {
+                    return Expectation::Back("a breach");
+                }
+                if !bad && let Some(step) = record.step() {
+                    self.truth.passes.insert((record.attempt, step));
+                }
+                Expectation::Nothing
+            }
+            Input::Tick
+            | Input::Loaded(_)
+            | Input::Swapped(_)
+            | Input::Read { .. }
+            | Input::Written { .. }
+            | Input::Finished { .. }
+            | Input::Facts { .. }
+            | Input::Revisions { .. }
+            | Input::Gate { .. }
+            | Input::Spec(_)
+            | Input::Lease(_)
+            | Input::Alerts(_)
+            | Input::Request(_) => Expectation::Nothing,
+        }
+    }
+
+    pub(super) fn check_turn(
+        &mut self,
+        proc: usize,
+        core: &Core,
+        expected: &Expectation,
+        commands: &[Command],
+    ) {
+        let Some(record) = core.record() else { return };
+        if let Place::Baking { step, baked, .. } = record.place {
+            let held = self.truth.held.get(&(record.attempt, step)).copied().unwrap_or(0);
+            let baked = u64::try_from(baked.as_millis()).unwrap_or(0);
+            if baked > held + self.truth.unseen + 1 {
+                let what = format!("step {step} baked {baked} ms, but was held for {held} ms");
+                self.break_claim(what);
+            }
+        }
+        let Expectation::Back(why) = expected else { return };
+        let test = &record.header.test;
+        let home_dead = self.home_read_dead(core, record);
+        let gone_back = matches!(record.place, Place::RollingBack { .. } | Place::Degraded { .. });
+        let impossible = record
+            .holds
+            .iter()
+            .any(|h| h.kind == HoldKind::NeedsPerson(Reason::RollbackImpossible));
+        if impossible || home_dead {
+            return;
+        }
+        let mut writes = commands.iter().filter_map(|command| match command {
+            Command::Write { split, direction, .. } => {
+                Some((*direction == Direction::Lower, split.share_of(test)))
+            }
+            _ => None,
+        });
+        let first = writes.next();
+        if !gone_back || first != Some((true, Weight::ZERO)) {
+            let place = record.place.clone();
+            self.break_claim(format!(
+                "{why} reached process {proc}, and the first write was {first:?}, now {place:?}"
+            ));
+        }
+    }
+
+    /// Whether the last read that is fresh says that the home side is dead.
+    fn home_read_dead(&self, core: &Core, record: &Record) -> bool {
+        core.seen().entries.values().any(|seen| {
+            let dead = haldane_model::Health::Down;
+            seen.reading.as_ref().is_ok_and(|r| r.health_of(&record.header.home) == dead)
+        })
+    }
+
+    pub(super) fn check_write(
+        &mut self,
+        proc: usize,
+        split: &Split,
+        direction: Direction,
+        mark: Mark,
+    ) {
+        if direction == Direction::Lower {
+            return;
+        }
+        let records = self.kept.marks.get(&mark.number).cloned().unwrap_or_default();
+        let allows = |record: &Record| {
+            let Some(plan) = &record.plan else { return false };
+            let share = split.share_of(&record.header.test);
+            match record.place {
+                Place::Shifting { step, .. } => share == plan.weight(step),
+                Place::Watching { .. } => share == Weight::FULL,
+                Place::Pending { .. }
+                | Place::Waiting { .. }
+                | Place::Baking { .. }
+                | Place::Promoting { .. }
+                | Place::Healthy
+                | Place::RollingBack { .. }
+                | Place::Degraded { .. } => false,
+            }
+        };
+        let Some(record) = records.iter().find(|record| allows(record)) else {
+            self.break_claim(format!(
+                "process {proc} raises to {} with {mark}, and no won record says so",
+                split.share
+            ));
+            return;
+        };
+        let attempt = record.attempt;
+        if self.truth.rolled_back.contains(&attempt) && Some(proc) == self.leader() {
+            self.break_claim(format!("attempt {attempt} is raised again after its rollback"));
+        }
+    }
+
+    pub(super) fn check_record(
+        &mut self,
+        before: Option<&Record>,
+        request: &SwapRequest,
+        last_id: u64,
+    ) {
+        let Some(record) = self.kept.record.clone() else { return };
+        let mut next = last_id;
+        for entry in &request.entries {
+            if entry.id <= last_id {
+                continue;
+            }
+            next += 1;
+            if entry.id != next {
+                self.break_claim(format!("journal entry {} came where {next} was due", entry.id));
+                return;
+            }
+        }
+        if record.next_entry != next + 1 {
+            let what = format!("the next entry is {}, the last one {next}", record.next_entry);
+            self.break_claim(what);
+        }
+        let was = before.map(|before| (before.place.state(), before.step()));
+        let moved = was.is_some_and(|was| was != (record.place.state(), record.step()));
+        if moved && request.entries.is_empty() {
+            self.break_claim(format!("{was:?} was left without a word: {:?}", record.place));
+        }
+        if let Place::RollingBack { .. } = record.place {
+            self.truth.rolled_back.insert(record.attempt);
+        }
+        if let Some(before) = before {
+            self.check_pause(before, &record, request);
+            self.check_step(before, &record);
+        }
+    }
+
+    /// A person's pause is lifted by resume alone.
+    fn check_pause(&mut self, before: &Record, record: &Record, request: &SwapRequest) {
+        let paused = |record: &Record| record.hold(HoldKind::Person).is_some();
+        let resumed = request.entries.iter().any(|entry| entry.reason == Reason::Resumed);
+        if paused(before) && !paused(record) && !resumed {
+            self.break_claim("a person's pause was lifted, and nobody resumed".to_owned());
+        }
+    }
+
+    /// No step up without a Pass, the step's own bake, or a waiver by name.
+    fn check_step(&mut self, before: &Record, record: &Record) {
+        if before.attempt != record.attempt || record.state() == State::RollingBack {
+            return;
+        }
+        let (Some(from), Some(to), Some(plan)) = (before.step(), record.step(), &record.plan)
+        else {
+            return;
+        };
+        if to <= from || !matches!(before.place, Place::Baking { .. } | Place::Shifting { .. }) {
+            return;
+        }
+        let waived = self.kept.journal.values().any(|entry| {
+            let named = matches!(
+                entry.reason,
+                Reason::PromotedByPerson | Reason::EvidenceWaived | Reason::MaxBakeReached
+            );
+            named && entry.attempt == record.attempt && entry.step == Some(from)
+        });
+        let held = self.truth.held.get(&(record.attempt, from)).copied().unwrap_or(0);
+        let bake = u64::try_from(plan.steps[from].bake.as_millis()).unwrap_or(0);
+        if waived {
+            return;
+        }
+        if held < bake {
+            self.break_claim(format!("step {from} was left after {held} of {bake} ms"));
+        }
+        let silent = plan.weight(from) == Weight::ZERO;
+        if !silent && !self.truth.passes.contains(&(record.attempt, from)) {
+            self.break_claim(format!("step {from} was left, and no good look reached anyone"));
+        }
+    }
+
+    pub(super) fn check_told(&mut self, entry: &JournalEntry) {
+        let kept = self.kept.journal.get(&entry.id);
+        if !self.truth.gone && kept.is_none() {
+            self.break_claim(format!("entry {} was told and is not recorded", entry.id));
+        }
+    }
+
+    pub(super) fn answered(&mut self, id: RequestId, outcome: Outcome) {
+        self.requests.remove(&id);
+        let first = self.answers.entry(id.clone()).or_insert_with(|| outcome.clone());
+        if *first != outcome {
+            let what = format!("request {id} was answered {first:?}, then {outcome:?}");
+            self.break_claim(what);
+        }
+    }
+
+    /// A kill loses no more bake than was not written yet.
+    pub(super) fn check_loss(&mut self, core: &Core) {
+        let Some(Place::Baking { step, baked, .. }) = core.record().map(|r| &r.place) else {
+            return;
+        };
+        let Some(kept) = &self.kept.record else { return };
+        let Place::Baking { step: kept_step, baked: kept_baked, .. } = kept.place else { return };
+        let lost = baked.saturating_sub(kept_baked).as_secs_f64();
+        if *step == kept_step
+            && self.weather.store == 0
+            && self.store_fault.is_none()
+            && lost > 21.0
+        {
+            self.break_claim(format!("a kill lost {lost} s of bake"));
+        }
+    }
+
+    /// What must be so once the rollout rests.
+    pub(super) fn check_end(&mut self) {
+        if self.violation().is_some() || self.truth.gone {
+            return;
+        }
+        let (low, high) = self.true_share();
+        let Some(record) = self.core().and_then(|core| core.record()).cloned() else { return };
+        let green = record.header.test.as_str() == "green";
+        let wanted = if green { Weight::ZERO } else { Weight::FULL };
+        if (low, high) != (wanted, wanted) {
+            let state = record.state();
+            self.break_claim(format!("{state:?} at rest, and users see {low} to {high} of green"));
+        }
+        if let Some(id) = self.requests.keys().next().cloned() {
+            self.break_claim(format!("request {id} got no answer"));
+        }
+        if record.holds.iter().any(|hold| hold.kind != HoldKind::Block && hold.kind.pauses()) {
+            self.break_claim(format!("holds are left at rest: {:?}", record.holds));
+        }
+    }
+
+    /// Returns whether our newest signature on an entry is a rollback's.
+    #[must_use]
+    pub fn is_signed_as_rollback(&self, lane: usize) -> bool {
+        let marks = self.lanes[lane].parts.iter().filter_map(|part| part.1);
+        marks.max_by_key(|mark| mark.number).is_some_and(|mark| mark.kind == MarkKind::Rollback)
+    }
+}
