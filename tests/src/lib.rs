@@ -1,6 +1,7 @@
 //! The harness of the suites: real servers on free loopback ports, started and stopped here.
 
 pub mod app;
+pub mod bench;
 pub mod haproxy;
 pub mod load;
 pub mod process;

@@ -261,6 +261,18 @@ scrape_configs:
         value.pointer("/data/result/0/value/1")?.as_str()?.parse().ok()
     }
 
+    /// Returns how many requests Prometheus has answered on one of its own paths.
+    #[must_use]
+    pub fn served(&self, path: &str) -> Option<f64> {
+        let answer = get(self.prometheus_port, "/metrics")?;
+        let label = format!("handler=\"{path}\"");
+        let counts = answer.lines().filter_map(|line| {
+            let line = line.strip_prefix("prometheus_http_requests_total{")?;
+            line.contains(&label).then(|| line.rsplit_once(' ')?.1.trim().parse::<f64>().ok())?
+        });
+        Some(counts.sum())
+    }
+
     /// Returns green's share, in basis points, as HAProxy has it.
     #[must_use]
     pub fn green_share(&self) -> Option<u32> {

@@ -1,0 +1,13 @@
+//! What the engine costs, measured: one file per question, and one that writes the answers up.
+//!
+//! Nothing here fails because a machine is slow: a goal is met, or the gap is told.
+
+pub mod binary;
+pub mod breach;
+pub mod cost;
+pub mod fleet;
+pub mod host;
+pub mod loops;
+pub mod report;
+pub mod spread;
+pub mod tape;

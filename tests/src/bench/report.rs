@@ -1,0 +1,292 @@
+//! The answers, written up: `tests/bench/RESULTS.md`.
+
+use std::fmt::Write as _;
+
+use super::{
+    binary::Binary,
+    breach::{OURS, PHASES, Trials},
+    cost::Cost,
+    fleet::{Kind, Load},
+    spread::Spread,
+};
+
+/// A decision takes less than this.
+const DECIDE_NANOS: f64 = 2_000.0;
+/// What 10 000 idle rollouts may take.
+const RESIDENT_MB: f64 = 150.0;
+const CORE_PERCENT: f64 = 5.0;
+/// What of a rollback is ours, apart from the wait for the guard's pace.
+const OURS_MILLIS: f64 = 50.0;
+/// The binary.
+const BINARY_MB: f64 = 20.0;
+const START_MILLIS: f64 = 50.0;
+
+/// Everything that was measured.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// When, as a date.
+    pub date: String,
+    /// The machine.
+    pub host: Vec<(&'static str, String)>,
+    /// Whether this process ran before others.
+    pub hurried: bool,
+    /// The cost of a decision.
+    pub costs: Vec<Cost>,
+    /// Fleets without I/O.
+    pub fleets: Vec<Fleet>,
+    /// Fleets on real loops.
+    pub loops: Vec<Fleet>,
+    /// From fault to weight 0.
+    pub trials: Option<Trials>,
+    /// The binary.
+    pub binary: Binary,
+}
+
+/// One fleet.
+#[derive(Clone, Copy, Debug)]
+pub struct Fleet {
+    /// How many rollouts.
+    pub count: usize,
+    /// What they do.
+    pub kind: Kind,
+    /// The guards' interval, in seconds.
+    pub interval_secs: u64,
+    /// What was measured.
+    pub load: Load,
+}
+
+struct Goal {
+    what: String,
+    measured: f64,
+    goal: f64,
+    unit: &'static str,
+}
+
+/// Writes everything up.
+#[must_use]
+pub fn write(results: &Results) -> String {
+    let mut text = String::new();
+    head(&mut text, results);
+    goals(&mut text, results);
+    costs(&mut text, &results.costs);
+    fleets(&mut text, results);
+    if let Some(trials) = &results.trials {
+        breach(&mut text, trials);
+    }
+    binary(&mut text, &results.binary);
+    text.push_str(HOW_TO_READ);
+    text
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    writeln!(text, "{line}").expect("text takes text");
+}
+
+fn head(text: &mut String, results: &Results) {
+    line(text, format_args!("# What it costs, measured\n"));
+    line(text, format_args!("`make bench` measures and writes this page. {}.\n", results.date));
+    for (what, fact) in &results.host {
+        line(text, format_args!("- {what}: {fact}"));
+    }
+    let nice = if results.hurried { "with nice -5" } else { "at normal priority" };
+    line(text, format_args!("\nThe machine was shared with other work; the bench ran {nice}.\n"));
+}
+
+fn goals(text: &mut String, results: &Results) {
+    line(text, format_args!("## Goals\n\n| figure | measured | goal | |\n|---|--:|--:|---|"));
+    for Goal { what, measured, goal, unit } in list_goals(results) {
+        let verdict = if measured <= goal {
+            "met".to_owned()
+        } else {
+            format!("**missed**, {:.1} times the goal", measured / goal)
+        };
+        let (measured, goal) = (number(measured), number(goal));
+        line(text, format_args!("| {what} | {measured} {unit} | {goal} {unit} | {verdict} |"));
+    }
+    text.push('\n');
+}
+
+fn list_goals(results: &Results) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    let mut add = |what: String, measured: f64, goal: f64, unit| {
+        goals.push(Goal { what, measured, goal, unit });
+    };
+    for cost in &results.costs {
+        add(format!("`decide`, {}", cost.turn), cost.nanos.median(), DECIDE_NANOS, "ns");
+    }
+    let large = |fleet: &&Fleet| {
+        fleet.count == 10_000 && (fleet.kind == Kind::Rest || fleet.interval_secs == 60)
+    };
+    for (fleets, how) in [(&results.fleets, "loops without I/O"), (&results.loops, "real loops")] {
+        for fleet in fleets.iter().filter(large) {
+            if fleet.kind == Kind::BakingAsked {
+                continue;
+            }
+            let name = format!("10 000 rollouts {}, {how}", fleet.name());
+            add(format!("{name}: memory"), mb(fleet.load.resident), RESIDENT_MB, "MB");
+            add(format!("{name}: one core"), fleet.load.core_percent(), CORE_PERCENT, "%");
+        }
+    }
+    if let Some(trials) = &results.trials {
+        let ours = trials.phases[OURS].quantile(0.99);
+        add("bad sample looked at → weight 0, p99".to_owned(), ours, OURS_MILLIS, "ms");
+    }
+    add("release binary".to_owned(), mb(results.binary.bytes), BINARY_MB, "MB");
+    let binary = &results.binary;
+    add("`haldane version`, p90".to_owned(), binary.version.quantile(0.9), START_MILLIS, "ms");
+    add("`haldane validate`, p90".to_owned(), binary.validate.quantile(0.9), START_MILLIS, "ms");
+    goals
+}
+
+fn costs(text: &mut String, costs: &[Cost]) {
+    line(text, format_args!("## One decision\n"));
+    line(text, format_args!("Nanoseconds a call, over batches of 500 calls.\n"));
+    line(text, format_args!("| turn | p10 | median | p90 |\n|---|--:|--:|--:|"));
+    for Cost { turn, nanos } in costs {
+        let [p10, p50, p90] = [0.1, 0.5, 0.9].map(|part| nanos.quantile(part));
+        line(text, format_args!("| {turn} | {p10:.0} | {p50:.0} | {p90:.0} |"));
+    }
+    text.push('\n');
+}
+
+fn fleets(text: &mut String, results: &Results) {
+    line(text, format_args!("## Many rollouts in one process\n"));
+    line(text, format_args!("{FLEETS}"));
+    line(
+        text,
+        format_args!(
+            "| rollouts | doing | turns a second possible | µs a turn | one core | memory | bytes a rollout | requests to Prometheus a second, each | most in one second, all |"
+        ),
+    );
+    line(text, format_args!("|--:|---|--:|--:|--:|--:|--:|--:|--:|"));
+    for fleet in &results.fleets {
+        let load = &fleet.load;
+        line(
+            text,
+            format_args!(
+                "| {} | {} | {:.0} | {:.2} | {} % | {:.1} MB | {} | {:.3} | {} |",
+                fleet.count,
+                fleet.name(),
+                load.turns_per_second(),
+                1e6 / load.turns_per_second(),
+                number(load.core_percent()),
+                mb(load.resident),
+                fleet.bytes_each(),
+                load.requests as f64 / load.seconds / fleet.count as f64,
+                load.requests_max,
+            ),
+        );
+    }
+    if results.loops.is_empty() {
+        return;
+    }
+    line(text, format_args!("\n{LOOPS}"));
+    line(text, format_args!("| rollouts | doing | one core | memory | bytes a rollout |"));
+    line(text, format_args!("|--:|---|--:|--:|--:|"));
+    for fleet in &results.loops {
+        line(
+            text,
+            format_args!(
+                "| {} | {} | {} % | {:.1} MB | {} |",
+                fleet.count,
+                fleet.name(),
+                number(fleet.load.core_percent()),
+                mb(fleet.load.resident),
+                fleet.bytes_each(),
+            ),
+        );
+    }
+    text.push('\n');
+}
+
+fn breach(text: &mut String, trials: &Trials) {
+    let count = trials.phases[OURS].len();
+    line(text, format_args!("## From a fault to weight 0\n"));
+    line(text, format_args!("{count} trials, milliseconds. {BREACH}"));
+    line(text, format_args!("| phase | whose time | p50 | p90 | p99 | max |\n|---|---|--:|--:|--:|--:|"));
+    for ((what, whose), spread) in PHASES.iter().zip(&trials.phases) {
+        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|part| spread.quantile(part));
+        let max = spread.max();
+        line(text, format_args!("| {what} | {whose} | {p50:.1} | {p90:.1} | {p99:.1} | {max:.1} |"));
+    }
+    if let Some((queries, looks)) = trials.queries {
+        line(
+            text,
+            format_args!(
+                "\nWhile it bakes at 1 s, Prometheus counts {queries:.2} requests a second to its query API, for {looks:.2} looks."
+            ),
+        );
+    }
+    for lost in &trials.lost {
+        line(text, format_args!("\n**Lost**: {lost}"));
+    }
+    text.push('\n');
+}
+
+fn binary(text: &mut String, binary: &Binary) {
+    line(text, format_args!("## The binary\n"));
+    line(text, format_args!("{:.1} MB. Milliseconds from start to end:\n", mb(binary.bytes)));
+    line(text, format_args!("| command | p50 | p90 | max |\n|---|--:|--:|--:|"));
+    let row = |text: &mut String, what: &str, spread: &Spread| {
+        let [p50, p90, max] = [spread.median(), spread.quantile(0.9), spread.max()];
+        line(text, format_args!("| {what} | {p50:.1} | {p90:.1} | {max:.1} |"));
+    };
+    row(text, "`haldane version`", &binary.version);
+    row(text, "`haldane validate`, one rollout", &binary.validate);
+    text.push('\n');
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    fn name(&self) -> String {
+        let every = self.interval_secs;
+        match self.kind {
+            Kind::Rest => "at rest".to_owned(),
+            Kind::Baking => format!("baking, {every} s"),
+            Kind::BakingAsked => format!("baking, {every} s, with revisionQuery"),
+        }
+    }
+
+    fn bytes_each(&self) -> u64 {
+        let count = u64::try_from(self.count).unwrap_or(1).max(1);
+        self.load.resident.saturating_sub(self.load.before) / count
+    }
+}
+
+fn mb(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
+}
+
+/// Shows three digits or so.
+fn number(value: f64) -> String {
+    match value {
+        value if value >= 100.0 => format!("{value:.0}"),
+        value if value >= 10.0 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    }
+}
+
+const FLEETS: &str = "Without I/O: the loops alone, on a clock that is told, with good answers at once. Every rollout has a
+plan of its own, two checks and one traffic entry; its record was loaded, as after a restart. A turn is one input taken in.
+\"One core\" is processor time by simulated time. Requests are counted as the Prometheus source asks: two or three a look.
+";
+
+const LOOPS: &str = "On real loops: tasks, channels and timers of tokio in real time; provider, source and store answer from memory.
+";
+
+const BREACH: &str = "A real Prometheus scrapes every second, a real HAProxy carries 400 requests a second, the
+rollout stands at 25 % with two checks a second; then half of the new version's answers fail. The guard looks on a fixed grid:
+what it waits for is its pace, and what follows is ours.
+";
+
+const HOW_TO_READ: &str = "## How to read this
+
+- A goal compares one figure with one number; nothing fails where it is missed, the gap is told. Figures move with the machine
+  and with what else runs on it: compare runs of one machine, and medians rather than tails.
+- Memory is what is resident, allocator and program included; bytes a rollout is the difference that the fleet made.
+- `p99` of fewer than a hundred trials is their worst.
+- HAProxy's weight is witnessed from outside every 5 ms, and the first bad sample is looked for every 8 ms: a phase that ends
+  with the one is told up to 6 ms too long, one that begins with the other up to 10 ms too long.
+- Guards of one interval look at the same moments, on purpose: \"most in one second\" is what a source must bear at once.
+";

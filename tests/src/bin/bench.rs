@@ -1,0 +1,138 @@
+//! `make bench`: measures what the engine costs, and writes `tests/bench/RESULTS.md`.
+//!
+//! It reports and never judges: no figure makes it fail. Each fleet is measured in a process of its
+//! own, so that memory is counted from nothing. `TRIALS` sets how many faults are injected (32).
+
+#![allow(clippy::print_stdout, reason = "it speaks to people")]
+
+use std::{
+    env, fs,
+    path::Path,
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use haldane_tests::{
+    app::App,
+    bench::{
+        binary, breach, cost,
+        fleet::{self, Kind, Load},
+        host, loops,
+        report::{self, Fleet, Results},
+    },
+};
+
+/// Where the figures go.
+const RESULTS: &str = "tests/bench/RESULTS.md";
+
+/// How many trials are made unless `TRIALS` says otherwise.
+const TRIALS: usize = 32;
+
+/// How long real loops are measured.
+const REAL: Duration = Duration::from_secs(30);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["app", port, version] => App::serve(port.parse().expect("a port"), version),
+        [how @ ("fleet" | "loops"), count, kind, interval, span] => {
+            let load = one_fleet(how, count, kind, interval, span);
+            println!("{}", load.to_line());
+        }
+        ["decide"] => decide(),
+        [] => return write_up(),
+        _ => {
+            println!("usage: bench, or bench decide");
+            return ExitCode::from(64);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn one_fleet(how: &str, count: &str, kind: &str, interval: &str, span: &str) -> Load {
+    let count = count.parse().expect("a count");
+    let kind = Kind::parse(kind).expect("a kind of fleet");
+    let interval = interval.parse().expect("seconds");
+    let span = Duration::from_secs(span.parse().expect("seconds"));
+    match how {
+        "fleet" => fleet::run(count, kind, interval, span),
+        _ => loops::run(count, kind, interval, span),
+    }
+}
+
+/// Shows the cost of a decision alone.
+fn decide() {
+    for cost in cost::measure() {
+        println!("{:<40} {:>7.0} ns", cost.turn, cost.nanos.median());
+    }
+}
+
+fn write_up() -> ExitCode {
+    let program = env::current_exe().expect("a program knows itself");
+    let hurried = host::hurry();
+    let machine = host::describe();
+    println!("the cost of a decision");
+    let costs = cost::measure();
+    println!("the binary");
+    let binary = binary::measure(&program.with_file_name("haldane"));
+    let fleets = fleets(&program);
+    let loops = real_loops(&program);
+    let trials = env::var("TRIALS").ok().and_then(|text| text.parse().ok()).unwrap_or(TRIALS);
+    println!("from a fault to weight 0: {trials} trials of a quarter of a minute each");
+    let trials = (trials > 0).then(|| breach::measure(&program, trials));
+    let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let results =
+        Results { date, host: machine, hurried, costs, fleets, loops, trials, binary };
+    let text = report::write(&results);
+    println!("\n{text}");
+    match fs::write(RESULTS, text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{RESULTS} cannot be written: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fleets(program: &Path) -> Vec<Fleet> {
+    let mut all = Vec::new();
+    // Fewer rollouts run for longer, so that each figure rests on enough turns.
+    for (count, minutes) in [(1, 600), (100, 60), (1_000, 10), (10_000, 2)] {
+        let kinds = [(Kind::Rest, 60), (Kind::Baking, 60), (Kind::Baking, 10)];
+        for (kind, interval) in kinds {
+            let longer = if kind == Kind::Rest { 10 } else { 1 };
+            all.extend(ask(program, "fleet", count, kind, interval, minutes * longer * 60));
+        }
+    }
+    all.extend(ask(program, "fleet", 100, Kind::BakingAsked, 60, 3_600));
+    all
+}
+
+fn real_loops(program: &Path) -> Vec<Fleet> {
+    let kinds = [(1_000, Kind::Baking), (10_000, Kind::Rest), (10_000, Kind::Baking)];
+    let ask = |(count, kind)| ask(program, "loops", count, kind, 60, REAL.as_secs());
+    kinds.into_iter().filter_map(ask).collect()
+}
+
+/// Measures one fleet in a process of its own.
+fn ask(
+    program: &Path,
+    how: &str,
+    count: usize,
+    kind: Kind,
+    interval_secs: u64,
+    span_secs: u64,
+) -> Option<Fleet> {
+    println!("{how}: {count} rollouts, {}, {interval_secs} s", kind.word());
+    let numbers = [count.to_string(), interval_secs.to_string(), span_secs.to_string()];
+    let [counted, interval, span] = numbers;
+    let asked = Command::new(program).args([how, &counted, kind.word(), &interval, &span]).output();
+    let asked = asked.expect("a program can start itself");
+    let told = String::from_utf8_lossy(&asked.stdout);
+    let load = Load::from_line(told.trim());
+    if load.is_none() {
+        println!("FAILED: {}", String::from_utf8_lossy(&asked.stderr));
+    }
+    load.map(|load| Fleet { count, kind, interval_secs, load })
+}
