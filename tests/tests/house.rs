@@ -48,7 +48,11 @@ fn imports(manifest: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn check_edges(floors: &BTreeMap<&str, u8>, name: &str, imports: &[String]) -> Result<usize, String> {
+fn check_edges(
+    floors: &BTreeMap<&str, u8>,
+    name: &str,
+    imports: &[String],
+) -> Result<usize, String> {
     for import in imports {
         let (here, below) = (floors[name], floors[import.as_str()]);
         if below >= here {
@@ -60,7 +64,8 @@ fn check_edges(floors: &BTreeMap<&str, u8>, name: &str, imports: &[String]) -> R
 
 #[test]
 fn imports_go_down_the_floors() {
-    let floors: BTreeMap<&str, u8> = FLOORS.iter().map(|(_, name, floor)| (*name, *floor)).collect();
+    let floors: BTreeMap<&str, u8> =
+        FLOORS.iter().map(|(_, name, floor)| (*name, *floor)).collect();
     let mut edges = 0;
     for (folder, name, _) in FLOORS {
         let manifest = manifest(folder);
@@ -72,8 +77,10 @@ fn imports_go_down_the_floors() {
 
 #[test]
 fn a_sideways_and_an_upward_edge_are_refused() {
-    let floors: BTreeMap<&str, u8> = FLOORS.iter().map(|(_, name, floor)| (*name, *floor)).collect();
-    for (name, import) in [("haldane-judge", "haldane-machine"), ("haldane-model", "haldane-plan")] {
+    let floors: BTreeMap<&str, u8> =
+        FLOORS.iter().map(|(_, name, floor)| (*name, *floor)).collect();
+    for (name, import) in [("haldane-judge", "haldane-machine"), ("haldane-model", "haldane-plan")]
+    {
         assert!(check_edges(&floors, name, &[import.to_owned()]).is_err(), "{name} -> {import}");
     }
 }
@@ -111,7 +118,8 @@ fn test_names() -> BTreeSet<String> {
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
-            let name = path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
+            let name =
+                path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
                 folders.push(path);
             } else if name.ends_with(".rs") {
@@ -127,7 +135,8 @@ fn collect(source: &str, names: &mut BTreeSet<String>) {
     for line in source.lines().map(str::trim) {
         if line.starts_with("#[") && line.contains("test") {
             is_test = true;
-        } else if let Some(rest) = line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))
+        } else if let Some(rest) =
+            line.strip_prefix("async fn ").or_else(|| line.strip_prefix("fn "))
         {
             let name: String =
                 rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
