@@ -5,5 +5,6 @@ pub mod haproxy;
 pub mod load;
 pub mod process;
 pub mod prometheus;
+pub mod rig;
 pub mod stage;
 pub mod world;
