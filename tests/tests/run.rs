@@ -2,12 +2,12 @@
 //! of the traffic meanwhile.
 
 use std::{
-    fs, thread,
+    thread,
     time::{Duration, Instant},
 };
 
-use haldane_model::{Block, Reason, State};
-use haldane_tests::rig::{Rig, Run, SETTLE, SOON, portal};
+use haldane_model::Reason;
+use haldane_tests::rig::{Rig, SETTLE, SOON, portal};
 use serde_json::json;
 
 /// The whole way, fast.
