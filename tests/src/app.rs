@@ -3,13 +3,15 @@
 //! It answers `/`, shows `/metrics` in the conventions of the Prometheus client libraries, and takes
 //! faults at `/control?error_rate=0.05&latency_ms=200`. An injected failure carries the header
 //! `x-injected`, so that it is never mistaken for one that a weight change caused.
+//! `fault=1` shows in the gauge `app_fault` alone, with or without traffic; `version=v3` changes what
+//! the copy says of itself, as an update without a gap does.
 
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
@@ -22,7 +24,7 @@ const BOUNDS: [f64; 10] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 /// What one copy counts, and which faults it has.
 #[derive(Debug)]
 pub struct App {
-    version: String,
+    version: Mutex<String>,
     good: AtomicU64,
     bad: AtomicU64,
     buckets: [AtomicU64; BOUNDS.len() + 1],
@@ -30,6 +32,8 @@ pub struct App {
     /// One of so many requests in a million fails.
     fails_in_million: AtomicU64,
     latency_millis: AtomicU64,
+    /// What the gauge `app_fault` shows.
+    fault: AtomicU64,
 }
 
 // === impl App ===
@@ -50,13 +54,14 @@ impl App {
 
     fn new(version: &str) -> Self {
         Self {
-            version: version.to_owned(),
+            version: Mutex::new(version.to_owned()),
             good: AtomicU64::new(0),
             bad: AtomicU64::new(0),
             buckets: Default::default(),
             nanos: AtomicU64::new(0),
             fails_in_million: AtomicU64::new(0),
             latency_millis: AtomicU64::new(0),
+            fault: AtomicU64::new(0),
         }
     }
 
@@ -99,13 +104,21 @@ impl App {
     fn control(&self, query: &str) {
         for pair in query.split('&') {
             let Some((name, value)) = pair.split_once('=') else { continue };
+            if name == "version" {
+                *self.version.lock().expect("no holder panics") = value.to_owned();
+            }
             let Ok(value) = value.parse::<f64>() else { continue };
             match name {
                 "error_rate" => self.fails_in_million.store((value * 1e6) as u64, Relaxed),
                 "latency_ms" => self.latency_millis.store(value as u64, Relaxed),
+                "fault" => self.fault.store(value as u64, Relaxed),
                 _ => {}
             }
         }
+    }
+
+    fn version(&self) -> String {
+        self.version.lock().expect("no holder panics").clone()
     }
 
     fn request(&self) -> String {
@@ -119,11 +132,12 @@ impl App {
         // Spread evenly: a share of requests fails exactly, without chance.
         let fails = (count * rate / 1_000_000) != ((count + 1) * rate / 1_000_000);
         self.observe(begin.elapsed(), fails);
-        let side = format!("x-version: {}\r\n", self.version);
+        let version = self.version();
+        let side = format!("x-version: {version}\r\n");
         if fails {
             response(500, &format!("{side}x-injected: 1\r\n"), "injected")
         } else {
-            response(200, &side, &self.version)
+            response(200, &side, &version)
         }
     }
 
@@ -154,7 +168,9 @@ impl App {
         let seconds = self.nanos.load(Relaxed) as f64 / 1e9;
         line(format_args!("http_request_duration_seconds_sum {seconds}"));
         line(format_args!("# TYPE app_build_info gauge"));
-        line(format_args!("app_build_info{{version=\"{}\"}} 1", self.version));
+        line(format_args!("app_build_info{{version=\"{}\"}} 1", self.version()));
+        line(format_args!("# TYPE app_fault gauge"));
+        line(format_args!("app_fault {}", self.fault.load(Relaxed)));
         text
     }
 }

@@ -7,5 +7,6 @@ pub mod load;
 pub mod process;
 pub mod prometheus;
 pub mod sim;
+pub mod rig;
 pub mod stage;
 pub mod world;

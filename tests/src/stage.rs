@@ -39,6 +39,8 @@ pub struct Stage {
     prometheus: Option<Server>,
     /// Where users come in.
     pub port: u16,
+    /// Where users come in whose traffic is split between the servers of one backend.
+    pub servers_port: u16,
     prometheus_port: u16,
 }
 
@@ -69,6 +71,7 @@ impl Stage {
             haproxy: None,
             prometheus: None,
             port: free_port(),
+            servers_port: free_port(),
             prometheus_port: free_port(),
         };
         for side in SIDES {
@@ -89,6 +92,12 @@ impl Stage {
     #[must_use]
     pub fn prometheus_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.prometheus_port)
+    }
+
+    /// Returns the port of Prometheus.
+    #[must_use]
+    pub fn prometheus_port(&self) -> u16 {
+        self.prometheus_port
     }
 
     /// Returns HAProxy's admin socket.
@@ -113,6 +122,19 @@ impl Stage {
         })
     }
 
+    /// Returns the settings of the entry that splits between the servers of one backend.
+    #[must_use]
+    pub fn server_traffic(&self) -> Value {
+        json!({
+            "sockets": [self.socket()],
+            "mode": "ServerWeights",
+            "destinations": {
+                "blue": {"backend": "be_both", "servers": ["b2"]},
+                "green": {"backend": "be_both", "servers": ["g2"]},
+            },
+        })
+    }
+
     /// Puts a version on a side, in a new process.
     pub fn deploy(&mut self, side: &str, version: &str) {
         let at = index(side);
@@ -133,7 +155,8 @@ impl Stage {
         }
     }
 
-    /// Gives a side a fault: `error_rate=0.05` or `latency_ms=200`.
+    /// Gives a side a fault, `error_rate=0.05`, `latency_ms=200` or `fault=1`, or another version in
+    /// the same process: `version=v3`.
     ///
     /// # Panics
     /// Where the service does not answer.
@@ -163,6 +186,15 @@ impl Stage {
         });
     }
 
+    /// Sets green's share by hand, as a person at the socket would.
+    ///
+    /// # Panics
+    /// Where HAProxy refuses.
+    pub fn set_by_hand(&self, basis_points: u32) {
+        let told = self.admin(&format!("set map {} app {basis_points}", self.map().display()));
+        assert_eq!(told.as_deref().map(str::trim), Some(""), "haproxy takes a share by hand");
+    }
+
     /// Ends HAProxy as a crash would.
     pub fn kill_haproxy(&mut self) {
         if let Some(mut haproxy) = self.haproxy.take() {
@@ -180,6 +212,7 @@ impl Stage {
     fn haproxy_config(&self, frontend: &str) -> String {
         let (socket, port) = (self.socket().display().to_string(), self.port);
         let [blue, green] = self.app_ports;
+        let servers_port = self.servers_port;
         format!(
             "global
     stats socket {socket} mode 660 level admin
@@ -201,6 +234,14 @@ backend be_blue
 backend be_green
     option httpchk GET /health
     server g1 127.0.0.1:{green} check inter 300ms fall 2 rise 1
+frontend fe_servers
+    bind 127.0.0.1:{servers_port}
+    default_backend be_both
+backend be_both
+    balance roundrobin
+    option httpchk GET /health
+    server b2 127.0.0.1:{blue} weight 100 check inter 300ms fall 2 rise 1
+    server g2 127.0.0.1:{green} weight 0 check inter 300ms fall 2 rise 1
 "
         )
     }

@@ -104,6 +104,7 @@ pub fn start(
         raising: HashMap::new(),
         tasks: JoinSet::new(),
         last: None,
+        swapping: false,
         publish,
     };
     let task = tokio::spawn(driver.run(commands, received, answered, token));
@@ -119,6 +120,8 @@ struct Driver {
     raising: HashMap<EntryName, AbortHandle>,
     tasks: JoinSet<()>,
     last: Option<DecisionStatus>,
+    /// Whether the store has not answered the last swap.
+    swapping: bool,
     publish: watch::Sender<Arc<Status>>,
 }
 
@@ -184,17 +187,32 @@ impl Driver {
                 Some(message) = inputs.recv() => self.message(message),
                 () = sleep => Input::Tick,
             };
+            self.swapping &= !matches!(input, Input::Swapped(_));
             let commands = self.core.handle(input, self.ports.clock.now());
             self.execute(commands);
             self.show();
             while self.tasks.try_join_next().is_some() {}
         }
+        self.settle(&mut answered).await;
         self.show();
         // What was decided last goes out before the loop ends: a lowering write above all.
         let _ = tokio::time::timeout(CALL_MAX, async {
             while self.tasks.join_next().await.is_some() {}
         })
         .await;
+    }
+
+    /// Records and tells what was decided last, and nothing more is begun: above all, no raise.
+    async fn settle(&mut self, answered: &mut mpsc::Receiver<Input>) {
+        let end = tokio::time::Instant::now() + STORE_DEADLINE * 2;
+        while self.swapping {
+            let Ok(Some(input)) = tokio::time::timeout_at(end, answered.recv()).await else {
+                return;
+            };
+            self.swapping &= !matches!(input, Input::Swapped(_));
+            let commands = self.core.handle(input, self.ports.clock.now());
+            self.execute(commands.into_iter().filter(may_come_last).collect());
+        }
     }
 
     fn message(&mut self, message: Message) -> Input {
@@ -305,6 +323,7 @@ impl Driver {
     }
 
     fn swap(&mut self, request: SwapRequest) {
+        self.swapping = true;
         let call = self.ports.store.swap(self.core.id(), request);
         self.spawn(async move {
             let answer = match tokio::time::timeout(STORE_DEADLINE, call).await {
@@ -465,6 +484,29 @@ impl Driver {
             };
             Input::Revisions { side, revisions }
         });
+    }
+}
+
+/// Whether a command is still carried out once the loop is to end: it puts traffic back, or says
+/// what was decided.
+fn may_come_last(command: &Command) -> bool {
+    match command {
+        Command::Swap(_)
+        | Command::Delete
+        | Command::Release
+        | Command::Answer { .. }
+        | Command::Tell(_)
+        | Command::Notice(_)
+        | Command::Write { direction: Direction::Lower, .. } => true,
+        Command::Load
+        | Command::Read { .. }
+        | Command::Write { direction: Direction::Raise, .. }
+        | Command::Finish { .. }
+        | Command::Look { .. }
+        | Command::Facts { .. }
+        | Command::Revisions { .. }
+        | Command::Gate(_)
+        | Command::Stop => false,
     }
 }
 

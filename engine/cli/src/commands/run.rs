@@ -93,7 +93,7 @@ struct Run<'a> {
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
     let written = pick(&args, context).await?;
     let state = context.state_dir()?;
-    let (sink, told) = channel();
+    let (sink, mut told) = channel();
     let engine = Engine::open(&state, Arc::new(sink)).map_err(|error| miette::miette!("{error}"))?;
     let token = CancellationToken::new();
     let api = context.serve_socket(&state, engine.clone(), token.clone()).await?;
@@ -115,9 +115,10 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
         asked: false,
         aborting: false,
     };
-    let end = run.until_it_ends(told).await;
-    engine.stop().await;
+    let end = run.until_it_ends(&mut told).await;
     token.cancel();
+    engine.stop().await;
+    run.tell_the_rest(&mut told);
     let _ = watching.await;
     let _ = api.await;
     run.say_goodbye(end);
@@ -146,7 +147,7 @@ async fn pick(args: &Args, context: &Context) -> miette::Result<Written> {
 // === impl Run ===
 
 impl Run<'_> {
-    async fn until_it_ends(&mut self, mut told: mpsc::Receiver<Told>) -> End {
+    async fn until_it_ends(&mut self, told: &mut mpsc::Receiver<Told>) -> End {
         let mut terminate = unix::signal(unix::SignalKind::terminate()).expect("signals are free");
         let mut interrupt = unix::signal(unix::SignalKind::interrupt()).expect("signals are free");
         let mut pictures = self.handle.watch();
@@ -168,15 +169,18 @@ impl Run<'_> {
                 live.draw(&status);
             }
             if let Some(end) = self.look(&status).await {
-                // What was decided last is still on its way here.
-                while let Ok(told) = told.try_recv() {
-                    self.tell(&told);
-                }
-                if let Some(live) = &mut self.live {
-                    live.draw(&self.handle.status());
-                }
                 return end;
             }
+        }
+    }
+
+    /// Tells what was decided last: it is told once it is recorded, which may be after it is seen.
+    fn tell_the_rest(&mut self, told: &mut mpsc::Receiver<Told>) {
+        while let Ok(told) = told.try_recv() {
+            self.tell(&told);
+        }
+        if let Some(live) = &mut self.live {
+            live.draw(&self.handle.status());
         }
     }
 
@@ -206,6 +210,9 @@ impl Run<'_> {
         let rests = matches!(status.phase.as_str(), "Healthy" | "Degraded" | "Pending")
             && !status.watching;
         self.moved |= status.attempt > first || !rests;
+        if self.is_asking() && (rests || status.watching) {
+            return self.asks(status).await;
+        }
         if !rests || self.aborting && status.phase == "Pending" {
             self.rests_since = None;
             let flipped = status.watching && self.args.no_watch && self.args.undo.is_none();
@@ -213,14 +220,10 @@ impl Run<'_> {
         }
         let since = *self.rests_since.get_or_insert_with(Instant::now);
         let settled = since.elapsed() >= SETTLED && !status.traffic.is_empty();
-        if let Some(end) = self.asks(status, settled).await {
-            return Some(end);
-        }
         match status.phase.as_str() {
             "Degraded" if self.moved => Some(End::RolledBack),
-            "Degraded" if settled && !self.is_asking() => Some(End::Refused),
-            "Healthy" if self.moved => Some(self.ended_healthy(status)),
-            "Healthy" if settled && !self.is_asking() => Some(self.ended_healthy(status)),
+            "Degraded" if settled => Some(End::Refused),
+            "Healthy" if self.moved || settled => Some(self.ended_healthy(status)),
             "Pending" if settled && is_refused(status) => Some(End::Refused),
             _ => None,
         }
@@ -231,8 +234,8 @@ impl Run<'_> {
     }
 
     /// Makes the request of `--undo` or `--retry`, once the rollout is there.
-    async fn asks(&mut self, status: &Status, settled: bool) -> Option<End> {
-        if !self.is_asking() || !(settled || !status.traffic.is_empty()) {
+    async fn asks(&mut self, status: &Status) -> Option<End> {
+        if status.traffic.is_empty() {
             return None;
         }
         let (verb, reason) = match (&self.args.undo, &self.args.retry) {
@@ -241,11 +244,11 @@ impl Run<'_> {
             (None, None) => return None,
         };
         self.asked = true;
-        self.moved = false;
         let outcome = self.request(verb, status, Some(reason)).await;
         match outcome {
             Some(Outcome::Accepted) => {
-                self.moved = true;
+                // What is shown now was drawn before: it says nothing of how this ends.
+                self.moved = false;
                 self.rests_since = None;
                 None
             }

@@ -283,7 +283,10 @@ fn window(record: &Record, plan: &Plan, check: &Check, scrape: Duration, end: Ti
     let shortest = plan.steps.iter().map(|step| step.bake).filter(|bake| !bake.is_zero()).min();
     let width = check
         .window
-        .unwrap_or_else(|| check.interval.max(scrape * 4).min(shortest.unwrap_or(Duration::MAX)));
+        .unwrap_or_else(|| check.interval.max(scrape * 4).min(shortest.unwrap_or(Duration::MAX)))
+        // What is shorter is never judged: the check would neither pass nor guard, however long it is
+        // asked. A step whose bake is shorter waits a little longer for its Pass.
+        .max(scrape * 2);
     let begin = end.checked_sub(width).unwrap_or(Timestamp::MIN);
     let exposed = record.exposed.confirmed.as_ref().or(record.exposed.could.as_ref());
     let first = exposed.filter(|_| !is_at_rest(record)).map(|stamp| stamp.of(&check.source));

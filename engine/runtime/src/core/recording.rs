@@ -272,8 +272,8 @@ impl Recording {
                 // It was not in: what is here is tried again.
                 self.swapping = None;
                 self.unsure = false;
+                // Reading goes well on a full disk too: it is over once something is written.
                 self.dirty = Change::Decided;
-                self.trouble = None;
                 return Vec::new();
             }
         }

@@ -1,0 +1,386 @@
+//! `haldane run`, the real binary before real servers: how it ends, what it says, and what becomes
+//! of the traffic meanwhile.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use haldane_model::Reason;
+use haldane_tests::rig::{Rig, SETTLE, SOON, portal};
+use serde_json::json;
+
+/// The whole way, fast.
+const FOUR: &[(u32, &str)] = &[(10, "3s"), (25, "3s"), (50, "3s"), (100, "3s")];
+
+/// Two steps: long enough for a test to do something in the first.
+const SLOW: &[(u32, &str)] = &[(25, "20s"), (100, "3s")];
+
+/// What a rollback may take from the fault on: an interval, two scrapes, and a second; twice that on
+/// a machine that does other things as well.
+const IN_TIME: Duration = Duration::from_secs(8);
+
+/// Waits until a run is at 25 %, confirmed and baking.
+#[track_caller]
+fn at_25(rig: &Rig) {
+    rig.wait_for_share(2_500);
+    rig.wait_for("25 % is confirmed", SOON, || {
+        let weights = rig.journal().into_iter().filter(|e| e.reason == Reason::StepConfirmed);
+        weights.last().is_some_and(|entry| entry.weight.basis_points() == 2_500)
+    });
+}
+
+/// Makes the side under test fail, and waits until it has no traffic.
+#[track_caller]
+fn breach_on(rig: &Rig, side: &str) -> Duration {
+    let shares = rig.stage.follow(side);
+    let begin = Instant::now();
+    rig.stage.inject(side, "fault=1");
+    rig.wait_for("no traffic on the side that fails", SOON, || {
+        shares.zero_after(begin).is_some()
+    });
+    shares.zero_after(begin).expect("it was there").duration_since(begin)
+}
+
+// === how it ends ===
+
+#[test]
+fn a_good_release_is_promoted_and_the_same_one_again_is_done_already() {
+    let rig = Rig::start();
+    let shares = rig.stage.follow("green");
+    let rollout = rig.rollout("v2", FOUR);
+    let mut run = rig.run(&rollout, &[]);
+    rig.ends(&mut run, 0);
+    let seen: Vec<u32> = shares.changes().into_iter().map(|(_, share)| share).collect();
+    assert_eq!(seen, [0, 1_000, 2_500, 5_000, 10_000]);
+    assert!(run.last_line().contains("green serves v2"), "{}", run.last_line());
+    assert_eq!(rig.count(Reason::WatchEnded), 1, "{}", rig.story());
+    assert!(rig.load.failures().is_empty(), "{:?}", rig.load.failures());
+
+    let mut again = rig.run(&rollout, &[]);
+    rig.ends(&mut again, 0);
+    assert_eq!(rig.count(Reason::Started), 1, "nothing was rolled out again\n{}", rig.story());
+    assert_eq!(shares.now(), 10_000);
+}
+
+#[test]
+fn a_bad_release_is_rolled_back_refused_the_next_time_and_tried_again_on_request() {
+    let rig = Rig::start();
+    let rollout = rig.rollout("v2", &[(25, "3s"), (100, "3s")]);
+    let shares = rig.stage.follow("green");
+    let mut run = rig.run(&rollout, &[]);
+    rig.wait_for_share(2_500);
+    let begin = Instant::now();
+    rig.stage.inject("green", "error_rate=0.2");
+    rig.ends(&mut run, 10);
+    let zero = shares.zero_after(begin).expect("the traffic is back");
+    assert!(zero - begin < IN_TIME, "{:?}", zero - begin);
+    assert!(run.last_line().contains("rolled back, blue serves"), "{}", run.last_line());
+    let told = rig.haldane(&["explain", "app"]);
+    assert!(told.text.contains("v2 was rolled back") && told.text.contains("errors"), "{}", told.text);
+
+    let mut again = rig.run(&rollout, &[]);
+    rig.ends(&mut again, 11);
+    assert!(again.last_line().contains("--retry"), "{}", again.last_line());
+    assert_eq!((shares.now(), rig.count(Reason::Started)), (0, 1));
+
+    rig.stage.inject("green", "error_rate=0");
+    thread::sleep(SETTLE);
+    let mut retry = rig.run(&rollout, &["--retry", "the disk was replaced"]);
+    rig.ends(&mut retry, 0);
+    let said = rig.story();
+    assert!(said.contains("the disk was replaced"), "{said}");
+}
+
+#[test]
+fn a_split_that_is_not_ours_is_refused_unless_it_is_adopted() {
+    let rig = Rig::start();
+    rig.stage.set_by_hand(7_000);
+    // Green has the larger share, so it serves, and blue is what is rolled out.
+    let rollout = rig.rollout("v3", &[(50, "3s"), (100, "3s")]);
+    let mut run = rig.run(&rollout, &[]);
+    rig.ends(&mut run, 11);
+    assert!(run.last_line().contains("--adopt"), "{}", run.last_line());
+    assert_eq!(rig.stage.green_share(), Some(7_000), "what was found stays");
+
+    let shares = rig.stage.follow("blue");
+    let mut adopted = rig.run(&rollout, &["--adopt"]);
+    rig.ends(&mut adopted, 0);
+    let seen: Vec<u32> = shares.changes().into_iter().map(|(_, share)| share).collect();
+    assert_eq!(seen, [3_000, 0, 5_000, 10_000], "{}", rig.story());
+}
+
+#[test]
+fn an_interrupted_run_says_what_is_unguarded_and_the_next_one_goes_on() {
+    let rig = Rig::start();
+    let rollout = rig.rollout("v2", &[(25, "6s"), (100, "3s")]);
+    let mut run = rig.run(&rollout, &[]);
+    at_25(&rig);
+    run.signal("TERM");
+    rig.ends(&mut run, 12);
+    let last = run.last_line();
+    assert!(last.contains("25 %") && last.contains("green") && last.contains("UNGUARDED"), "{last}");
+    assert_eq!(rig.stage.green_share(), Some(2_500));
+
+    let mut next = rig.run(&rollout, &[]);
+    rig.wait_for_reason(Reason::TookOver, 1);
+    next.signal("INT");
+    rig.ends(&mut next, 12);
+    assert!(next.last_line().contains("UNGUARDED"), "{}", next.last_line());
+
+    let shares = rig.stage.follow("green");
+    let mut last = rig.run(&rollout, &[]);
+    rig.ends(&mut last, 0);
+    let seen: Vec<u32> = shares.changes().into_iter().map(|(_, share)| share).collect();
+    assert_eq!(seen, [2_500, 10_000], "{}", rig.story());
+    assert_eq!(rig.count(Reason::Started), 1, "{}", rig.story());
+}
+
+#[test]
+fn an_interrupt_puts_the_traffic_back_where_that_was_asked_for() {
+    let rig = Rig::start();
+    let mut run = rig.run(&rig.rollout("v2", SLOW), &["--on-interrupt", "rollback"]);
+    at_25(&rig);
+    run.signal("INT");
+    rig.ends(&mut run, 10);
+    assert_eq!(rig.stage.green_share(), Some(0));
+    assert_eq!(rig.count(Reason::AbortedByPerson), 1, "{}", rig.story());
+}
+
+#[test]
+fn past_its_deadline_a_run_is_held_and_an_interrupt_says_so() {
+    let rig = Rig::start();
+    let mut rollout = rig.rollout("v2", &[(25, "3s"), (100, "1s")]);
+    rollout["spec"]["progressDeadline"] = json!("6s");
+    rollout["spec"]["analysis"]["minSamples"] = json!(1_000_000);
+    let mut run = rig.run(&rollout, &[]);
+    rig.wait_for_reason(Reason::DeadlineReached, 1);
+    rig.holds("25 % stays", Duration::from_secs(2), || rig.stage.green_share() == Some(2_500));
+    assert_eq!(run.ended(), None, "it goes on guarding");
+    run.signal("TERM");
+    rig.ends(&mut run, 13);
+
+    rollout["spec"]["analysis"]["onDeadline"] = json!("Abort");
+    rollout["metadata"]["name"] = json!("other");
+    rig.stage.set_by_hand(0);
+    let mut run = rig.run(&rollout, &[]);
+    rig.ends(&mut run, 10);
+    assert_eq!(rig.stage.green_share(), Some(0));
+}
+
+#[test]
+fn arguments_that_cannot_be_used_end_with_64_and_files_that_cannot_with_1() {
+    let rig = Rig::start();
+    assert_eq!(rig.haldane(&["run"]).code, Some(64));
+    assert_eq!(rig.haldane(&["run", "x.yaml", "--on-interrupt", "panic"]).code, Some(64));
+    assert_eq!(rig.haldane(&["run", "x.yaml", "--retry", "a", "--undo", "b"]).code, Some(64));
+    let file = rig.write("bad.yaml", "apiVersion: haldane.dev/v1alpha1\nkind: Rollout\nspec: {}\n");
+    let told = rig.haldane(&["run", &file.display().to_string()]);
+    assert_eq!(told.code, Some(1), "{}", told.text);
+    assert!(told.text.contains("bad.yaml"), "{}", told.text);
+    assert_eq!(rig.stage.green_share(), Some(0));
+}
+
+#[test]
+fn without_the_watch_a_run_leaves_at_100_and_says_that_nothing_guards_it() {
+    let rig = Rig::start();
+    let mut rollout = rig.rollout("v2", &[(50, "3s"), (100, "3s")]);
+    rollout["spec"]["watch"] = json!("1h");
+    let mut run = rig.run(&rollout, &["--no-watch"]);
+    rig.ends(&mut run, 0);
+    let last = run.last_line();
+    assert!(last.contains("v2 has all traffic") && last.contains("nothing guards"), "{last}");
+    assert_eq!(rig.stage.green_share(), Some(10_000));
+}
+
+// === sources ===
+
+#[test]
+fn an_outage_of_prometheus_holds_the_weight_is_told_once_and_ends_in_promotion() {
+    let mut rig = Rig::start();
+    let mut run = rig.run(&rig.rollout("v2", &[(25, "5s"), (100, "3s")]), &[]);
+    at_25(&rig);
+    rig.stage.kill_prometheus();
+    rig.wait_for_reason(Reason::SourceError, 1);
+    rig.holds("25 % in the outage", Duration::from_secs(20), || {
+        rig.stage.green_share() == Some(2_500)
+    });
+    assert_eq!(rig.count(Reason::SourceError), 1, "{}", rig.story());
+    rig.stage.start_prometheus();
+    rig.ends(&mut run, 0);
+    assert_eq!(rig.count(Reason::SourceError), 1, "told once\n{}", rig.story());
+    assert_eq!(rig.count(Reason::Started), 1, "{}", rig.story());
+}
+
+#[test]
+fn a_prometheus_that_hangs_or_answers_with_a_page_raises_nothing() {
+    let mut rig = Rig::start();
+    // Down at the start: it waits at 0.
+    rig.stage.kill_prometheus();
+    let mut run = rig.run(&rig.rollout("v2", &[(25, "5s"), (100, "3s")]), &[]);
+    rig.wait_for_reason(Reason::SourceError, 1);
+    rig.holds("0 % while it is down", Duration::from_secs(5), || {
+        rig.stage.green_share() == Some(0)
+    });
+    assert_eq!(rig.count(Reason::Started), 0, "{}", rig.story());
+    rig.stage.start_prometheus();
+    at_25(&rig);
+    // Hung.
+    rig.stage.signal_prometheus("STOP");
+    rig.holds("25 % while it hangs", Duration::from_secs(12), || {
+        rig.stage.green_share() == Some(2_500)
+    });
+    assert_eq!(rig.count(Reason::StepPassed), 0, "{}", rig.story());
+    rig.stage.signal_prometheus("CONT");
+    thread::sleep(Duration::from_secs(1));
+    // A page instead of an answer.
+    rig.stage.kill_prometheus();
+    let page = portal(rig.stage.prometheus_port(), rig.stage.folder());
+    rig.holds("25 % while a page answers", Duration::from_secs(10), || {
+        rig.stage.green_share() == Some(2_500)
+    });
+    drop(page);
+    rig.stage.start_prometheus();
+    rig.ends(&mut run, 0);
+    assert_eq!(rig.count(Reason::Breach) + rig.count(Reason::CanaryLost), 0, "{}", rig.story());
+}
+
+// === the life of a pair of sides ===
+
+#[test]
+fn four_releases_go_to_and_fro_and_an_undo_returns_to_the_one_before() {
+    let mut rig = Rig::start();
+    let steps = &[(50, "3s"), (100, "3s")];
+    let mut run = rig.run(&rig.rollout("v2", steps), &[]);
+    rig.ends(&mut run, 0);
+    assert_eq!(rig.stage.green_share(), Some(10_000), "v2 on green");
+
+    rig.stage.deploy("blue", "v3");
+    thread::sleep(SETTLE);
+    let mut run = rig.run(&rig.rollout("v3", steps), &[]);
+    rig.ends(&mut run, 0);
+    assert_eq!(rig.stage.green_share(), Some(0), "v3 on blue");
+
+    rig.stage.deploy("green", "v4");
+    thread::sleep(SETTLE);
+    let mut run = rig.run(&rig.rollout("v4", steps), &[]);
+    rig.wait_for_share(5_000);
+    assert!(breach_on(&rig, "green") < IN_TIME);
+    rig.ends(&mut run, 10);
+
+    rig.stage.deploy("green", "v5");
+    thread::sleep(SETTLE);
+    let fourth = rig.rollout("v5", steps);
+    let mut run = rig.run(&fourth, &[]);
+    rig.ends(&mut run, 0);
+    assert_eq!(rig.stage.green_share(), Some(10_000), "v5 on green");
+
+    let mut undo = rig.run(&fourth, &["--undo", "customers complain"]);
+    rig.ends(&mut undo, 0);
+    assert_eq!(rig.stage.green_share(), Some(0), "v3 serves again\n{}", rig.story());
+    assert!(undo.last_line().contains("blue serves v3"), "{}", undo.last_line());
+
+    // Nothing is rolled out by itself: what was undone is refused.
+    let mut again = rig.run(&fourth, &[]);
+    rig.ends(&mut again, 11);
+    assert_eq!(rig.stage.green_share(), Some(0));
+    assert_eq!(rig.count(Reason::Started), 4, "{}", rig.story());
+}
+
+// === the file ===
+
+#[test]
+fn edits_in_flight_change_nothing_and_a_breach_still_finds_the_right_side() {
+    let rig = Rig::start();
+    let rollout = rig.rollout("v2", SLOW);
+    let mut run = rig.run(&rollout, &[]);
+    at_25(&rig);
+    let mut swapped = rollout.clone();
+    let destinations = &mut swapped["spec"]["traffic"][0]["haproxy"]["destinations"];
+    *destinations = json!({"blue": {"backend": "be_green"}, "green": {"backend": "be_blue"}});
+    rig.write("rollout.yaml", &format!("{swapped:#}\n"));
+    rig.wait_for_reason(Reason::PlanChanged, 1);
+    rig.holds("25 % stays", Duration::from_secs(2), || rig.stage.green_share() == Some(2_500));
+    rig.write("rollout.yaml", "spec: [this is no rollout");
+    rig.wait_for_reason(Reason::SpecInvalid, 1);
+    rig.holds("25 % stays", Duration::from_secs(2), || rig.stage.green_share() == Some(2_500));
+    assert!(breach_on(&rig, "green") < IN_TIME);
+    rig.ends(&mut run, 10);
+    assert_eq!(rig.stage.green_share(), Some(0), "blue has everything");
+}
+
+// === revisions ===
+
+/// Lets Prometheus say what each side runs.
+fn told_revisions(mut rollout: serde_json::Value) -> serde_json::Value {
+    for (index, side) in ["blue", "green"].iter().enumerate() {
+        rollout["spec"]["sides"][index]["revisionQuery"] = json!({
+            "promql": format!("app_build_info{{side=\"{side}\"}}"),
+            "label": "version",
+            "source": "main",
+        });
+    }
+    rollout["spec"].as_object_mut().expect("an object").remove("revision");
+    rollout
+}
+
+#[test]
+fn a_newer_revision_in_flight_goes_back_to_0_and_begins_anew() {
+    let rig = Rig::start();
+    let shares = rig.stage.follow("green");
+    let mut run = rig.run(&told_revisions(rig.rollout("", &[(25, "8s"), (100, "3s")])), &[]);
+    at_25(&rig);
+    rig.stage.inject("green", "version=v3");
+    rig.wait_for_reason(Reason::RevisionChanged, 1);
+    rig.ends(&mut run, 0);
+    let seen: Vec<u32> = shares.changes().into_iter().map(|(_, share)| share).collect();
+    assert_eq!(seen, [0, 2_500, 0, 2_500, 10_000], "{}", rig.story());
+    let started = rig.journal().into_iter().filter(|entry| entry.reason == Reason::Started);
+    let revisions: Vec<String> = started.filter_map(|e| Some(e.revision?.to_string())).collect();
+    assert_eq!(revisions, ["v2", "v3"], "{}", rig.story());
+}
+
+#[test]
+fn a_serving_side_that_changes_in_flight_holds_until_it_is_as_it_was() {
+    let rig = Rig::start();
+    let mut run = rig.run(&told_revisions(rig.rollout("", &[(25, "4s"), (100, "3s")])), &[]);
+    at_25(&rig);
+    rig.stage.inject("blue", "version=v1.1");
+    rig.wait_for_reason(Reason::HomeChanged, 1);
+    rig.holds("25 % stays", Duration::from_secs(8), || rig.stage.green_share() == Some(2_500));
+    assert_eq!(rig.count(Reason::StepPassed), 0, "no bake counts\n{}", rig.story());
+    rig.stage.inject("blue", "version=v1");
+    rig.ends(&mut run, 0);
+}
+
+// === server weights ===
+
+#[test]
+fn the_servers_of_one_backend_are_promoted_and_rolled_back() {
+    let rig = Rig::start();
+    let _users = haldane_tests::load::Load::start(rig.stage.servers_port, 240);
+    let mut rollout = rig.rollout("v2", FOUR);
+    rollout["spec"]["traffic"] = json!([{"name": "edge", "haproxy": rig.stage.server_traffic()}]);
+    let mut run = rig.run(&rollout, &[]);
+    rig.ends(&mut run, 0);
+    let weights = rig.stage.admin("show servers state be_both").expect("haproxy answers");
+    assert!(weight_of(&weights, "b2") == 0 && weight_of(&weights, "g2") > 0, "{weights}");
+
+    // The next release fails, and everything goes back to green.
+    rig.stage.inject("blue", "version=v3");
+    thread::sleep(SETTLE);
+    rollout["spec"]["revision"] = json!("v3");
+    let mut run = rig.run(&rollout, &[]);
+    rig.wait_for_reason(Reason::StepConfirmed, 6);
+    rig.stage.inject("blue", "error_rate=0.2");
+    rig.ends(&mut run, 10);
+    let weights = rig.stage.admin("show servers state be_both").expect("haproxy answers");
+    assert!(weight_of(&weights, "b2") == 0 && weight_of(&weights, "g2") > 0, "{weights}");
+}
+
+/// Returns the weight that a server has now, from HAProxy's own list.
+fn weight_of(state: &str, server: &str) -> u32 {
+    let line = state.lines().find(|line| line.split(' ').nth(3) == Some(server));
+    let weight = line.and_then(|line| line.split(' ').nth(7)?.parse().ok());
+    weight.unwrap_or_else(|| panic!("{server} has a weight:\n{state}"))
+}

@@ -1,0 +1,127 @@
+//! `haldane serve DIR`, the real binary: several rollouts, the verbs over its socket, and files that
+//! come and go.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use haldane_model::Reason;
+use haldane_tests::{
+    load::Load,
+    rig::{Rig, Run, SOON},
+};
+use serde_json::{Value, json};
+
+fn serve(rig: &Rig) -> Run {
+    let mut command = rig.command();
+    command.arg("serve").arg(folder(rig)).arg("--state").arg(rig.state());
+    let run = Run::start(command);
+    rig.wait_for("the engine answers", SOON, || rig.haldane(&["get"]).code == Some(0));
+    run
+}
+
+fn folder(rig: &Rig) -> PathBuf {
+    rig.stage.folder().join("rollouts")
+}
+
+fn write(rig: &Rig, name: &str, rollout: &Value) {
+    rig.write(&format!("rollouts/{name}.yaml"), &format!("{rollout:#}\n"));
+}
+
+#[track_caller]
+fn at(rig: &Rig, name: &str, phase: &str, basis_points: u32) {
+    rig.wait_for(&format!("{name} {phase} at {basis_points}"), SOON, || {
+        let status = rig.status(name);
+        let observed = &status["traffic"][0]["observed"];
+        status["phase"] == phase && *observed == json!(basis_points)
+    });
+}
+
+#[test]
+fn two_rollouts_are_served_side_by_side_and_people_direct_them_by_the_socket() {
+    let rig = Rig::start();
+    let _users = Load::start(rig.stage.servers_port, 100);
+    let app = rig.rollout("v2", &[(25, "10m"), (100, "10m")]);
+    let mut servers = rig.rollout("v2", &[(50, "10m"), (100, "3s")]);
+    servers["metadata"]["name"] = json!("servers");
+    servers["spec"]["traffic"] = json!([{"name": "edge", "haproxy": rig.stage.server_traffic()}]);
+    write(&rig, "app", &app);
+    write(&rig, "servers", &servers);
+    let mut engine = serve(&rig);
+    at(&rig, "app", "Baking", 2_500);
+    at(&rig, "servers", "Baking", 5_000);
+
+    let listed = rig.haldane(&["get"]);
+    assert!(listed.text.contains("app") && listed.text.contains("servers"), "{}", listed.text);
+
+    assert_eq!(rig.haldane(&["pause", "app", "--reason", "lunch"]).code, Some(0));
+    at(&rig, "app", "Paused", 2_500);
+    let refused = rig.haldane(&["promote", "app"]);
+    assert_eq!(refused.code, Some(11), "{}", refused.text);
+    assert!(refused.text.contains("resume"), "it says what to do: {}", refused.text);
+    assert_eq!(rig.haldane(&["resume", "app"]).code, Some(0));
+    at(&rig, "app", "Baking", 2_500);
+    let stale = rig.haldane(&["promote", "app", "--step", "2"]);
+    assert_eq!(stale.code, Some(11), "{}", stale.text);
+    assert_eq!(rig.haldane(&["promote", "app", "--reason", "we looked"]).code, Some(0));
+    at(&rig, "app", "Baking", 10_000);
+    let promoted = rig.journal().into_iter().find(|e| e.reason == Reason::PromotedByPerson);
+    let told = haldane_runtime::explain::line(&promoted.expect("the journal names the person"));
+    assert!(told.contains("we looked") && told.contains("by "), "{told}");
+    assert_eq!(rig.haldane(&["promote", "app"]).code, Some(0));
+    rig.wait_for("app is healthy", SOON, || rig.status("app")["phase"] == "Healthy");
+
+    at(&rig, "servers", "Baking", 5_000);
+    assert_eq!(rig.haldane(&["abort", "servers", "--reason", "no"]).code, Some(0));
+    at(&rig, "servers", "Degraded", 0);
+    assert_eq!(rig.haldane(&["abort", "servers"]).code, Some(0), "an abort repeated is harmless");
+    assert_eq!(rig.stage.green_share(), Some(10_000), "the other rollout is left alone");
+
+    engine.signal("TERM");
+    assert_eq!(engine.wait(SOON), Some(0));
+    assert_eq!(rig.stage.green_share(), Some(10_000), "weights stay");
+}
+
+#[test]
+fn a_second_rollout_on_one_route_and_a_second_engine_on_one_state_are_refused_by_name() {
+    let rig = Rig::start();
+    write(&rig, "app", &rig.rollout("v2", &[(25, "10m"), (100, "10m")]));
+    let engine = serve(&rig);
+    at(&rig, "app", "Baking", 2_500);
+    let mut second = rig.rollout("v9", &[(100, "1s")]);
+    second["metadata"]["name"] = json!("late");
+    write(&rig, "late", &second);
+    rig.wait_for("the second is refused", SOON, || engine.said("default/app already").is_some());
+    let refusal = engine.text();
+    let line = refusal.lines().find(|line| line.contains("default/app already")).unwrap_or_default();
+    assert!(line.contains("late") && line.contains("refused"), "{line}");
+    assert!(!rig.haldane(&["get"]).text.contains("late"), "it is not taken up");
+    rig.holds("25 % stays", Duration::from_secs(2), || rig.stage.green_share() == Some(2_500));
+
+    let mut command = rig.command();
+    command.arg("serve").arg(folder(&rig)).arg("--state").arg(rig.state());
+    let mut other = Run::start(command);
+    assert_eq!(other.wait(SOON), Some(1), "{}", other.text());
+    assert!(other.text().contains(&format!("process {}", engine.id())), "{}", other.text());
+    assert_eq!(rig.haldane(&["get"]).code, Some(0), "the first one still answers");
+}
+
+#[test]
+fn a_file_deleted_in_flight_rolls_back_and_one_written_again_begins_anew() {
+    let rig = Rig::start();
+    write(&rig, "app", &rig.rollout("v2", &[(25, "10m"), (100, "10m")]));
+    let mut engine = serve(&rig);
+    at(&rig, "app", "Baking", 2_500);
+    // A restart of the engine goes on where it was.
+    engine.signal("TERM");
+    assert_eq!(engine.wait(SOON), Some(0));
+    assert_eq!(rig.stage.green_share(), Some(2_500));
+    let engine = serve(&rig);
+    at(&rig, "app", "Baking", 2_500);
+
+    fs::remove_file(folder(&rig).join("app.yaml")).expect("the file goes");
+    rig.wait_for_share(0);
+    rig.wait_for("the rollout is gone", SOON, || !rig.haldane(&["get"]).text.contains("app"));
+    assert!(engine.said("Deleted").is_some(), "{}", engine.text());
+
+    write(&rig, "app", &rig.rollout("v2", &[(50, "10m"), (100, "10m")]));
+    at(&rig, "app", "Baking", 5_000);
+}
