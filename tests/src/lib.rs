@@ -6,7 +6,7 @@ pub mod haproxy;
 pub mod load;
 pub mod process;
 pub mod prometheus;
-pub mod sim;
 pub mod rig;
+pub mod sim;
 pub mod stage;
 pub mod world;

@@ -136,7 +136,11 @@ fn twenty_five_kills_change_nothing_but_the_time() {
     assert_eq!(rig.count(Reason::StepPassed), 4, "{}", rig.story());
     assert_eq!(rig.count(Reason::Breach) + rig.count(Reason::CanaryLost), 0, "{}", rig.story());
     for held in it.held() {
-        assert!(held >= 3.0, "a step was held for {held} s of life, its bake is 3 s\n{}", rig.story());
+        assert!(
+            held >= 3.0,
+            "a step was held for {held} s of life, its bake is 3 s\n{}",
+            rig.story()
+        );
     }
     let ids: Vec<u64> = rig.journal().iter().map(|entry| entry.id).collect();
     assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "no entry is lost");
@@ -154,7 +158,11 @@ fn a_kill_late_in_a_bake_loses_fifteen_seconds_at_most_and_downtime_is_no_bake()
     assert!(held >= 20.0, "{held} s of life for a bake of 20 s\n{}", rig.story());
     // 18 s had passed; all but 15 of them may be lost, and none but those.
     assert!(held <= 20.0 + 15.0, "{held} s of life for a bake of 20 s\n{}", rig.story());
-    assert!(held <= 18.0 + 20.0 - 10.0, "what was written at 15 s counts: {held} s\n{}", rig.story());
+    assert!(
+        held <= 18.0 + 20.0 - 10.0,
+        "what was written at 15 s counts: {held} s\n{}",
+        rig.story()
+    );
 }
 
 #[test]
@@ -240,7 +248,8 @@ fn with_a_full_disk_nothing_is_raised_and_a_breach_still_goes_back_in_time() {
 
 /// Locks the engine's database for as long as it is held, as a backup that hangs does.
 fn lock(rig: &Rig) -> rusqlite::Connection {
-    let connection = rusqlite::Connection::open(rig.state().join("haldane.db")).expect("a database");
+    let connection =
+        rusqlite::Connection::open(rig.state().join("haldane.db")).expect("a database");
     connection.busy_timeout(Duration::from_secs(5)).expect("a pragma");
     connection.execute_batch("begin exclusive").expect("the lock");
     connection

@@ -6,7 +6,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, VecDeque},
-        time::Duration,
+    time::Duration,
 };
 
 use futures::FutureExt;
@@ -413,8 +413,14 @@ impl Load {
     #[must_use]
     pub fn to_line(&self) -> String {
         json!([
-            self.turns, self.processor, self.seconds, self.resident, self.before, self.looks,
-            self.requests, self.requests_max
+            self.turns,
+            self.processor,
+            self.seconds,
+            self.resident,
+            self.before,
+            self.looks,
+            self.requests,
+            self.requests_max
         ])
         .to_string()
     }

@@ -237,7 +237,7 @@ impl World {
             self.spec = self.valid(&plan(&self.shape), false);
         }
         self.publish();
-        for (_, from) in &mut self.bad {
+        for from in self.bad.values_mut() {
             if *from > self.now {
                 *from = u64::MAX;
             }
