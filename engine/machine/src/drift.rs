@@ -127,7 +127,7 @@ fn gives_all_back(turn: &Turn<'_>) -> bool {
 
 fn conflict(turn: &mut Turn<'_>) {
     let writer = turn.readings().find_map(|(_, reading)| reading.writer.clone());
-    let by = writer.map_or_else(|| "someone else".to_owned(), |writer| writer);
+    let by = writer.unwrap_or_else(|| "someone else".to_owned());
     if turn.hold(HoldKind::Conflict { undone: None }, Actor::Engine) {
         let detail =
             format!("{by} writes to the split; resume to assert {}", turn.record.asserted());

@@ -96,7 +96,10 @@ fn impossible(turn: &mut Turn<'_>, found: Found) {
             "{}: the previous revision is gone or dead, traffic stays where it is",
             found.cause.code()
         );
-        let detail = found.detail.map_or(why.clone(), |detail| format!("{why} ({detail})"));
+        let detail = match found.detail {
+            Some(detail) => format!("{why} ({detail})"),
+            None => why,
+        };
         turn.tell(Reason::RollbackImpossible, found.actor, found.finding, Some(detail));
     }
 }

@@ -35,7 +35,8 @@ fn staleness(turn: &Turn<'_>, request: &Request) -> Option<String> {
         return Some(format!("it was made for attempt {asked}, current is {}", record.attempt));
     }
     if with_step && request.step != record.step() {
-        let show = |step: Option<usize>| step.map_or("none".to_owned(), |s| (s + 1).to_string());
+        let show =
+            |step: Option<usize>| step.map_or_else(|| "none".to_owned(), |s| (s + 1).to_string());
         let (asked, current) = (show(request.step), show(record.step()));
         return Some(format!("it was made for step {asked}, current is {current}"));
     }
