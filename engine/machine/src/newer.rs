@@ -28,6 +28,6 @@ pub fn newer(header: &Header, seen: &Seen) -> NewerDecision {
     let lowered = seen.entries.values().all(|entry| {
         entry.reading.as_ref().is_ok_and(|read| read.range_of(&header.test).1 == Weight::ZERO)
     });
-    let wanted = header.lowered.is_some() && (seen.entries.is_empty() || !lowered);
+    let wanted = header.lowered.is_some() && (!lowered || seen.entries.is_empty());
     NewerDecision { effects: if wanted { vec![lower] } else { Vec::new() }, header }
 }

@@ -8,7 +8,8 @@ use haldane_model::{
 };
 use haldane_tests::world::{Column, EDGE, KNOWN, Told, World, at, external, percent, secs};
 
-type Row = (&'static str, fn(World) -> World);
+type Arrives = fn(World) -> World;
+type Row = (&'static str, Arrives);
 
 const BREACH: Verdict = Verdict::Fail { breach: true };
 
@@ -171,7 +172,7 @@ fn no_hold_lets_anything_rise() {
 
 #[test]
 fn deciding_again_on_the_same_look_comes_to_rest_and_tells_nothing_twice() {
-    let mut rows: Vec<_> = OTHERS.to_vec();
+    let mut rows: Vec<Row> = OTHERS.to_vec();
     rows.extend(CAUSES.iter().map(|(row, _)| *row));
     for column in Column::ALL {
         for (row, comes) in &rows {

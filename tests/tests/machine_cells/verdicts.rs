@@ -177,6 +177,19 @@ fn c5_no_data_is_never_a_pass() {
 }
 
 #[test]
+fn c5_no_data_leads_to_no_gate_either() {
+    for verdict in
+        [Verdict::NoData, Verdict::SourceError, Verdict::Inconclusive { over_limit: false }]
+    {
+        let gated = World::at(Column::Baking).baked().planned(|plan| {
+            plan.steps[2].gates = vec![haldane_tests::world::manual("go")];
+        });
+        let turn = gated.verdict(verdict).turn();
+        assert!(matches!(turn.record.place, Place::Baking { .. }), "{verdict:?}");
+    }
+}
+
+#[test]
 fn c5_policies_are_obeyed() {
     for (gap, verdict) in [(Gap::NoData, Verdict::NoData), (Gap::SourceError, Verdict::SourceError)]
     {

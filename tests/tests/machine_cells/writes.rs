@@ -77,6 +77,22 @@ fn b2_a_raise_asks_for_everything() {
 }
 
 #[test]
+fn b2_a_raise_never_goes_out_without_its_record() {
+    // What is not `Decided` is performed without asking the store: a lost swap would raise.
+    for world in [
+        World::at(Column::Shifting),
+        World::at(Column::Shifting).won(),
+        World::at(Column::Waiting),
+        World::at(Column::Pending),
+        World::at(Column::Baking).baked(),
+    ] {
+        let turn = world.turn();
+        assert!(turn.raises().is_some());
+        assert_eq!(turn.change, haldane_machine::Change::Decided);
+    }
+}
+
+#[test]
 fn b2_a_raise_to_all_needs_something_to_judge_it_by() {
     let last = |guarded: bool| {
         World::at(Column::Baking).baked().planned(|plan| {

@@ -65,7 +65,11 @@ fn calm(state: &State) -> State {
     state.env.alert = None;
     if state.memory.place.is_in_flight() {
         // Home shows again what it showed; other waiting for it ends by the deadline alone.
-        state.env.blue_shows = 1;
+        let previous = state.memory.previous.as_ref().map(|revision| revision.as_str());
+        let number = previous.and_then(|text| text.strip_prefix('v')?.parse().ok());
+        let blue = state.memory.header.home == haldane_tests::world::BLUE.into();
+        let shows = if blue { &mut state.env.blue_shows } else { &mut state.env.green_shows };
+        *shows = number.unwrap_or(*shows);
     }
     if state.env.written != Written::Deleted {
         state.env.written = Written::Valid;
