@@ -369,6 +369,9 @@ impl Core {
         self.questions.ask(plan, under_way, needs.checks, &needs.gates, now, out);
         if needs.checks {
             self.looks.ask(record, plan, &self.questions, now, out);
+        } else if self.is_busy() {
+            // The store may yet say that somebody edited the record: then the same is decided again.
+            self.looks.pause();
         } else {
             self.looks.rest();
         }

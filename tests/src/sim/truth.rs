@@ -135,9 +135,11 @@ impl World {
         let test = &record.header.test;
         let home_dead = self.home_read_dead(core, record);
         let gone_back = matches!(record.place, Place::RollingBack { .. } | Place::Degraded { .. });
+        let (low, high) = self.true_share();
+        let back = if test.as_str() == "green" { high } else { low.complement() };
         let impossible =
             record.holds.iter().any(|h| h.kind == HoldKind::NeedsPerson(Reason::RollbackImpossible));
-        if impossible || home_dead {
+        if impossible || home_dead || (gone_back && back == Weight::ZERO) {
             return;
         }
         let mut writes = commands.iter().filter_map(|command| match command {
@@ -270,7 +272,7 @@ impl World {
         if waived {
             return;
         }
-        if held < bake {
+        if held + self.truth.unseen < bake {
             self.break_claim(format!("step {from} was left after {held} of {bake} ms"));
         }
         let silent = plan.weight(from) == Weight::ZERO;

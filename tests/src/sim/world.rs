@@ -322,6 +322,10 @@ impl World {
                     return;
                 }
                 self.log(|| format!("LANDS entry{lane}/{part} {share} {mark:?} {direction:?}"));
+                if Some(proc) != self.leader() {
+                    // To the leader a predecessor's write is as unforeseen as a stranger's.
+                    self.truth.unseen += 12_000;
+                }
                 self.land(lane, part, share, mark);
             }
             Ev::Swap { proc, request, answer, delay } => {

@@ -62,7 +62,12 @@ impl Looks {
         }
     }
 
-    /// Nothing is asked now.
+    /// Nothing is asked now; what was answered is kept.
+    pub(super) fn pause(&mut self) {
+        self.resting = true;
+    }
+
+    /// Nothing is asked now, and what was answered does not matter any more.
     pub(super) fn rest(&mut self) {
         self.checks.clear();
         self.shares.clear();
