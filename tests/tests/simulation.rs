@@ -9,6 +9,9 @@ use haldane_tests::sim::{cover::Cover, live};
 /// How many seeds are lived through where nobody says.
 const SEEDS: u64 = 20_000;
 
+/// After how many broken seeds a thread gives up.
+const BROKEN_MAX: usize = 8;
+
 /// How many threads there are.
 const THREADS: u64 = 2;
 
@@ -16,17 +19,19 @@ fn number(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
 }
 
-/// Lives through one seed's share; returns the first seed that broke something.
-fn some(first: u64, count: u64, cover: &Mutex<(Cover, u64)>) -> Option<(u64, String)> {
+/// Lives through one thread's share of the seeds; returns those that broke something.
+fn some(first: u64, count: u64, cover: &Mutex<(Cover, u64)>) -> Vec<(u64, String)> {
     let (mut mine, mut inputs) = (Cover::default(), 0);
-    let mut broken = None;
+    let mut broken = Vec::new();
     for seed in (first..count).step_by(THREADS as usize) {
         let ended = live(seed, false);
         mine.add(&ended.cover);
         inputs += ended.inputs;
         if let Some(what) = ended.violation {
-            broken = Some((seed, what));
-            break;
+            broken.push((seed, what));
+            if broken.len() == BROKEN_MAX {
+                break;
+            }
         }
     }
     let mut all = cover.lock().unwrap();
@@ -55,12 +60,15 @@ fn every_history_keeps_the_promises_and_ends() {
                 })
             })
             .collect();
-        threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     let (cover, inputs) = cover.into_inner().unwrap();
     let took = begun.elapsed().as_secs_f64();
     eprintln!("{}", cover.table());
     eprintln!("ends: {:?}; {inputs} inputs; {seeds} seeds in {took:.1} s", cover.ends);
+    for (seed, what) in &broken {
+        eprintln!("SEED={seed}: {what}");
+    }
     if let Some((seed, what)) = broken.into_iter().min() {
         let trace = live(seed, true).trace;
         let tail = trace.len().saturating_sub(80);

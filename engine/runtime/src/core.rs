@@ -17,6 +17,7 @@ use haldane_model::{
     AlertSeen, JournalEntry, LeaseSeen, Now, Outcome, Plan, Record, Request, RolloutId, Seen,
     SideName, SpecSeen,
 };
+use jiff::SignedDuration;
 
 pub use self::input::{Command, Input, LookKey, Notice};
 use self::{entries::Entries, looks::Looks, questions::Questions, recording::Recording};
@@ -75,8 +76,8 @@ impl Core {
         if self.stopped {
             return out;
         }
-        if self.last.is_some_and(|last| is_clock_stepped(&last, &now)) {
-            self.questions.forget_clocks();
+        if let Some(by) = self.last.and_then(|last| clock_step(&last, &now)) {
+            self.questions.clock_stepped(by);
         }
         self.last = Some(now);
         self.take(input, now, &mut out);
@@ -368,6 +369,9 @@ impl Core {
         self.questions.ask(plan, under_way, needs.checks, &needs.gates, now, out);
         if needs.checks {
             self.looks.ask(record, plan, &self.questions, now, out);
+        } else if self.is_busy() {
+            // The store may yet say that somebody edited the record: then the same is decided again.
+            self.looks.pause();
         } else {
             self.looks.rest();
         }
@@ -421,11 +425,12 @@ impl Core {
     }
 }
 
-/// Whether the wall clock went another way than time did.
-fn is_clock_stepped(before: &Now, now: &Now) -> bool {
-    let passed = now.mono.saturating_sub(before.mono).as_secs_f64();
-    let wall = now.wall.duration_since(before.wall).as_secs_f64();
-    before.boot == now.boot && (wall - passed).abs() > 1.0
+/// By how much the wall clock went another way than time did; `None` where it did not.
+fn clock_step(before: &Now, now: &Now) -> Option<SignedDuration> {
+    let passed = SignedDuration::try_from(now.mono.saturating_sub(before.mono)).ok()?;
+    let by = now.wall.duration_since(before.wall).checked_sub(passed)?;
+    let stepped = before.boot == now.boot && by.abs() > SignedDuration::from_secs(1);
+    stepped.then_some(by)
 }
 
 /// Maps names to what is known of them.

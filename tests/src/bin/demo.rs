@@ -302,7 +302,8 @@ fn write_up(reports: &[Report]) -> bool {
         "by change"
     );
     let mut good = true;
-    let show = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), |s| format!("{s:.2} s"));
+    let show =
+        |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), |s| format!("{s:.2} s"));
     for report in reports {
         println!(
             "{:<9} {:<12} {:>13} {:>11} {:>9} {:>8} {:>12} {:>10}",

@@ -164,6 +164,13 @@ impl World {
         self.publish();
     }
 
+    pub(super) fn name_no_more(&mut self) {
+        if let SpecSeen::Valid { named, .. } = &mut self.spec {
+            *named = false;
+            self.publish();
+        }
+    }
+
     fn publish(&mut self) {
         let spec = self.spec.clone();
         self.tell_all(|| Input::Spec(spec.clone()));

@@ -137,7 +137,7 @@ impl World {
 
     /// Somebody else writes to every part of an entry.
     pub fn foreign(&mut self, lane: usize, share: Weight) {
-        self.truth.unseen += 1_200;
+        self.truth.unseen += 12_000;
         self.log(|| format!("FOREIGN entry{lane} {share}"));
         for part in 0..self.lanes[lane].parts.len() {
             self.land(lane, part, share, None);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use haldane_model::{Answer, Sample, SideName};
+use haldane_model::{Answer, Sample, SideName, Weight};
 use haldane_runtime::{Input, LookKey};
 use haldane_sources::{Look, SourceFacts};
 use jiff::{SignedDuration, Timestamp};
@@ -113,9 +113,13 @@ impl World {
 
     /// Notes what users see from now on.
     pub(super) fn note_shares(&mut self) {
-        let (low, _) = self.true_share();
-        if self.shares.last().is_none_or(|last| last.1 != low) {
-            self.shares.push((self.now, low));
+        // Users come through every part alike.
+        let parts = || self.lanes.iter().flat_map(|lane| lane.parts.iter());
+        let sum: u32 = parts().map(|part| u32::from(part.0.basis_points())).sum();
+        let mean = sum / u32::try_from(parts().count()).unwrap_or(1).max(1);
+        let share = Weight::from_basis_points(mean).expect("a mean of shares is one");
+        if self.shares.last().is_none_or(|last| last.1 != share) {
+            self.shares.push((self.now, share));
         }
     }
 

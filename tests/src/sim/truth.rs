@@ -25,7 +25,7 @@ pub struct Truth {
     pub asked: u64,
     /// Whether the rollout was let go.
     pub gone: bool,
-    /// For how long shares that others set may have gone unread: a read's pace for each.
+    /// For how long shares that others set may have gone unread: two guard slots and a deadline for each.
     pub unseen: u64,
     /// Whether the wall clock was ever stepped.
     pub clock_stepped: bool,
@@ -49,7 +49,9 @@ impl World {
             return;
         }
         let records = self.procs.iter().filter_map(|proc| proc.core.as_ref()?.record());
+        // What was decided and is not recorded yet may still be taken back to what is.
         let held: BTreeSet<(u32, usize)> = records
+            .chain(self.kept.record.as_ref().filter(|_| self.leader().is_some()))
             .filter_map(|record| {
                 let step = record.step()?;
                 let weight = record.plan.as_ref()?.weight(step);
@@ -133,11 +135,13 @@ impl World {
         let test = &record.header.test;
         let home_dead = self.home_read_dead(core, record);
         let gone_back = matches!(record.place, Place::RollingBack { .. } | Place::Degraded { .. });
+        let (low, high) = self.true_share();
+        let back = if test.as_str() == "green" { high } else { low.complement() };
         let impossible = record
             .holds
             .iter()
             .any(|h| h.kind == HoldKind::NeedsPerson(Reason::RollbackImpossible));
-        if impossible || home_dead {
+        if impossible || home_dead || (gone_back && back == Weight::ZERO) {
             return;
         }
         let mut writes = commands.iter().filter_map(|command| match command {
@@ -271,7 +275,7 @@ impl World {
         if waived {
             return;
         }
-        if held < bake {
+        if held + self.truth.unseen < bake {
             self.break_claim(format!("step {from} was left after {held} of {bake} ms"));
         }
         let silent = plan.weight(from) == Weight::ZERO;

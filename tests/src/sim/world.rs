@@ -216,7 +216,8 @@ impl World {
             plan: plan.clone(),
             paused,
             revision: self.written.as_deref().filter(|_| !self.shape.told).map(Into::into),
-            named: self.shape.told,
+            // `haldane run` names what stands there, once; afterwards only what is new begins.
+            named: self.shape.told && self.kept.record.as_ref().is_none_or(|r| r.attempt == 0),
             adopt: true,
         }
     }
@@ -253,7 +254,11 @@ impl World {
     /// Lives until this time, or until something is broken.
     pub fn run_to(&mut self, until: u64) {
         while self.violation.is_none() && self.step(until) {}
-        self.now = self.now.max(until);
+        if self.now < until {
+            let (low, high) = self.true_share();
+            self.pass(until - self.now, low, high);
+            self.now = until;
+        }
     }
 
     /// Lives until something is so; returns whether it came to be by this time.
@@ -317,6 +322,10 @@ impl World {
                     return;
                 }
                 self.log(|| format!("LANDS entry{lane}/{part} {share} {mark:?} {direction:?}"));
+                if Some(proc) != self.leader() {
+                    // To the leader a predecessor's write is as unforeseen as a stranger's.
+                    self.truth.unseen += 12_000;
+                }
                 self.land(lane, part, share, mark);
             }
             Ev::Swap { proc, request, answer, delay } => {
@@ -550,6 +559,10 @@ impl World {
         self.log(|| format!("STORE {proc} v{} {answer:?}", request.version));
         if answer == Swap::Won {
             self.check_record(before.as_ref(), request, last);
+            let first = before.is_some_and(|before| before.attempt == 0);
+            if first && self.kept.record.as_ref().is_some_and(|record| record.attempt > 0) {
+                self.name_no_more();
+            }
         }
         answer
     }

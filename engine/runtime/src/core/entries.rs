@@ -93,7 +93,10 @@ impl Entries {
     pub(super) fn ask(&mut self, every: Duration, now: Now, out: &mut Vec<Command>) {
         for name in &self.order {
             let Some(known) = self.known.get_mut(name) else { continue };
-            let asking = known.asked_at.is_some_and(|at| now.mono < at + READ_LOST);
+            if known.asked_at.take_if(|at| now.mono >= *at + READ_LOST).is_some() {
+                known.read_at = None;
+            }
+            let asking = known.asked_at.is_some();
             let due = known.read_at.is_none_or(|at| now.mono >= at + every);
             if !asking && due {
                 known.asked_at = Some(now.mono);

@@ -7,8 +7,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use haldane_judge::{Rule, fold};
 use haldane_model::{
-    Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Weight,
-    Window,
+    Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Verdict,
+    Weight, Window,
 };
 use haldane_sources::{Look, LookSides};
 use jiff::{SignedDuration, Timestamp};
@@ -65,7 +65,12 @@ impl Looks {
         }
     }
 
-    /// Nothing is asked now.
+    /// Nothing is asked now; what was answered is kept.
+    pub(super) fn pause(&mut self) {
+        self.resting = true;
+    }
+
+    /// Nothing is asked now, and what was answered does not matter any more.
     pub(super) fn rest(&mut self) {
         self.checks.clear();
         self.shares.clear();
@@ -230,7 +235,7 @@ impl Known {
         self.seen = Some(CheckSeen {
             verdict: folded.verdict,
             evidence: folded.evidence,
-            judged_to: key.window.end,
+            judged_to: judged_to(record, key, folded.verdict),
             window: key.window,
             finding: Arc::new(folded.finding),
             revision: key.revision.clone(),
@@ -239,6 +244,17 @@ impl Known {
         });
         self.seen_at = now.mono;
     }
+}
+
+/// Up to when a look judges. A broken answer judges nothing: it is news, and no more. Its moment
+/// may come from a clock that the source never confirmed, so that it must not hide later looks.
+fn judged_to(record: &Record, key: &LookKey, verdict: Verdict) -> Timestamp {
+    if verdict != Verdict::SourceError {
+        return key.window.end;
+    }
+    let next = |judged: &Timestamp| judged.checked_add(SignedDuration::from_millis(1)).ok();
+    let before = record.judged_to.get(&key.check);
+    before.and_then(next).unwrap_or(key.window.begin).min(key.window.end)
 }
 
 /// Whether a look is still about this attempt.

@@ -7,6 +7,7 @@ use haldane_model::{
     Gate, GateAnswer, GateName, Now, Plan, Revision, Seen, SideName, SideSeen, SourceName,
 };
 use haldane_sources::SourceFacts;
+use jiff::SignedDuration;
 
 use super::{ByName, Command};
 
@@ -146,9 +147,13 @@ impl Questions {
         seen.gates = gates.collect();
     }
 
-    /// A clock was stepped: how far the sources' are ahead is not known any more.
-    pub(super) fn forget_clocks(&mut self) {
+    /// Our wall clock was stepped by this much: the sources' are ahead by so much less. They are
+    /// asked again; until they answer no look may reach into what is their future.
+    pub(super) fn clock_stepped(&mut self, by: SignedDuration) {
         for asked in self.sources.values_mut() {
+            if let Some(Ok(facts)) = &mut asked.answer {
+                facts.clock_ahead = facts.clock_ahead.saturating_sub(by);
+            }
             asked.asked_at = None;
             asked.answered_at = None;
         }

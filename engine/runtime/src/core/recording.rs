@@ -41,6 +41,8 @@ pub(super) struct Recording {
     stored: u64,
     /// The swap under way: the version it writes, and how many of `entries` it carries.
     swapping: Option<(u64, usize)>,
+    /// What it writes: another engine's record may have the same version.
+    bytes_in_swap: Vec<u8>,
     /// Whether it must be asked what the store has.
     unsure: bool,
     loading: bool,
@@ -69,6 +71,7 @@ impl Recording {
             phase: Phase::Loading,
             stored: 0,
             swapping: None,
+            bytes_in_swap: Vec::new(),
             unsure: false,
             loading: true,
             stale: false,
@@ -181,11 +184,13 @@ impl Recording {
         self.held_in_swap = self.held.is_some();
         self.dirty = Change::Nothing;
         self.retry_at = None;
+        let bytes = codec::encode(&record);
+        self.bytes_in_swap.clone_from(&bytes);
         Some(SwapRequest {
             expect: self.stored,
             version,
             term: record.term,
-            bytes: codec::encode(&record),
+            bytes,
             entries: self.entries.clone(),
         })
     }
@@ -263,7 +268,8 @@ impl Recording {
         };
         let there = stored.as_ref().map_or(0, |stored| stored.version);
         if let (Phase::Here(_), Some((version, carried))) = (&self.phase, self.swapping) {
-            if there == version {
+            let ours = stored.as_ref().is_some_and(|stored| stored.bytes == self.bytes_in_swap);
+            if there == version && ours {
                 // It was in. What waited is older than the answer, and decided anew.
                 self.won(version, carried, now);
                 return Vec::new();
