@@ -1,6 +1,8 @@
 //! The documents as a user meets them: what is shown as YAML compiles, what is shown as a command
 //! is understood by the real binary, and every command and option has its line.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 use std::{
     env, fs,
     path::{Path, PathBuf},

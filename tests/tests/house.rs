@@ -1,5 +1,7 @@
 //! The house itself: imports go down the floors, and what the documents name exists.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
