@@ -1,10 +1,14 @@
 //! The house itself: imports go down the floors, and what the documents name exists.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
+
+use haldane_model::{Reason, Severity};
 
 /// Folder, crate, floor.
 const FLOORS: &[(&str, &str, u8)] = &[
@@ -172,7 +176,12 @@ fn check_document(name: &str, least: usize) {
     let document = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
     let (known, named) = (test_names(), named_tests(&document));
     assert!(named.len() >= least, "{name} names {} tests, at least {least} expected", named.len());
-    let missing: Vec<_> = named.iter().filter(|name| !known.contains(*name)).collect();
+    // A case that a snapshot holds is named by its document beside its test.
+    let is_there = |name: &String| match name.ends_with(".yaml") {
+        true => root().join("tests/bad").join(name).exists(),
+        false => known.contains(name),
+    };
+    let missing: Vec<_> = named.iter().filter(|name| !is_there(name)).collect();
     assert!(missing.is_empty(), "{name} names tests that do not exist: {missing:?}");
 }
 
@@ -189,4 +198,80 @@ fn the_faults_name_tests_that_exist() {
 #[test]
 fn the_mutations_name_tests_that_exist() {
     check_document("MUTATIONS.md", 10);
+}
+
+// === pages ===
+
+#[test]
+fn every_reason_has_its_meaning_and_its_severity_in_the_manual() {
+    let manual = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    for reason in Reason::ALL {
+        let severity = match reason.severity() {
+            Severity::Normal => "normal",
+            Severity::Warning => "warning",
+            Severity::Page => "page",
+        };
+        let row = format!("| `{}` | {severity} | ", reason.code());
+        let rows = manual.lines().filter(|line| line.starts_with(&row));
+        assert_eq!(rows.count(), 1, "docs/operations.md has one row `{row}`");
+    }
+    let rows = manual.lines().filter(|line| {
+        [" | normal | ", " | warning | ", " | page | "].iter().any(|word| line.contains(word))
+    });
+    assert_eq!(rows.count(), Reason::ALL.len(), "no row is left of a reason that went");
+}
+
+/// Every page outside `target`.
+fn pages() -> Vec<PathBuf> {
+    let (mut pages, mut folders) = (Vec::new(), vec![root()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name =
+                path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if name.ends_with(".md") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+#[test]
+fn every_link_of_a_page_leads_to_a_file() {
+    let mut links = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for (_, rest) in text.match_indices("](").map(|(at, _)| text.split_at(at + 2)) {
+            let target = rest.split(')').next().unwrap_or_default();
+            let file = target.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            let there = page.with_file_name(file).exists();
+            assert!(there, "{}: {target} leads nowhere", page.display());
+            links += 1;
+        }
+    }
+    assert!(links > 30, "only {links} links were seen");
+}
+
+/// The codes of the acceptance scenarios; the list says which are missing.
+const SCENARIOS: &str = "A1 A2 A3 B1 B2 B3 B4 B5 B6 B7 B10 B11 C1 C2 C3 C4 C5 C6 C7 C8 C11 C12 C14 \
+                         C16 C17 C18 C19 C20 D1 D3 D6 D7 D8 E1 E2 E4 E6 F1 F2 F3 F4 F6 F7 F9 F10 \
+                         F11 F13 F14 G1 G2 G3 G5 G6 G8 G9 G10 G11 G12 H1 H2 H5 H6 H8 H9 R1 R2 R3 \
+                         R4 R5";
+
+#[test]
+fn every_scenario_names_a_test_or_what_it_waits_for() {
+    let document = fs::read_to_string(root().join("tests/SCENARIOS.md")).unwrap();
+    for code in SCENARIOS.split_whitespace() {
+        let begin = format!("- {code} ");
+        let line = document.lines().find(|line| line.starts_with(&begin));
+        let line = line.unwrap_or_else(|| panic!("{code} is missing"));
+        let told = ["test: ", "waits for ", "missing: "].iter().any(|word| line.contains(word));
+        assert!(told, "{line}");
+    }
 }
