@@ -244,6 +244,9 @@ fn with_a_full_disk_nothing_is_raised_and_a_breach_still_goes_back_in_time() {
     rig.ends(&mut run, 10);
     assert!(run.said("Breach").is_some(), "told once it can be\n{}", run.text());
     assert_eq!(run.text().matches("StepConfirmed").count(), 2, "{}", run.text());
+    for words in ["the record cannot be written", "the record can be written again"] {
+        assert_eq!(run.text().matches(words).count(), 2, "told once each time\n{}", run.text());
+    }
 }
 
 /// Locks the engine's database for as long as it is held, as a backup that hangs does.

@@ -93,7 +93,7 @@ impl Core {
         }
         let times = [
             self.wake_at,
-            self.recording.wake_at(),
+            self.recording.wake_at(self.lease.is_some()),
             self.entries.wake_at(),
             self.looks.wake_at(),
             self.questions.wake_at(),
@@ -201,9 +201,16 @@ impl Core {
         if self.recording.retry(now.mono) {
             out.push(Command::Load);
         }
-        if let Some(swap) = self.recording.due(now.mono) {
+        if let Some(swap) = self.due(now) {
             out.push(Command::Swap(swap));
         }
+    }
+
+    /// Returns the swap that is due. Before the lease was seen, none is: a record that was loaded has
+    /// the term of its last writer, and would be refused as another engine's.
+    fn due(&mut self, now: Now) -> Option<crate::ports::SwapRequest> {
+        self.lease?;
+        self.recording.due(now.mono)
     }
 
     /// Decides once. Returns whether more applies at once.
@@ -257,7 +264,7 @@ impl Core {
             out.push(Command::Delete);
             out.push(Command::Stop);
         } else if change == Change::Decided
-            && let Some(swap) = self.recording.due(now.mono)
+            && let Some(swap) = self.due(now)
         {
             out.push(Command::Swap(swap));
         }

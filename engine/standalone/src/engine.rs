@@ -162,7 +162,9 @@ impl Engine {
 impl Desk for Engine {
     fn rollouts(&self) -> Vec<Handle> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.values().map(|running| running.handle.clone()).collect()
+        // A rollout whose file went, and whose loop is over, is none any more.
+        let alive = running.values().filter(|running| !running.task.is_finished());
+        alive.map(|running| running.handle.clone()).collect()
     }
 
     fn journal(

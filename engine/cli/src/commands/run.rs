@@ -30,6 +30,10 @@ use crate::{
 /// How long a rollout may rest before it is clear that nothing will begin.
 const SETTLED: Duration = Duration::from_secs(3);
 
+/// How long an end waits for a store that does not take the record: what is left behind then is
+/// found in the data plane by the next run, but not why.
+const RECORD_MAX: Duration = Duration::from_secs(30);
+
 /// Runs one rollout in the foreground.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -72,6 +76,8 @@ enum End {
     Refused,
     Interrupted,
     PastDeadline,
+    /// The loop ended by itself: another engine writes the record.
+    TakenOver,
 }
 
 struct Run<'a> {
@@ -85,6 +91,8 @@ struct Run<'a> {
     /// The attempt that was there first.
     first_attempt: Option<u32>,
     rests_since: Option<Instant>,
+    /// Since when it would have ended, had the record been written.
+    unwritten_since: Option<Instant>,
     asked: bool,
     aborting: bool,
 }
@@ -112,6 +120,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
         moved: false,
         first_attempt: None,
         rests_since: None,
+        unwritten_since: None,
         asked: false,
         aborting: false,
     };
@@ -157,7 +166,7 @@ impl Run<'_> {
                 Some(told) = told.recv() => self.tell(&told),
                 changed = pictures.changed() => {
                     if changed.is_err() {
-                        return End::RolledBack;
+                        return End::TakenOver;
                     }
                 }
                 _ = pace.tick() => {}
@@ -168,7 +177,9 @@ impl Run<'_> {
             if let Some(live) = &mut self.live {
                 live.draw(&status);
             }
-            if let Some(end) = self.look(&status).await {
+            if let Some(end) = self.look(&status).await
+                && self.is_written(&status)
+            {
                 return end;
             }
         }
@@ -227,6 +238,12 @@ impl Run<'_> {
             "Pending" if settled && is_refused(status) => Some(End::Refused),
             _ => None,
         }
+    }
+
+    /// Whether what was decided is on the disk, or was waited for long enough.
+    fn is_written(&mut self, status: &Status) -> bool {
+        let since = *self.unwritten_since.get_or_insert_with(Instant::now);
+        status.store_trouble.is_none() || since.elapsed() >= RECORD_MAX
     }
 
     fn is_asking(&self) -> bool {
@@ -307,7 +324,10 @@ impl Run<'_> {
 
     fn say_goodbye(&self, end: End) {
         let status = self.handle.status();
-        let line = goodbye(end, &status, self.args.no_watch);
+        let mut line = goodbye(end, &status, self.args.no_watch);
+        if let Some(why) = &status.store_trouble {
+            line.push_str(&format!("; NOT RECORDED: {why}"));
+        }
         match self.output {
             Output::Table => crate::print::line(&line),
             Output::Json | Output::Yaml => {
@@ -344,6 +364,7 @@ fn goodbye(end: End, status: &Status, no_watch: bool) -> String {
                 format!("{name}: refused: {last} ({})", status.held_by.join(", "))
             }
         }
+        End::TakenOver => format!("{name}: another engine took over; it guards the traffic now"),
         End::Interrupted | End::PastDeadline => {
             let share = status
                 .traffic
@@ -367,7 +388,7 @@ impl End {
             Self::Promoted => 0,
             Self::RolledBack => 10,
             Self::Refused => 11,
-            Self::Interrupted => 12,
+            Self::Interrupted | Self::TakenOver => 12,
             Self::PastDeadline => 13,
         })
     }
@@ -379,6 +400,7 @@ impl End {
             Self::Refused => "refused",
             Self::Interrupted => "interrupted",
             Self::PastDeadline => "pastDeadline",
+            Self::TakenOver => "takenOver",
         }
     }
 }

@@ -326,7 +326,10 @@ impl Recording {
         std::mem::take(&mut self.tellable)
     }
 
-    pub(super) fn wake_at(&self) -> Option<Duration> {
+    pub(super) fn wake_at(&self, may_write: bool) -> Option<Duration> {
+        if !may_write && self.retry_at.is_none() {
+            return None;
+        }
         if self.retry_at.is_some() {
             return self.retry_at;
         }
