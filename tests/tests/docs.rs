@@ -186,7 +186,7 @@ fn commands(text: &str) -> Vec<String> {
         if line.starts_with("```") {
             fenced = !fenced;
         } else if fenced {
-            let line = line.trim().strip_prefix("$ ").unwrap_or(line.trim());
+            let line = line.trim().strip_prefix("$ ").unwrap_or_else(|| line.trim());
             let line = line.strip_prefix("ExecStart=/usr/local/bin/").unwrap_or(line);
             found.extend(line.strip_prefix("haldane ").map(ToOwned::to_owned));
         } else {
