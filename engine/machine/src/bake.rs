@@ -181,8 +181,8 @@ fn has_passed(turn: &Turn<'_>) -> bool {
         if turn.is_left_out(seen.verdict) {
             continue;
         }
-        let whole = seen.window.begin >= from.of(&check.source)
-            && seen.window.end >= done_at.of(&check.source);
+        let whole = seen.window.begin >= turn.moment(from, &check.source)
+            && seen.window.end >= turn.moment(done_at, &check.source);
         if seen.verdict != Verdict::Pass || !whole {
             return false;
         }
@@ -195,7 +195,7 @@ fn has_passed(turn: &Turn<'_>) -> bool {
 pub(crate) fn awaits_pass(turn: &Turn<'_>) -> bool {
     let Place::Baking { done_at: Some(done_at), .. } = &turn.record.place else { return false };
     let looked = |(check, seen): (&Check, Option<&CheckSeen>)| {
-        seen.is_some_and(|seen| seen.window.end >= done_at.of(&check.source))
+        seen.is_some_and(|seen| seen.window.end >= turn.moment(done_at, &check.source))
     };
     turn.guards().into_iter().all(looked) && done(turn).is_none()
 }

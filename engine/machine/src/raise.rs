@@ -70,7 +70,7 @@ fn guards_answer(turn: &mut Turn<'_>, restore: Option<&Stamp>) -> bool {
                 broken = Some(seen);
             }
         } else if let Some(moment) = restore {
-            let after = seen.window.end > moment.of(&check.source);
+            let after = seen.window.end > turn.moment(moment, &check.source);
             all &= after || waived.contains(&check.source);
         }
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, time::Duration};
 use haldane_model::{
     Actor, Alert, AlertAction, AlertSeen, Block, Cause, EntryName, Evidence, Exposure, Finding,
     Ground, Hold, HoldKind, JournalEntry, LeaseSeen, Mark, Now, Outcome, Place, Reason, Record,
-    Request, Seen, Stamp, Tick, Weight,
+    Request, Seen, SourceName, Stamp, Tick, Weight,
 };
 use jiff::Timestamp;
 
@@ -295,6 +295,14 @@ impl<'a> Turn<'a> {
             })
             .collect();
         Stamp { wall: self.now.wall, sources }
+    }
+
+    /// Returns a moment on a source's clock. Where the source had not told its time by then, what it
+    /// tells now is used: else a source an hour behind would look like one that was never asked.
+    pub(crate) fn moment(&self, stamp: &Stamp, source: &SourceName) -> Timestamp {
+        let ahead = self.seen.clocks.get(source).filter(|_| !stamp.sources.contains_key(source));
+        let there = ahead.and_then(|ahead| stamp.wall.checked_add(*ahead).ok());
+        there.unwrap_or_else(|| stamp.of(source))
     }
 
     /// Returns the moment a while ago.
