@@ -219,7 +219,9 @@ impl Rig {
     /// Waits until a reason stands in the journal so often.
     #[track_caller]
     pub fn wait_for_reason(&self, reason: Reason, times: usize) {
-        self.wait_for(&format!("{reason:?} for time {times}"), SOON, || self.count(reason) >= times);
+        self.wait_for(&format!("{reason:?} for time {times}"), SOON, || {
+            self.count(reason) >= times
+        });
     }
 
     /// Waits until green's share is this, in basis points.
@@ -404,7 +406,8 @@ fn listen(pipe: impl Read + Send + 'static, said: Arc<Mutex<Vec<(Instant, String
 pub fn portal(port: u16, folder: &Path) -> Server {
     let demo = built("demo").display().to_string();
     let page = "<html><body>please log in</body></html>";
-    let server = Server::start(&demo, &["app", &port.to_string(), page], &folder.join("portal.log"));
+    let server =
+        Server::start(&demo, &["app", &port.to_string(), page], &folder.join("portal.log"));
     wait_for("the page is served", SOON, || {
         std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
     });

@@ -10,7 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haldane_model::{JournalEntry, Reason};
+use haldane_model::{Block, JournalEntry, LeaseSeen, Now, Reason, Record, RolloutId};
+use haldane_runtime::{Command as Asked, Core, Input, codec, ports::Stored};
 use haldane_tests::rig::{Rig, Run, SOON};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -136,7 +137,11 @@ fn twenty_five_kills_change_nothing_but_the_time() {
     assert_eq!(rig.count(Reason::StepPassed), 4, "{}", rig.story());
     assert_eq!(rig.count(Reason::Breach) + rig.count(Reason::CanaryLost), 0, "{}", rig.story());
     for held in it.held() {
-        assert!(held >= 3.0, "a step was held for {held} s of life, its bake is 3 s\n{}", rig.story());
+        assert!(
+            held >= 3.0,
+            "a step was held for {held} s of life, its bake is 3 s\n{}",
+            rig.story()
+        );
     }
     let ids: Vec<u64> = rig.journal().iter().map(|entry| entry.id).collect();
     assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>(), "no entry is lost");
@@ -154,7 +159,11 @@ fn a_kill_late_in_a_bake_loses_fifteen_seconds_at_most_and_downtime_is_no_bake()
     assert!(held >= 20.0, "{held} s of life for a bake of 20 s\n{}", rig.story());
     // 18 s had passed; all but 15 of them may be lost, and none but those.
     assert!(held <= 20.0 + 15.0, "{held} s of life for a bake of 20 s\n{}", rig.story());
-    assert!(held <= 18.0 + 20.0 - 10.0, "what was written at 15 s counts: {held} s\n{}", rig.story());
+    assert!(
+        held <= 18.0 + 20.0 - 10.0,
+        "what was written at 15 s counts: {held} s\n{}",
+        rig.story()
+    );
 }
 
 #[test]
@@ -169,6 +178,26 @@ fn a_breach_while_no_engine_runs_rolls_back_as_soon_as_one_does() {
     rig.wait_for("the traffic is back", SOON, || shares.now() == 0);
     assert!(begin.elapsed() < IN_TIME, "{:?}", begin.elapsed());
     rig.ends(&mut it.run, 10);
+}
+
+#[test]
+fn a_restarted_engine_writes_nothing_before_it_has_its_own_term() {
+    let now = Now { wall: Timestamp::UNIX_EPOCH, mono: Duration::from_secs(100), boot: 2 };
+    let (mut core, _) = Core::new(RolloutId::new("default", "app"), now);
+    let mut record = Record::new("green".into(), "blue".into(), 1, Now { boot: 1, ..now });
+    // Something that was told and is over: the first turn has a decision to write.
+    record.told.insert(Block::SplitRefused);
+    let stored = Stored { version: 7, bytes: codec::encode(&record) };
+    let terms = |commands: Vec<Asked>| -> Vec<u64> {
+        let swaps = commands.into_iter().filter_map(|command| {
+            if let Asked::Swap(request) = command { Some(request.term) } else { None }
+        });
+        swaps.collect()
+    };
+    // In the term of the one before, the store would call it superseded, and it would stop.
+    assert_eq!(terms(core.handle(Input::Loaded(Ok(Some(stored))), now)), [0; 0]);
+    let lease = Input::Lease(LeaseSeen::Held { term: 2 });
+    assert_eq!(terms(core.handle(lease, now)), [2]);
 }
 
 // === its disk ===
@@ -243,7 +272,8 @@ fn with_a_full_disk_nothing_is_raised_and_a_breach_still_goes_back_in_time() {
 
 /// Locks the engine's database for as long as it is held, as a backup that hangs does.
 fn lock(rig: &Rig) -> rusqlite::Connection {
-    let connection = rusqlite::Connection::open(rig.state().join("haldane.db")).expect("a database");
+    let connection =
+        rusqlite::Connection::open(rig.state().join("haldane.db")).expect("a database");
     connection.busy_timeout(Duration::from_secs(5)).expect("a pragma");
     connection.execute_batch("begin exclusive").expect("the lock");
     connection

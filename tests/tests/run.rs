@@ -36,9 +36,7 @@ fn breach_on(rig: &Rig, side: &str) -> Duration {
     let shares = rig.stage.follow(side);
     let begin = Instant::now();
     rig.stage.inject(side, "fault=1");
-    rig.wait_for("no traffic on the side that fails", SOON, || {
-        shares.zero_after(begin).is_some()
-    });
+    rig.wait_for("no traffic on the side that fails", SOON, || shares.zero_after(begin).is_some());
     shares.zero_after(begin).expect("it was there").duration_since(begin)
 }
 
@@ -77,7 +75,11 @@ fn a_bad_release_is_rolled_back_refused_the_next_time_and_tried_again_on_request
     assert!(zero - begin < IN_TIME, "{:?}", zero - begin);
     assert!(run.last_line().contains("rolled back, blue serves"), "{}", run.last_line());
     let told = rig.haldane(&["explain", "app"]);
-    assert!(told.text.contains("v2 was rolled back") && told.text.contains("errors"), "{}", told.text);
+    assert!(
+        told.text.contains("v2 was rolled back") && told.text.contains("errors"),
+        "{}",
+        told.text
+    );
 
     let mut again = rig.run(&rollout, &[]);
     rig.ends(&mut again, 11);
@@ -119,7 +121,10 @@ fn an_interrupted_run_says_what_is_unguarded_and_the_next_one_goes_on() {
     run.signal("TERM");
     rig.ends(&mut run, 12);
     let last = run.last_line();
-    assert!(last.contains("25 %") && last.contains("green") && last.contains("UNGUARDED"), "{last}");
+    assert!(
+        last.contains("25 %") && last.contains("green") && last.contains("UNGUARDED"),
+        "{last}"
+    );
     assert_eq!(rig.stage.green_share(), Some(2_500));
 
     let mut next = rig.run(&rollout, &[]);

@@ -91,7 +91,8 @@ fn a_second_rollout_on_one_route_and_a_second_engine_on_one_state_are_refused_by
     write(&rig, "late", &second);
     rig.wait_for("the second is refused", SOON, || engine.said("default/app already").is_some());
     let refusal = engine.text();
-    let line = refusal.lines().find(|line| line.contains("default/app already")).unwrap_or_default();
+    let line =
+        refusal.lines().find(|line| line.contains("default/app already")).unwrap_or_default();
     assert!(line.contains("late") && line.contains("refused"), "{line}");
     assert!(!rig.haldane(&["get"]).text.contains("late"), "it is not taken up");
     rig.holds("25 % stays", Duration::from_secs(2), || rig.stage.green_share() == Some(2_500));
