@@ -10,7 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haldane_model::{JournalEntry, Reason};
+use haldane_model::{Block, JournalEntry, LeaseSeen, Now, Reason, Record, RolloutId};
+use haldane_runtime::{Command as Asked, Core, Input, codec, ports::Stored};
 use haldane_tests::rig::{Rig, Run, SOON};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -177,6 +178,26 @@ fn a_breach_while_no_engine_runs_rolls_back_as_soon_as_one_does() {
     rig.wait_for("the traffic is back", SOON, || shares.now() == 0);
     assert!(begin.elapsed() < IN_TIME, "{:?}", begin.elapsed());
     rig.ends(&mut it.run, 10);
+}
+
+#[test]
+fn a_restarted_engine_writes_nothing_before_it_has_its_own_term() {
+    let now = Now { wall: Timestamp::UNIX_EPOCH, mono: Duration::from_secs(100), boot: 2 };
+    let (mut core, _) = Core::new(RolloutId::new("default", "app"), now);
+    let mut record = Record::new("green".into(), "blue".into(), 1, Now { boot: 1, ..now });
+    // Something that was told and is over: the first turn has a decision to write.
+    record.told.insert(Block::SplitRefused);
+    let stored = Stored { version: 7, bytes: codec::encode(&record) };
+    let terms = |commands: Vec<Asked>| -> Vec<u64> {
+        let swaps = commands.into_iter().filter_map(|command| {
+            if let Asked::Swap(request) = command { Some(request.term) } else { None }
+        });
+        swaps.collect()
+    };
+    // In the term of the one before, the store would call it superseded, and it would stop.
+    assert_eq!(terms(core.handle(Input::Loaded(Ok(Some(stored))), now)), [0; 0]);
+    let lease = Input::Lease(LeaseSeen::Held { term: 2 });
+    assert_eq!(terms(core.handle(lease, now)), [2]);
 }
 
 // === its disk ===
