@@ -22,7 +22,7 @@ demo: setup build ## four releases through a real HAProxy, gated on a real Prome
 
 test: setup ## all tests, against real servers; nothing is skipped
 	$(CARGO) build --workspace --bins
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 
 check: ## formatting, lints, licences and duplicate dependencies
 	$(CARGO) fmt --all --check

@@ -8,9 +8,13 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::{Duration, Instant},
 };
+
+/// Below the range of outgoing connections.
+const PORTS: (u16, u16) = (18_000, 32_000);
 
 /// A server of a test; stopped when dropped.
 #[derive(Debug)]
@@ -18,14 +22,25 @@ pub struct Server {
     child: Child,
 }
 
-/// Returns a loopback port that was free a moment ago.
+/// Returns a loopback port that was free a moment ago, and that this process was not given before.
+///
+/// It lies below the ports that the system hands out for outgoing connections: a load that opens
+/// many of them cannot take it before the server does.
 ///
 /// # Panics
 /// Where the machine has no free port.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free loopback port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = u16::try_from(std::process::id() * 61 % u32::from(PORTS.1 - PORTS.0)).unwrap_or(0);
+    for _ in PORTS.0..PORTS.1 {
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = PORTS.0 + begin.wrapping_add(next) % (PORTS.1 - PORTS.0);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no loopback port between {} and {} is free", PORTS.0, PORTS.1);
 }
 
 /// Polls until `ready` answers true.
@@ -75,6 +90,10 @@ impl Server {
     pub fn signal(&self, name: &str) {
         let id = self.id().to_string();
         Command::new("kill").args([&format!("-{name}"), &id]).status().expect("kill");
+        if name == "STOP" {
+            // The signal stops a thread after another; what they do until then still counts.
+            wait_for("the process stands still", Duration::from_secs(5), || is_stopped(&id));
+        }
     }
 
     /// Ends it at once, as a crash would.
@@ -104,6 +123,14 @@ impl Server {
     pub fn has_ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }
+}
+
+/// Whether every thread of a process is stopped.
+fn is_stopped(id: &str) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    tasks.map(|task| std::fs::read_to_string(task.path().join("stat"))).all(|stat| {
+        stat.is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T')))
+    })
 }
 
 impl Drop for Server {

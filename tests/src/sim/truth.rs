@@ -170,7 +170,11 @@ impl World {
     /// Whether a lowering write went out a moment ago, so that its back-off runs.
     fn has_just_lowered(&self) -> bool {
         let lowers = |text: &str| text == "Lower 0 %" || text == "Lower 100 %";
-        self.sent.iter().rev().take_while(|(at, _)| *at + 10_000 >= self.now).any(|(_, t)| lowers(t))
+        self.sent
+            .iter()
+            .rev()
+            .take_while(|(at, _)| *at + 10_000 >= self.now)
+            .any(|(_, t)| lowers(t))
     }
 
     /// Whether the last read that is fresh says that the home side is dead.
