@@ -52,14 +52,23 @@ fn every_history_keeps_the_promises_and_ends() {
     let cover = Mutex::new((Cover::default(), 0));
     let begun = std::time::Instant::now();
     let broken: Vec<_> = thread::scope(|scope| {
-        let threads: Vec<_> =
-            (0..THREADS).map(|first| scope.spawn({ let cover = &cover; move || some(first, seeds, cover) })).collect();
+        let threads: Vec<_> = (0..THREADS)
+            .map(|first| {
+                scope.spawn({
+                    let cover = &cover;
+                    move || some(first, seeds, cover)
+                })
+            })
+            .collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
     let (cover, inputs) = cover.into_inner().unwrap();
     let took = begun.elapsed().as_secs_f64();
     eprintln!("{}", cover.table());
     eprintln!("ends: {:?}; {inputs} inputs; {seeds} seeds in {took:.1} s", cover.ends);
+    if seeds >= SEEDS && broken.is_empty() {
+        assert!(cover.gaps().is_empty(), "never met: {:?}", cover.gaps());
+    }
     for (seed, what) in &broken {
         eprintln!("SEED={seed}: {what}");
     }

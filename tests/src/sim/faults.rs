@@ -96,11 +96,10 @@ impl World {
     }
 
     fn take_over(&mut self) {
-        let Some(old) = self.leader() else { return };
-        self.cover("takeover");
-        self.start_process();
-        let delay = self.rng.range(10, 12_000);
-        self.push(delay, Ev::Deposed(old));
+        if self.leader().is_some() {
+            self.cover("takeover");
+            self.start_process();
+        }
     }
 
     fn interfere(&mut self) {
@@ -118,8 +117,7 @@ impl World {
     fn toggle_health(&mut self) {
         self.cover("health");
         let side = usize::from(self.rng.chance(500));
-        let states =
-            [Health::Down, Health::Untold, Health::Ready { ready: 1, wanted: 10 }];
+        let states = [Health::Down, Health::Untold, Health::Ready { ready: 1, wanted: 10 }];
         self.health[side] = match self.health[side] {
             Health::Down => Health::Ready { ready: 1, wanted: 2 },
             Health::Untold | Health::Ready { .. } => self.rng.pick(&states),
@@ -192,10 +190,9 @@ impl World {
 
     fn ask_something(&mut self) {
         let verb = match self.rng.range(0, 10) {
-            0 | 1 => Verb::Promote {
-                full: self.rng.chance(300),
-                without_guards: self.rng.chance(300),
-            },
+            0 | 1 => {
+                Verb::Promote { full: self.rng.chance(300), without_guards: self.rng.chance(300) }
+            }
             2 => Verb::Skip,
             3 => Verb::Abort,
             4 | 5 => Verb::Pause,

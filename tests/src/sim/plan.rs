@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use haldane_model::{
-    Check, Entry, Follow, GapPolicy, Gate, GateKind, Limits, OnDeadline, OnExpired,
-    OnInconclusive, Plan, Policies, Side, Source, Step, Weight,
+    Check, Entry, Follow, GapPolicy, Gate, GateKind, Limits, OnDeadline, OnExpired, OnInconclusive,
+    Plan, Policies, Side, Source, Step, Weight,
 };
 
 use super::Rng;
@@ -146,7 +146,11 @@ pub fn plan(shape: &Shape) -> Arc<Plan> {
         watch: Duration::from_secs(shape.watch),
         progress_deadline: Duration::from_secs(600),
         on_deadline: shape.on_deadline,
-        sources: vec![Source { name: "main".into(), kind: "simulated".into(), settings: "{}".into() }],
+        sources: vec![Source {
+            name: "main".into(),
+            kind: "simulated".into(),
+            settings: "{}".into(),
+        }],
         checks: vec![Check {
             name: "errors".into(),
             source: "main".into(),

@@ -127,9 +127,10 @@ impl World {
         let facts = match self.mood {
             Mood::Hung => return,
             Mood::Broken => Err("502".to_owned()),
-            Mood::Good | Mood::Empty | Mood::Lost => {
-                Ok(SourceFacts { clock_ahead: SignedDuration::from_millis(-self.wall_off), scrape: Some(SCRAPE) })
-            }
+            Mood::Good | Mood::Empty | Mood::Lost => Ok(SourceFacts {
+                clock_ahead: SignedDuration::from_millis(-self.wall_off),
+                scrape: Some(SCRAPE),
+            }),
         };
         self.input_in(proc, 20, Input::Facts { source, facts });
     }
@@ -138,5 +139,4 @@ impl World {
     pub fn turns_bad(&mut self, revision: &str, at: u64) {
         self.bad.insert(revision.to_owned(), at);
     }
-
 }

@@ -137,8 +137,10 @@ impl World {
         let gone_back = matches!(record.place, Place::RollingBack { .. } | Place::Degraded { .. });
         let (low, high) = self.true_share();
         let back = if test.as_str() == "green" { high } else { low.complement() };
-        let impossible =
-            record.holds.iter().any(|h| h.kind == HoldKind::NeedsPerson(Reason::RollbackImpossible));
+        let impossible = record
+            .holds
+            .iter()
+            .any(|h| h.kind == HoldKind::NeedsPerson(Reason::RollbackImpossible));
         if impossible || home_dead || (gone_back && back == Weight::ZERO) {
             return;
         }
@@ -168,7 +170,11 @@ impl World {
     /// Whether a lowering write went out a moment ago, so that its back-off runs.
     fn has_just_lowered(&self) -> bool {
         let lowers = |text: &str| text == "Lower 0 %" || text == "Lower 100 %";
-        self.sent.iter().rev().take_while(|(at, _)| *at + 10_000 >= self.now).any(|(_, t)| lowers(t))
+        self.sent
+            .iter()
+            .rev()
+            .take_while(|(at, _)| *at + 10_000 >= self.now)
+            .any(|(_, t)| lowers(t))
     }
 
     /// Whether the last read that is fresh says that the home side is dead.
@@ -268,7 +274,8 @@ impl World {
         if before.attempt != record.attempt || record.state() == State::RollingBack {
             return;
         }
-        let (Some(from), Some(to), Some(plan)) = (before.step(), record.step(), &record.plan) else {
+        let (Some(from), Some(to), Some(plan)) = (before.step(), record.step(), &record.plan)
+        else {
             return;
         };
         if to <= from || !matches!(before.place, Place::Baking { .. } | Place::Shifting { .. }) {
@@ -319,7 +326,11 @@ impl World {
         let Some(kept) = &self.kept.record else { return };
         let Place::Baking { step: kept_step, baked: kept_baked, .. } = kept.place else { return };
         let lost = baked.saturating_sub(kept_baked).as_secs_f64();
-        if *step == kept_step && self.weather.store == 0 && self.store_fault.is_none() && lost > 21.0 {
+        if *step == kept_step
+            && self.weather.store == 0
+            && self.store_fault.is_none()
+            && lost > 21.0
+        {
             self.break_claim(format!("a kill lost {lost} s of bake"));
         }
     }

@@ -164,10 +164,10 @@ impl World {
     pub fn new(rng: Rng, shape: Shape, tracing: bool) -> Self {
         let plan: Arc<Plan> = plan(&shape);
         let ready = Health::Ready { ready: 2, wanted: 2 };
-        let lanes = shape.parts.iter().map(|parts| Lane {
-            parts: vec![(Weight::ZERO, None); *parts],
-            changed_at: 0,
-        });
+        let lanes = shape
+            .parts
+            .iter()
+            .map(|parts| Lane { parts: vec![(Weight::ZERO, None); *parts], changed_at: 0 });
         let written = "r1".to_owned();
         let mut world = Self {
             rng,
@@ -356,6 +356,13 @@ impl World {
         let (core, commands) = Core::new(RolloutId::new("shop", "checkout"), self.clock(proc));
         self.procs[proc].core = Some(core);
         self.log(|| format!("START process {proc} term {term}"));
+        for older in 0..proc {
+            // Whoever lost the lease hears so in the end, if it lives to.
+            if self.procs[older].core.is_some() {
+                let delay = self.rng.range(10, 15_000);
+                self.push(delay, Ev::Deposed(older));
+            }
+        }
         self.execute(proc, commands);
         let (spec, alerts) = (self.spec.clone(), self.alerts.clone());
         self.input_in(proc, 5, Input::Spec(spec));
@@ -379,9 +386,9 @@ impl World {
     /// Returns the youngest living process.
     #[must_use]
     pub fn leader(&self) -> Option<usize> {
-        (0..self.procs.len()).rev().find(|proc| {
-            self.procs[*proc].core.as_ref().is_some_and(|core| !core.is_stopped())
-        })
+        (0..self.procs.len())
+            .rev()
+            .find(|proc| self.procs[*proc].core.as_ref().is_some_and(|core| !core.is_stopped()))
     }
 
     /// Returns the youngest living loop.
@@ -499,8 +506,8 @@ impl World {
     // --- the store ---
 
     fn load(&mut self, proc: usize) {
-        let fails = self.store_fault.is_some()
-            || self.stormy() && self.rng.chance(self.weather.store);
+        let fails =
+            self.store_fault.is_some() || self.stormy() && self.rng.chance(self.weather.store);
         let (delay, loaded) = if fails {
             (500, Err("the store is away".to_owned()))
         } else {

@@ -7,8 +7,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use haldane_judge::{Rule, fold};
 use haldane_model::{
-    Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Verdict, Weight,
-    Window,
+    Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Verdict,
+    Weight, Window,
 };
 use haldane_sources::{Look, LookSides};
 use jiff::{SignedDuration, Timestamp};
@@ -42,6 +42,8 @@ struct Known {
     limits: Limits,
     next_at: Duration,
     ahead: SignedDuration,
+    /// Whether the source told its time; else a look's moment is a guess.
+    timed: bool,
 }
 
 // === impl Looks ===
@@ -96,6 +98,7 @@ impl Looks {
             let known = self.checks.entry(check.name.clone()).or_default();
             known.ahead = ahead;
             if let Some(command) = known.ask(record, plan, check, scrape, now) {
+                known.timed = facts.is_ok();
                 out.push(command);
             }
         }
@@ -127,7 +130,8 @@ impl Looks {
     /// A look that nobody answered is an answer too: the source is broken, and that is told.
     pub(super) fn give_up(&mut self, record: &Record, now: Now) {
         for known in self.checks.values_mut() {
-            let lost = known.asked.take_if(|(_, since, deadline)| now.mono >= *since + *deadline * 2);
+            let lost =
+                known.asked.take_if(|(_, since, deadline)| now.mono >= *since + *deadline * 2);
             let Some((key, _, _)) = lost else { continue };
             if is_current(record, &key) {
                 let sample = unanswered(&key);
@@ -228,7 +232,11 @@ impl Known {
         self.seen = Some(CheckSeen {
             verdict: folded.verdict,
             evidence: folded.evidence,
-            judged_to: judged_to(record, key, folded.verdict),
+            judged_to: if self.timed && folded.verdict != Verdict::SourceError {
+                key.window.end
+            } else {
+                just_after(record, key)
+            },
             window: key.window,
             finding: Arc::new(folded.finding),
             revision: key.revision.clone(),
@@ -239,12 +247,9 @@ impl Known {
     }
 }
 
-/// Up to when a look judges. A broken answer judges nothing: it is news, and no more. Its moment
-/// may come from a clock that the source never confirmed, so that it must not hide later looks.
-fn judged_to(record: &Record, key: &LookKey, verdict: Verdict) -> Timestamp {
-    if verdict != Verdict::SourceError {
-        return key.window.end;
-    }
+/// Up to when a look judges whose moment may come from a clock that the source never confirmed, or
+/// whose answer is broken: it is news, but it must not hide later looks.
+fn just_after(record: &Record, key: &LookKey) -> Timestamp {
     let next = |judged: &Timestamp| judged.checked_add(SignedDuration::from_millis(1)).ok();
     let before = record.judged_to.get(&key.check);
     before.and_then(next).unwrap_or(key.window.begin).min(key.window.end)
