@@ -113,6 +113,9 @@ fn a_hung_store_delays_no_rollback() {
     bakes_at(&mut world, 25);
     world.store_fault = Some("hung");
     let now = world.now;
+    world.run_to(now + 40_000);
+    assert!(world.core().unwrap().store_trouble().is_some());
+    let now = world.now;
     world.turns_bad("r1", now);
     assert!(world.run_until(now + 15_000, |world| world.true_share().1 == Weight::ZERO));
     world.store_fault = None;

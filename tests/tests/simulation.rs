@@ -66,6 +66,9 @@ fn every_history_keeps_the_promises_and_ends() {
     let took = begun.elapsed().as_secs_f64();
     eprintln!("{}", cover.table());
     eprintln!("ends: {:?}; {inputs} inputs; {seeds} seeds in {took:.1} s", cover.ends);
+    if seeds >= SEEDS && broken.is_empty() {
+        assert!(cover.gaps().is_empty(), "never met: {:?}", cover.gaps());
+    }
     for (seed, what) in &broken {
         eprintln!("SEED={seed}: {what}");
     }

@@ -40,6 +40,22 @@ pub const STATES: [State; 10] = [
     State::Conflicted,
 ];
 
+/// Says why a state need not meet a fault or a verdict.
+fn excuse(state: State, what: &str) -> Option<&'static str> {
+    match (state, what) {
+        (State::Promoting, "Fail" | "Inconclusive" | "CanaryLost" | "NoData") => {
+            Some("it lasts as long as one clean-up, and is entered on a Pass")
+        }
+        (State::Promoting, "write fails" | "write hangs") => Some("it writes no share"),
+        (State::Promoting, "foreign raise") => Some("nothing is above 100 %"),
+        (State::Promoting, "health" | "clock") => Some("it lasts as long as one clean-up"),
+        (State::Promoting, "source silent" | "source broken" | "takeover" | "foreign lowering") => {
+            Some("it lasts as long as one clean-up")
+        }
+        _ => None,
+    }
+}
+
 /// Counts by state, fault and verdict.
 #[derive(Clone, Debug, Default)]
 pub struct Cover {
@@ -63,6 +79,28 @@ impl Cover {
         let found =
             self.counts.iter().find(|((s, f, v), _)| (*s, *f, *v) == (state, fault, verdict));
         found.map_or(0, |(_, count)| *count)
+    }
+
+    /// Returns the pairs of state and fault, and of state and verdict, that were never met and are
+    /// not excused.
+    #[must_use]
+    pub fn gaps(&self) -> Vec<String> {
+        let mut gaps = Vec::new();
+        for state in STATES {
+            for fault in FAULTS {
+                let met = VERDICTS.iter().any(|verdict| self.count(state, fault, verdict) > 0);
+                if !met && excuse(state, fault).is_none() {
+                    gaps.push(format!("{state:?} × {fault}"));
+                }
+            }
+            for verdict in VERDICTS {
+                let met = FAULTS.iter().any(|fault| self.count(state, fault, verdict) > 0);
+                if !met && excuse(state, verdict).is_none() {
+                    gaps.push(format!("{state:?} × {verdict}"));
+                }
+            }
+        }
+        gaps
     }
 
     /// Adds another's counts.

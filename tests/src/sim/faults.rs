@@ -96,11 +96,10 @@ impl World {
     }
 
     fn take_over(&mut self) {
-        let Some(old) = self.leader() else { return };
-        self.cover("takeover");
-        self.start_process();
-        let delay = self.rng.range(10, 12_000);
-        self.push(delay, Ev::Deposed(old));
+        if self.leader().is_some() {
+            self.cover("takeover");
+            self.start_process();
+        }
     }
 
     fn interfere(&mut self) {

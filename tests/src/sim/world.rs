@@ -356,6 +356,13 @@ impl World {
         let (core, commands) = Core::new(RolloutId::new("shop", "checkout"), self.clock(proc));
         self.procs[proc].core = Some(core);
         self.log(|| format!("START process {proc} term {term}"));
+        for older in 0..proc {
+            // Whoever lost the lease hears so in the end, if it lives to.
+            if self.procs[older].core.is_some() {
+                let delay = self.rng.range(10, 15_000);
+                self.push(delay, Ev::Deposed(older));
+            }
+        }
         self.execute(proc, commands);
         let (spec, alerts) = (self.spec.clone(), self.alerts.clone());
         self.input_in(proc, 5, Input::Spec(spec));

@@ -44,6 +44,8 @@ struct Known {
     ahead: SignedDuration,
     /// The scrape interval that this check's own series were last said to have.
     scrape: Option<Duration>,
+    /// Whether the source told its time; else a look's moment is a guess.
+    timed: bool,
 }
 
 // === impl Looks ===
@@ -99,6 +101,7 @@ impl Looks {
             known.ahead = ahead;
             let scrape = known.scrape.unwrap_or(scrape);
             if let Some(command) = known.ask(record, plan, check, scrape, now) {
+                known.timed = facts.is_ok();
                 out.push(command);
             }
         }
@@ -235,7 +238,11 @@ impl Known {
         self.seen = Some(CheckSeen {
             verdict: folded.verdict,
             evidence: folded.evidence,
-            judged_to: judged_to(record, key, folded.verdict),
+            judged_to: if self.timed && folded.verdict != Verdict::SourceError {
+                key.window.end
+            } else {
+                just_after(record, key)
+            },
             window: key.window,
             finding: Arc::new(folded.finding),
             revision: key.revision.clone(),
@@ -246,12 +253,9 @@ impl Known {
     }
 }
 
-/// Up to when a look judges. A broken answer judges nothing: it is news, and no more. Its moment
-/// may come from a clock that the source never confirmed, so that it must not hide later looks.
-fn judged_to(record: &Record, key: &LookKey, verdict: Verdict) -> Timestamp {
-    if verdict != Verdict::SourceError {
-        return key.window.end;
-    }
+/// Up to when a look judges whose moment may come from a clock that the source never confirmed, or
+/// whose answer is broken: it is news, but it must not hide later looks.
+fn just_after(record: &Record, key: &LookKey) -> Timestamp {
     let next = |judged: &Timestamp| judged.checked_add(SignedDuration::from_millis(1)).ok();
     let before = record.judged_to.get(&key.check);
     before.and_then(next).unwrap_or(key.window.begin).min(key.window.end)
