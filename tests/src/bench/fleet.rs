@@ -25,6 +25,9 @@ use serde_json::{Value, json};
 
 use super::host;
 
+/// A rollout that is led to where it shall be takes fewer turns than this.
+const SEED_TURNS_MAX: u64 = 1_000_000;
+
 /// What the rollouts of a fleet are doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -188,6 +191,8 @@ pub fn seed(kind: Kind, interval_secs: u64) -> Seed {
     fleet.add(&written, None, traffic);
     let end = fleet.now.mono + Duration::from_secs(86_400);
     loop {
+        let calm = fleet.turns < SEED_TURNS_MAX;
+        assert!(calm, "{kind:?} takes too many turns: {:?}", fleet.rollouts[0].core);
         let core = &fleet.rollouts[0].core;
         let record = core.record().expect("a loop that was started has a record");
         if kind.is_reached(&record.place) && !core.is_busy() {
