@@ -31,7 +31,8 @@ pub struct Binary {
 pub fn measure(haldane: &Path) -> Binary {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("rollout.yaml");
-    fs::write(&file, fleet::document("app", fleet::Kind::Baking, 60)).expect("a file in the folder");
+    fs::write(&file, fleet::document("app", fleet::Kind::Baking, 60))
+        .expect("a file in the folder");
     let file = file.display().to_string();
     Binary {
         bytes: fs::metadata(haldane).map_or(0, |meta| meta.len()),

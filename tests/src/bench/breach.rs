@@ -284,7 +284,11 @@ impl Bench {
             if begin.elapsed() > PATIENCE {
                 let status = self.handle.status();
                 let held = status.held_by.join(", ");
-                return Err(format!("not {what}: {} at {}, {held}", status.phase, self.shares.now()));
+                return Err(format!(
+                    "not {what}: {} at {}, {held}",
+                    status.phase,
+                    self.shares.now()
+                ));
             }
             thread::sleep(Duration::from_millis(20));
         }

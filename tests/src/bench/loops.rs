@@ -70,13 +70,7 @@ pub fn run(count: usize, kind: Kind, interval_secs: u64, span: Duration) -> Load
     runtime.block_on(measure(seed, count, kind, interval_secs, span))
 }
 
-async fn measure(
-    seed: Seed,
-    count: usize,
-    kind: Kind,
-    interval_secs: u64,
-    span: Duration,
-) -> Load {
+async fn measure(seed: Seed, count: usize, kind: Kind, interval_secs: u64, span: Duration) -> Load {
     let before = host::resident();
     let memory = Arc::new(Memory {
         seed,
@@ -99,8 +93,7 @@ async fn measure(
     }
     tokio::time::sleep(SETTLE).await;
     let counts = || (memory.reads.load(Relaxed), memory.looks.load(Relaxed));
-    let (begin, processor, first) =
-        (tokio::time::Instant::now(), host::processor_time(), counts());
+    let (begin, processor, first) = (tokio::time::Instant::now(), host::processor_time(), counts());
     tokio::time::sleep(span).await;
     let (seconds, processor) =
         (begin.elapsed().as_secs_f64(), (host::processor_time() - processor).as_secs_f64());

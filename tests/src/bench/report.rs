@@ -36,6 +36,8 @@ pub struct Results {
     pub fleets: Vec<Fleet>,
     /// Fleets on real loops.
     pub loops: Vec<Fleet>,
+    /// Fleets that could not be measured, and why.
+    pub failed: Vec<String>,
     /// From fault to weight 0.
     pub trials: Option<Trials>,
     /// The binary.
@@ -70,6 +72,9 @@ pub fn write(results: &Results) -> String {
     goals(&mut text, results);
     costs(&mut text, &results.costs);
     fleets(&mut text, results);
+    for failed in &results.failed {
+        line(&mut text, format_args!("**Not measured**: {failed}\n"));
+    }
     if let Some(trials) = &results.trials {
         breach(&mut text, trials);
     }
@@ -203,11 +208,17 @@ fn breach(text: &mut String, trials: &Trials) {
     let count = trials.phases[OURS].len();
     line(text, format_args!("## From a fault to weight 0\n"));
     line(text, format_args!("{count} trials, milliseconds. {BREACH}"));
-    line(text, format_args!("| phase | whose time | p50 | p90 | p99 | max |\n|---|---|--:|--:|--:|--:|"));
+    line(
+        text,
+        format_args!("| phase | whose time | p50 | p90 | p99 | max |\n|---|---|--:|--:|--:|--:|"),
+    );
     for ((what, whose), spread) in PHASES.iter().zip(&trials.phases) {
         let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|part| spread.quantile(part));
         let max = spread.max();
-        line(text, format_args!("| {what} | {whose} | {p50:.1} | {p90:.1} | {p99:.1} | {max:.1} |"));
+        line(
+            text,
+            format_args!("| {what} | {whose} | {p50:.1} | {p90:.1} | {p99:.1} | {max:.1} |"),
+        );
     }
     if let Some((queries, looks)) = trials.queries {
         line(

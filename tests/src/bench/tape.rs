@@ -7,11 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{
-    FutureExt,
-    future::BoxFuture,
-    stream::BoxStream,
-};
+use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use haldane_model::{
     Answer, Direction, JournalEntry, Mark, Reading, Reason, Revision, RolloutId, Sample, Split,
     Weight,
@@ -183,8 +179,7 @@ impl TrafficProvider for StampedProvider {
     fn read(&self) -> BoxFuture<'_, Result<Reading, Error>> {
         let reading = self.0.read().inspect(|reading| {
             // All trials have green under test.
-            let is_zero =
-                |reading: &Reading| reading.range_of(&"green".into()).1 == Weight::ZERO;
+            let is_zero = |reading: &Reading| reading.range_of(&"green".into()).1 == Weight::ZERO;
             if reading.as_ref().is_ok_and(is_zero) {
                 self.1.stamp(Event::ReadZero);
             }
@@ -255,7 +250,9 @@ impl MetricSource for StampedSource {
 fn is_bad(answer: &Answer) -> bool {
     match answer {
         Answer::Ratio { part: Some(part), total: Some(total) } => part / total > BAD,
-        Answer::Ratio { .. } | Answer::Value(_) | Answer::Nothing(_) | Answer::Error { .. } => false,
+        Answer::Ratio { .. } | Answer::Value(_) | Answer::Nothing(_) | Answer::Error { .. } => {
+            false
+        }
     }
 }
 
