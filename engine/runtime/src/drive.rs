@@ -75,7 +75,7 @@ pub struct Ports {
 #[derive(Clone, Debug)]
 pub struct Handle {
     id: RolloutId,
-    inputs: mpsc::Sender<Message>,
+    inputs: mpsc::Sender<Box<Message>>,
     status: watch::Receiver<Arc<Status>>,
 }
 
@@ -115,7 +115,8 @@ struct Driver {
     core: Core,
     ports: Ports,
     clients: Clients,
-    answers: mpsc::Sender<Input>,
+    /// Boxed: a channel keeps room for many, and ten thousand loops have two each.
+    answers: mpsc::Sender<Box<Input>>,
     waiting: HashMap<RequestId, Vec<oneshot::Sender<Outcome>>>,
     raising: HashMap<EntryName, AbortHandle>,
     tasks: JoinSet<()>,
@@ -155,13 +156,13 @@ impl Handle {
 
     /// Wakes the loop with something new. Waits while the queue is full; `false`: the loop is over.
     pub async fn send(&self, input: Input) -> bool {
-        self.inputs.send(Message::Input(input)).await.is_ok()
+        self.inputs.send(Box::new(Message::Input(input))).await.is_ok()
     }
 
     /// Makes a request and waits for its outcome; `None`: the loop is over.
     pub async fn request(&self, request: Request) -> Option<Outcome> {
         let (answer, outcome) = oneshot::channel();
-        self.inputs.send(Message::Request(request, answer)).await.ok()?;
+        self.inputs.send(Box::new(Message::Request(request, answer))).await.ok()?;
         outcome.await.ok()
     }
 }
@@ -172,8 +173,8 @@ impl Driver {
     async fn run(
         mut self,
         commands: Vec<Command>,
-        mut inputs: mpsc::Receiver<Message>,
-        mut answered: mpsc::Receiver<Input>,
+        mut inputs: mpsc::Receiver<Box<Message>>,
+        mut answered: mpsc::Receiver<Box<Input>>,
         token: CancellationToken,
     ) {
         self.execute(commands);
@@ -183,8 +184,8 @@ impl Driver {
             let sleep = tokio::time::sleep(wait.unwrap_or(Duration::from_secs(3_600)));
             let input = tokio::select! {
                 () = token.cancelled() => break,
-                Some(input) = answered.recv() => input,
-                Some(message) = inputs.recv() => self.message(message),
+                Some(input) = answered.recv() => *input,
+                Some(message) = inputs.recv() => self.message(*message),
                 () = sleep => Input::Tick,
             };
             self.swapping &= !matches!(input, Input::Swapped(_));
@@ -303,7 +304,7 @@ impl Driver {
         let answers = self.answers.clone();
         self.tasks.spawn(async move {
             if let Ok(input) = tokio::time::timeout(CALL_MAX, call).await {
-                let _ = answers.send(input).await;
+                let _ = answers.send(Box::new(input)).await;
             }
         });
     }
@@ -376,7 +377,7 @@ impl Driver {
                 }
                 Err(error) => Err(error),
             };
-            let _ = answers.send(Input::Written { entry, id, result }).await;
+            let _ = answers.send(Box::new(Input::Written { entry, id, result })).await;
         });
         if direction == Direction::Raise {
             self.raising.insert(name, task);

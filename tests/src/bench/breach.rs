@@ -180,7 +180,7 @@ impl Bench {
         self.wait_for("at 25 %", || self.phase() == "Baking" && self.shares.now() == 2_500)?;
         // Faults come at any moment of a second.
         let jitter = Duration::from_millis((trial as u64 * 373) % 1_000);
-        thread::sleep(Duration::from_secs(5) + jitter);
+        thread::sleep(Duration::from_secs(3) + jitter);
         let before = self.stage.ask(BAD_TOTAL).unwrap_or(0.0);
         self.tape.rewind();
         self.stage.inject("green", "error_rate=0.5");

@@ -25,6 +25,9 @@ use serde_json::{Value, json};
 
 use super::host;
 
+/// One moment never takes a loop more turns than this, or it goes round in circles.
+const TURNS_AT_ONCE_MAX: u32 = 10_000;
+
 /// What the rollouts of a fleet are doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -312,7 +315,14 @@ impl Fleet {
     /// Gives a loop an input, and then every answer to what it asks.
     fn feed(&mut self, index: usize, input: Input) {
         let mut inputs = VecDeque::from([input]);
+        let mut turns = 0;
         while let Some(input) = inputs.pop_front() {
+            turns += 1;
+            assert!(
+                turns < TURNS_AT_ONCE_MAX,
+                "the loop goes round in circles on {input:?}: {:?}",
+                self.rollouts[index].core.record().map(|record| &record.place)
+            );
             self.turns += 1;
             let commands = self.rollouts[index].core.handle(input, self.now);
             for command in commands {

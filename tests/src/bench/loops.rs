@@ -36,7 +36,7 @@ use super::{
 };
 
 /// How long the loops run before they are measured.
-const SETTLE: Duration = Duration::from_secs(35);
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// The one world of all loops.
 struct Memory {

@@ -36,6 +36,8 @@ pub struct Results {
     pub fleets: Vec<Fleet>,
     /// Fleets on real loops.
     pub loops: Vec<Fleet>,
+    /// Fleets that could not be measured, and why.
+    pub failed: Vec<String>,
     /// From fault to weight 0.
     pub trials: Option<Trials>,
     /// The binary.
@@ -70,6 +72,9 @@ pub fn write(results: &Results) -> String {
     goals(&mut text, results);
     costs(&mut text, &results.costs);
     fleets(&mut text, results);
+    for failed in &results.failed {
+        line(&mut text, format_args!("**Not measured**: {failed}\n"));
+    }
     if let Some(trials) = &results.trials {
         breach(&mut text, trials);
     }

@@ -25,7 +25,8 @@ const WRITE_LOST: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
 pub(super) struct Entries {
-    known: ByName<EntryName, Known>,
+    /// Boxed: a map of few keeps room for many.
+    known: ByName<EntryName, Box<Known>>,
     /// The names, innermost first: the order of raising.
     order: Vec<EntryName>,
     finished: BTreeMap<EntryName, Result<(), String>>,

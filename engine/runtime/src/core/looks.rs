@@ -26,7 +26,8 @@ const SHARES_MAX: usize = 4_096;
 
 #[derive(Debug, Default)]
 pub(super) struct Looks {
-    checks: ByName<CheckName, Known>,
+    /// Boxed: a map of few keeps room for many.
+    checks: ByName<CheckName, Box<Known>>,
     shares: VecDeque<(Timestamp, Option<Weight>)>,
     resting: bool,
 }
