@@ -204,14 +204,14 @@ impl Driver {
     }
 
     /// Records and tells what was decided last, and nothing more is begun: above all, no raise.
-    async fn settle(&mut self, answered: &mut mpsc::Receiver<Input>) {
+    async fn settle(&mut self, answered: &mut mpsc::Receiver<Box<Input>>) {
         let end = tokio::time::Instant::now() + STORE_DEADLINE * 2;
         while self.swapping {
             let Ok(Some(input)) = tokio::time::timeout_at(end, answered.recv()).await else {
                 return;
             };
-            self.swapping &= !matches!(input, Input::Swapped(_));
-            let commands = self.core.handle(input, self.ports.clock.now());
+            self.swapping &= !matches!(*input, Input::Swapped(_));
+            let commands = self.core.handle(*input, self.ports.clock.now());
             self.execute(commands.into_iter().filter(may_come_last).collect());
         }
     }

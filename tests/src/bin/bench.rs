@@ -83,12 +83,8 @@ fn write_up() -> ExitCode {
     println!("from a fault to weight 0: {trials} trials of a quarter of a minute each");
     let trials = (trials > 0).then(|| breach::measure(&program, trials));
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-<<<<<<< HEAD
-    let results = Results { date, host: machine, hurried, costs, fleets, loops, trials, binary };
-=======
     let results =
         Results { date, host: machine, hurried, costs, fleets, loops, failed, trials, binary };
->>>>>>> bench
     let text = report::write(&results);
     println!("\n{text}");
     match fs::write(RESULTS, text) {
