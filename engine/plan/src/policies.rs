@@ -78,6 +78,10 @@ pub(crate) fn alerts(faults: &mut Faults<'_>) -> Vec<AlertRule> {
             faults.value(&path, format!("`{matcher}` is no matcher"), help);
         }
     }
+    if !alerts.is_empty() {
+        let message = "alerts are checked here, but this version receives none";
+        faults.warn(&list, message, "guard with checks until it does");
+    }
     alerts.iter().map(alert).collect()
 }
 

@@ -365,6 +365,11 @@ fn goodbye(end: End, status: &Status, no_watch: bool) -> String {
             }
         }
         End::TakenOver => format!("{name}: another engine took over; it guards the traffic now"),
+        End::Interrupted | End::PastDeadline
+            if matches!(status.phase.as_str(), "Pending" | "Loading" | "Degraded") =>
+        {
+            format!("{name}: interrupted in {}, before anything moved", status.phase)
+        }
         End::Interrupted | End::PastDeadline => {
             let share = status
                 .traffic
