@@ -259,7 +259,7 @@ impl Known {
 fn just_after(record: &Record, key: &LookKey) -> Timestamp {
     let next = |judged: &Timestamp| judged.checked_add(SignedDuration::from_millis(1)).ok();
     let before = record.judged_to.get(&key.check);
-    before.and_then(next).unwrap_or(key.window.begin).min(key.window.end)
+    before.and_then(next).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 /// Whether a look is still about this attempt.
