@@ -312,7 +312,7 @@ fn with_a_hung_store_nothing_is_raised_and_a_breach_still_goes_back_in_time() {
 // === the data plane ===
 
 #[test]
-fn a_hand_on_the_weight_is_undone_restored_or_left_alone() {
+fn a_hand_that_raises_is_undone_at_once_and_one_that_lowers_is_restored_after_the_guards() {
     let rig = Rig::start();
     let mut run = rig.run(&rig.rollout("v2", &[(50, "6s"), (100, "3s")]), &[]);
     at_step(&rig, 0);
@@ -328,7 +328,15 @@ fn a_hand_on_the_weight_is_undone_restored_or_left_alone() {
     rig.wait_for_share(5_000);
     rig.wait_for_reason(Reason::StepConfirmed, 2);
     assert_eq!(rig.count(Reason::StepPassed), 0, "{}", rig.story());
-    // All the way: a person's rollback by hand is not fought.
+    rig.ends(&mut run, 0);
+    assert_eq!(rig.stage.green_share(), Some(10_000));
+}
+
+#[test]
+fn a_rollback_by_hand_is_not_fought_until_a_person_resumes() {
+    let rig = Rig::start();
+    let mut run = rig.run(&rig.rollout("v2", &[(50, "6s"), (100, "3s")]), &[]);
+    at_step(&rig, 0);
     rig.stage.set_by_hand(0);
     rig.wait_for_reason(Reason::Conflicted, 1);
     rig.holds("0 % stays", Duration::from_secs(8), || rig.stage.green_share() == Some(0));
