@@ -46,6 +46,10 @@ fn excuse(state: State, what: &str) -> Option<&'static str> {
         (State::Promoting, "Fail" | "Inconclusive" | "CanaryLost" | "NoData") => {
             Some("it lasts as long as one clean-up, and is entered on a Pass")
         }
+        (State::Pending, "CanaryLost") => Some("at share 0 nothing can be lost"),
+        (State::Healthy, "CanaryLost") => {
+            Some("at 100 % the other side has no samples, so that silence is NoData")
+        }
         (State::Promoting, "write fails" | "write hangs") => Some("it writes no share"),
         (State::Promoting, "foreign raise") => Some("nothing is above 100 %"),
         (State::Promoting, "health" | "clock") => Some("it lasts as long as one clean-up"),
