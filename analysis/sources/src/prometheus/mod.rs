@@ -149,7 +149,11 @@ impl Prometheus {
             }
         }
         let end = end.min(Instant::now() + TARGETS_PATIENCE);
-        let targets = self.client.targets(end).await.ok().flatten().unwrap_or_default();
+        let targets = match self.client.targets(end).await {
+            Ok(targets) => targets.unwrap_or_default(),
+            // What the source told before stays true while it is too busy to tell it again.
+            Err(_) => kept.take().map(|known| known.targets).unwrap_or_default(),
+        };
         let interval = targets::interval(&targets, labels);
         *kept = Some(Known { read: Instant::now(), targets });
         interval

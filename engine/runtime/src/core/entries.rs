@@ -52,6 +52,9 @@ struct Known {
     failed: Option<(String, bool)>,
     write_deadline: Duration,
     wake_read: Option<Duration>,
+    /// A raise was acknowledged, and no read that began after it was answered: to the machine it is
+    /// under way still, or a slow reader would see it recorded and sent without end.
+    unread: bool,
 }
 
 #[derive(Debug)]
@@ -133,6 +136,7 @@ impl Entries {
             return false;
         }
         known.read_at = Some(now.mono);
+        known.unread = false;
         let reading = result.map_err(|error| Unreadable { message: error.to_string() });
         let same = known.seen.as_ref().is_some_and(|seen| is_same(&seen.reading, &reading));
         let first = match &known.seen {
@@ -246,6 +250,7 @@ impl Entries {
         known.last = Some((write.direction, write.to, now.mono));
         known.outdated = known.asked_at.is_some();
         known.read_at = None;
+        known.unread = write.direction == Direction::Raise && result.is_ok();
         match result {
             Ok(()) => {
                 known.failures = 0;
@@ -280,7 +285,9 @@ impl Entries {
             if is_fresh && let Some(entry) = &known.seen {
                 seen.entries.insert(name.clone(), entry.clone());
             }
-            let held = self.holding.then_some(Direction::Raise);
+            let finishing = self.retry_finish_at.is_some_and(|at| now.mono < at);
+            let waits = self.holding || known.unread || finishing;
+            let held = waits.then_some(Direction::Raise);
             let in_flight = known.write.as_ref().map(|write| write.direction).or(held);
             let backing_off = known.wait_until.is_some_and(|at| now.mono < at);
             let failed = known.failed.clone();
