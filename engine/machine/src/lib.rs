@@ -99,6 +99,7 @@ pub fn decide(record: &Record, seen: &Seen, now: Now) -> Decision {
         return turn.stop();
     }
     turn.take_over();
+    turn.heal_clock();
     if place::is_rolling_back(&turn.record) {
         place::rolling_back(&mut turn);
         requests::refuse_stale(&mut turn);

@@ -61,6 +61,35 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Takes moments that lie in the future as this one: they were noted before the wall clock was set
+    /// back, and nothing may wait until it has caught up with them.
+    pub(crate) fn heal_clock(&mut self) {
+        let now = self.stamp();
+        let exposed = &mut self.record.exposed;
+        let mut moments: Vec<&mut Stamp> =
+            exposed.could.iter_mut().chain(exposed.confirmed.iter_mut()).collect();
+        match &mut self.record.place {
+            Place::Shifting { restore, .. } | Place::Watching { restore, .. } => {
+                moments.extend(restore.iter_mut());
+            }
+            Place::Baking { from, done_at, .. } => {
+                moments.push(from);
+                moments.extend(done_at.iter_mut());
+            }
+            Place::Waiting { since, .. } => *since = (*since).min(now.wall),
+            Place::Pending { .. }
+            | Place::Promoting { .. }
+            | Place::Healthy
+            | Place::RollingBack { .. }
+            | Place::Degraded { .. } => {}
+        }
+        for moment in moments {
+            if moment.wall > now.wall {
+                moment.clone_from(&now);
+            }
+        }
+    }
+
     /// Returns whether another engine holds the lease, or held it since ours was granted.
     pub(crate) fn is_superseded(&self) -> bool {
         match self.seen.lease {
