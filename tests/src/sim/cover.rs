@@ -50,6 +50,12 @@ fn excuse(state: State, what: &str) -> Option<&'static str> {
         (State::Healthy, "CanaryLost") => {
             Some("at 100 % the other side has no samples, so that silence is NoData")
         }
+        (
+            State::Degraded,
+            "Pass" | "Fail" | "Inconclusive" | "CanaryLost" | "NoData" | "SourceError",
+        ) => {
+            Some("nothing is asked there: a verdict is seen in the turn that ends a rollback alone")
+        }
         (State::Promoting, "write fails" | "write hangs") => Some("it writes no share"),
         (State::Promoting, "foreign raise") => Some("nothing is above 100 %"),
         (State::Promoting, "health" | "clock") => Some("it lasts as long as one clean-up"),
