@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use haldane_model::{
     Direction, EntryName, GateAnswer, JournalEntry, Mark, Outcome, Plan, Reading, Request,
-    RequestId, RolloutId, SourceName, SpecSeen, Split,
+    RequestId, RolloutId, SourceName, Split,
 };
 use haldane_outside::Outside;
 use haldane_providers::{Error, Roles, Sides, TrafficProvider};
@@ -546,10 +546,4 @@ fn no_sample(window: haldane_model::Window, why: String) -> haldane_model::Sampl
         serving_count: None,
         targets_down: false,
     }
-}
-
-/// Returns what a file says, as the loop takes it.
-#[must_use]
-pub fn spec(plan: Arc<Plan>, paused: bool, revision: Option<haldane_model::Revision>) -> SpecSeen {
-    SpecSeen::Valid { plan, paused, revision, named: false, adopt: false }
 }
