@@ -115,10 +115,9 @@ fn the_pure_crates_ban_clocks_files_and_sockets() {
 
 // === documents that name tests ===
 
-/// All names of test functions in the repository.
-fn test_names() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    let mut folders = vec![root()];
+/// The repository's files with this ending, outside `target` and hidden folders.
+fn files(ending: &str) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![root()]);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
@@ -126,10 +125,19 @@ fn test_names() -> BTreeSet<String> {
                 path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
                 folders.push(path);
-            } else if name.ends_with(".rs") {
-                collect(&fs::read_to_string(&path).unwrap(), &mut names);
+            } else if name.ends_with(ending) {
+                files.push(path);
             }
         }
+    }
+    files
+}
+
+/// All names of test functions in the repository.
+fn test_names() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for file in files(".rs") {
+        collect(&fs::read_to_string(&file).unwrap(), &mut names);
     }
     names
 }
@@ -229,28 +237,10 @@ fn every_reason_has_its_meaning_and_its_severity_in_the_manual() {
     assert_eq!(rows.count(), Reason::ALL.len(), "no row is left of a reason that went");
 }
 
-/// Every page outside `target`.
-fn pages() -> Vec<PathBuf> {
-    let (mut pages, mut folders) = (Vec::new(), vec![root()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name =
-                path.file_name().expect("an entry has a name").to_string_lossy().into_owned();
-            if path.is_dir() && name != "target" && !name.starts_with('.') {
-                folders.push(path);
-            } else if name.ends_with(".md") {
-                pages.push(path);
-            }
-        }
-    }
-    pages
-}
-
 #[test]
 fn every_link_of_a_page_leads_to_a_file() {
     let mut links = 0;
-    for page in pages() {
+    for page in files(".md") {
         let text = fs::read_to_string(&page).unwrap();
         for (_, rest) in text.match_indices("](").map(|(at, _)| text.split_at(at + 2)) {
             let target = rest.split(')').next().unwrap_or_default();

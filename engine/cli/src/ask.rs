@@ -17,6 +17,15 @@ use crate::{
 /// The code for a request that was refused.
 const REFUSED: u8 = 11;
 
+/// A request: which rollout is meant, and what it is made for.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Request {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    made: Made,
+}
+
 /// Which rollout is meant.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Target {
@@ -29,10 +38,10 @@ pub(crate) struct Target {
 
 /// What a request is made for. What is left out is what the rollout shows now.
 #[derive(Clone, Debug, clap::Args)]
-pub(crate) struct Made {
+struct Made {
     /// Why, for the journal.
     #[arg(long)]
-    pub(crate) reason: Option<String>,
+    reason: Option<String>,
     /// Refuse unless this revision is under test.
     #[arg(long)]
     revision: Option<String>,
@@ -77,33 +86,31 @@ pub(crate) fn id_of(status: &Status) -> RolloutId {
     RolloutId::new(namespace, name)
 }
 
-// === asking ===
+// === impl Request ===
 
-/// Makes a request, and tells how it went.
-pub(crate) async fn send(
-    context: &Context,
-    target: &Target,
-    made: Made,
-    ask: Ask,
-) -> miette::Result<ExitCode> {
-    let client = context.client()?;
-    let id = target.resolve(&Book::Engine(client.clone())).await?;
-    let ask = Ask {
-        reason: made.reason,
-        revision: made.revision,
-        attempt: made.attempt,
-        step: made.step.and_then(|step| usize::try_from(step - 1).ok()),
-        requested_by: Some(crate::context::user()),
-        ..ask
-    };
-    let answer = client.request(&id, &ask).await.map_err(faults::of_client)?;
-    let told = told(&id, &ask.verb, &answer);
-    match (context.output, answer.is_accepted()) {
-        (Output::Table, true) => print::line(&told),
-        (Output::Table, false) => print::aside(&told),
-        (Output::Json | Output::Yaml, _) => print::value(context.output, &answer, String::new)?,
+impl Request {
+    /// Makes the request, and tells how it went.
+    pub(crate) async fn send(self, context: &Context, ask: Ask) -> miette::Result<ExitCode> {
+        let client = context.client()?;
+        let id = self.target.resolve(&Book::Engine(client.clone())).await?;
+        let made = self.made;
+        let ask = Ask {
+            reason: made.reason,
+            revision: made.revision,
+            attempt: made.attempt,
+            step: made.step.and_then(|step| usize::try_from(step - 1).ok()),
+            requested_by: Some(crate::context::user()),
+            ..ask
+        };
+        let answer = client.request(&id, &ask).await.map_err(faults::of_client)?;
+        let told = told(&id, &ask.verb, &answer);
+        match (context.output, answer.is_accepted()) {
+            (Output::Table, true) => print::line(&told),
+            (Output::Table, false) => print::aside(&told),
+            (Output::Json | Output::Yaml, _) => print::value(context.output, &answer, String::new)?,
+        }
+        Ok(ExitCode::from(if answer.is_accepted() { 0 } else { REFUSED }))
     }
-    Ok(ExitCode::from(if answer.is_accepted() { 0 } else { REFUSED }))
 }
 
 fn told(id: &RolloutId, verb: &str, answer: &Answer) -> String {

@@ -4,18 +4,13 @@ use std::process::ExitCode;
 
 use haldane_api::Ask;
 
-use crate::{
-    ask::{Made, Target, send},
-    context::Context,
-};
+use crate::{ask::Request, context::Context};
 
 /// Arguments of `promote`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    made: Made,
+    request: Request,
     /// Go to the last step at once.
     #[arg(long)]
     full: bool,
@@ -28,5 +23,5 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
     let ask =
         Ask { full: args.full, without_guards: args.without_guards, ..Ask::new("promote") };
-    send(context, &args.target, args.made, ask).await
+    args.request.send(context, ask).await
 }

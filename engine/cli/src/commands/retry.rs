@@ -4,18 +4,13 @@ use std::process::ExitCode;
 
 use haldane_api::Ask;
 
-use crate::{
-    ask::{Made, Target, send},
-    context::Context,
-};
+use crate::{ask::Request, context::Context};
 
 /// Arguments of `retry`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    made: Made,
+    request: Request,
     /// Go on without this traffic entry, which does not confirm.
     #[arg(long, value_name = "ENTRY")]
     without: Option<String>,
@@ -23,5 +18,5 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
-    send(context, &args.target, args.made, Ask { without: args.without, ..Ask::new("retry") }).await
+    args.request.send(context, Ask { without: args.without, ..Ask::new("retry") }).await
 }

@@ -4,21 +4,10 @@ use std::process::ExitCode;
 
 use haldane_api::Ask;
 
-use crate::{
-    ask::{Made, Target, send},
-    context::Context,
-};
-
-/// Arguments of `skip`.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    made: Made,
-}
+pub(crate) use crate::ask::Request as Args;
+use crate::context::Context;
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
-    send(context, &args.target, args.made, Ask::new("skip")).await
+    args.send(context, Ask::new("skip")).await
 }
