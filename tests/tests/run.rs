@@ -95,6 +95,24 @@ fn a_bad_release_is_rolled_back_refused_the_next_time_and_tried_again_on_request
 }
 
 #[test]
+fn a_slow_release_is_rolled_back_and_the_reason_is_its_latency() {
+    let rig = Rig::start();
+    let mut rollout = rig.rollout("v2", &[(25, "10s"), (100, "3s")]);
+    let slow = json!({"name": "p90", "latency":
+        {"quantile": "0.9", "max": "100ms", "metrics": "prometheus"}});
+    rollout["spec"]["analysis"]["checks"].as_array_mut().expect("a list").push(slow);
+    let mut run = rig.run(&rollout, &[]);
+    at_25(&rig);
+    rig.stage.inject("green", "latency_ms=200");
+    rig.ends(&mut run, 10);
+    assert_eq!(rig.stage.green_share(), Some(0));
+    let told = rig.haldane(&["explain", "app"]).text;
+    for part in ["v2 was rolled back", "p90 was ", " ms over ", "limit max 100 ms"] {
+        assert!(told.contains(part), "{part} is not in: {told}");
+    }
+}
+
+#[test]
 fn a_split_that_is_not_ours_is_refused_unless_it_is_adopted() {
     let rig = Rig::start();
     rig.stage.set_by_hand(7_000);
