@@ -9,10 +9,13 @@ use std::{
 };
 
 use haldane_model::Verdict;
-use haldane_runtime::status::{CheckStatus, Status};
+use haldane_runtime::status::{CheckStatus, Status, WatchStatus};
 
 /// How many of the last decisions are shown.
 const STORY_MAX: usize = 6;
+
+/// How wide a terminal is that does not tell.
+const WIDTH: usize = 110;
 
 /// How wide the bar of a bake is.
 const BAR: usize = 24;
@@ -87,7 +90,7 @@ pub(crate) fn picture(status: &Status, story: &VecDeque<String>, colours: bool) 
     let _ = writeln!(out, "  {}", steps(status, &paint));
     if let Some(step) = &status.step {
         let left = (step.bake - step.baked).max(0.0);
-        let rest: f64 = status.steps.iter().skip(step.index + 1).map(|(_, bake)| bake).sum();
+        let rest: f64 = status.steps.iter().skip(step.index + 1).map(|step| step.bake).sum();
         let _ = writeln!(
             out,
             "  {} {} of {}  at least {} left",
@@ -96,16 +99,17 @@ pub(crate) fn picture(status: &Status, story: &VecDeque<String>, colours: bool) 
             seconds(step.bake),
             seconds(left + rest),
         );
-    } else if let Some((watched, watch)) = status.watch {
+    } else if let Some(WatchStatus { watched, watch }) = status.watch {
         let passed = format!("{} of {}", seconds(watched), seconds(watch));
         let _ = writeln!(out, "  {} watch {passed}", bar(watched, watch));
     }
+    let side = status.test.as_ref().map_or("?", |side| side.as_str());
     for entry in &status.traffic {
         let observed = entry.observed.map_or_else(|| "unread".to_owned(), |w| w.to_string());
         let message = entry.message.as_ref().map_or_else(String::new, |m| format!("  {m}"));
         let _ = writeln!(
             out,
-            "  {:<16} wanted {:>7}  observed {observed:>7}{}",
+            "  {:<16} {side}  wanted {:>7}  observed {observed:>7}{}",
             entry.name,
             entry.wanted.to_string(),
             paint("33", &message),
@@ -143,8 +147,8 @@ fn held(status: &Status, paint: &impl Fn(&str, &str) -> String, out: &mut String
 fn steps(status: &Status, paint: &impl Fn(&str, &str) -> String) -> String {
     let current = status.step.as_ref().map(|step| step.index);
     let done = status.watching || status.phase == "Healthy" && status.attempt > 0;
-    let names = status.steps.iter().enumerate().map(|(index, (weight, _))| {
-        let text = weight.to_string();
+    let names = status.steps.iter().enumerate().map(|(index, step)| {
+        let text = step.weight.to_string();
         match current {
             Some(current) if index == current => paint("1;36", &format!("[{text}]")),
             Some(current) if index < current => paint("32", &text),
@@ -208,7 +212,7 @@ fn phase_colour(phase: &str) -> &'static str {
 }
 
 fn terminal_width() -> usize {
-    std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).unwrap_or(110)
+    terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0))
 }
 
 /// Cuts a line to the terminal's width, leaving colour codes whole.

@@ -13,6 +13,7 @@ pub fn sentence(entry: &JournalEntry) -> String {
     }
     if let Some(detail) = &entry.detail
         && !detail.is_empty()
+        && !is_told(&words, entry, detail)
     {
         words.push_str(if entry.finding.is_some() { "; " } else { ": " });
         words.push_str(detail);
@@ -24,6 +25,13 @@ pub fn sentence(entry: &JournalEntry) -> String {
         }
     }
     words
+}
+
+/// Whether a detail only says once more what the finding said.
+fn is_told(words: &str, entry: &JournalEntry, detail: &str) -> bool {
+    let Some(finding) = &entry.finding else { return false };
+    let message = finding.message.as_deref().unwrap_or_default();
+    words.ends_with(message) && detail == format!("{}: {message}", finding.check)
 }
 
 /// Says a decision with its time, for a journal that people read.
@@ -106,5 +114,51 @@ fn headline(entry: &JournalEntry) -> String {
         Reason::SpecInvalid => "what is written cannot be used".to_owned(),
         Reason::PlanChanged => "what is written changed".to_owned(),
         Reason::RequestRefused => "a request was refused".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use haldane_model::{Finding, State, Verdict, Weight, Window};
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn silence() -> JournalEntry {
+        let at = Timestamp::UNIX_EPOCH;
+        let finding = Finding {
+            check: "errors".into(),
+            verdict: Verdict::SourceError,
+            value: None,
+            limit: None,
+            unit: String::new(),
+            samples: None,
+            window: Window { begin: at, end: at },
+            message: Some("connection refused".to_owned()),
+        };
+        JournalEntry {
+            id: 1,
+            at,
+            attempt: 1,
+            revision: None,
+            step: None,
+            weight: Weight::ZERO,
+            before: State::Baking,
+            after: State::Baking,
+            reason: Reason::SourceError,
+            cause: None,
+            actor: Actor::Engine,
+            finding: Some(finding),
+            detail: Some("errors: connection refused".to_owned()),
+        }
+    }
+
+    #[test]
+    fn what_the_finding_said_is_not_said_twice() {
+        let mut entry = silence();
+        let once = sentence(&entry);
+        assert_eq!(once.matches("connection refused").count(), 1, "{once}");
+        entry.detail = Some("p99: connection refused".to_owned());
+        assert_eq!(sentence(&entry).matches("connection refused").count(), 2);
     }
 }

@@ -37,10 +37,10 @@ pub struct Status {
     pub attempt: u32,
     /// The step under way.
     pub step: Option<StepStatus>,
-    /// The steps of the plan: weight in basis points and bake in seconds.
-    pub steps: Vec<(Weight, f64)>,
-    /// How long the watch has lasted and will last, in seconds.
-    pub watch: Option<(f64, f64)>,
+    /// The steps of the plan.
+    pub steps: Vec<PlannedStep>,
+    /// The watch, while it is under way.
+    pub watch: Option<WatchStatus>,
     /// Each traffic entry.
     pub traffic: Vec<TrafficStatus>,
     /// Each check.
@@ -76,7 +76,25 @@ pub struct StepStatus {
     pub bake: f64,
 }
 
-/// One traffic entry.
+/// A step of the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// Its weight, in basis points.
+    pub weight: Weight,
+    /// How long its bake is, in seconds.
+    pub bake: f64,
+}
+
+/// The watch after the promotion.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// How much of it has passed, in seconds.
+    pub watched: f64,
+    /// How long it is, in seconds.
+    pub watch: f64,
+}
+
+/// The share of the side under test in one traffic entry; at rest that is the idle side.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TrafficStatus {
     /// Its name.
@@ -257,7 +275,11 @@ impl Status {
         };
         let Some(plan) = plan.or(record.plan.as_ref()) else { return };
         self.revisions_are_told = plan.revisions_are_told();
-        self.steps = plan.steps.iter().map(|step| (step.weight, step.bake.as_secs_f64())).collect();
+        self.steps = plan
+            .steps
+            .iter()
+            .map(|step| PlannedStep { weight: step.weight, bake: step.bake.as_secs_f64() })
+            .collect();
         self.step = record.step().and_then(|index| {
             let step = plan.steps.get(index)?;
             let baked = match &record.place {
@@ -280,7 +302,8 @@ impl Status {
             })
         });
         if let Place::Watching { watched, .. } = record.place {
-            self.watch = Some((watched.as_secs_f64(), plan.watch.as_secs_f64()));
+            let (watched, watch) = (watched.as_secs_f64(), plan.watch.as_secs_f64());
+            self.watch = Some(WatchStatus { watched, watch });
         }
         self.checks = plan
             .checks
