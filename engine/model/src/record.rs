@@ -55,6 +55,10 @@ pub struct Record {
     pub progressed: Duration,
     /// When others last wrote to the split; at most three.
     pub foreign: Vec<Timestamp>,
+    /// What others wrote and still stands, per entry, lowest and highest as read: it was counted, or
+    /// resumed over, and counts no more until it is another.
+    #[serde(default)]
+    pub standing: BTreeMap<EntryName, (Weight, Weight)>,
     /// The signature of the last write known here, per entry.
     pub marks: BTreeMap<EntryName, Mark>,
     /// The last turn.
@@ -350,6 +354,7 @@ impl Record {
             frozen: BTreeMap::new(),
             progressed: Duration::ZERO,
             foreign: Vec::new(),
+            standing: BTreeMap::new(),
             marks: BTreeMap::new(),
             ticked: Tick { now, counting: false },
             requests: Vec::new(),
