@@ -589,21 +589,24 @@ async fn a_loopback_port_serves_as_a_socket() {
 // --- mode ServerWeights ---
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_fails_moves_the_split_until_the_next_write() {
+async fn a_server_that_fails_or_is_taken_out_moves_what_is_in_force_and_not_what_is_set() {
     let mut bed = Bed::weights(3, 1, "    balance roundrobin");
     bed.raise(1_000, 1).await.unwrap();
     bed.blue[0].crash();
-    wait_for_health(
-        &bed,
-        (Health::Ready { ready: 1, wanted: 1 }, Health::Ready { ready: 2, wanted: 3 }),
-    )
-    .await;
-    assert_eq!(bed.read().await.highest, weight(1_429), "as it is, not as it was asked");
-    let lower = bed.provider.write(green(1_000), Direction::Lower, Mark::rollback(2));
-    lower.await.unwrap();
-    assert_eq!(bed.read().await.highest, weight(1_000), "solved again for two servers");
+    let two_of_three = Health::Ready { ready: 2, wanted: 3 };
+    wait_for_health(&bed, (Health::Ready { ready: 1, wanted: 1 }, two_of_three)).await;
+    assert_eq!(told(&bed.read().await), (set, set, Some(weight(1_429))), "nobody wrote it");
     let measured = load(bed.haproxy.port(0), 2_000).percent("green");
-    assert!((measured - 10.0).abs() < 1.0, "{measured} %");
+    assert!((measured - 14.29).abs() < 1.0, "what users get: {measured} %");
+    // A person takes the second one out.
+    let name = bed.blue[1].server().0;
+    assert_eq!(bed.haproxy.tell(0, &format!("set server be_app/{name} state maint")).trim(), "");
+    assert_eq!(told(&bed.read().await), (set, set, Some(weight(2_500))));
+    // A write sets what it set before: the servers that come back find their weight.
+    bed.raise(1_000, 2).await.unwrap();
+    assert_eq!(bed.haproxy.tell(0, &format!("set server be_app/{name} state ready")).trim(), "");
+    wait_for_health(&bed, (Health::Ready { ready: 1, wanted: 1 }, two_of_three)).await;
+    assert_eq!(told(&bed.read().await), (set, set, Some(weight(1_429))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -621,3 +624,6 @@ async fn a_backend_whose_weights_make_no_split_is_refused() {
         assert!(message.contains(why), "{lines}: {message}");
     }
 }
+    let told = |reading: &Reading| (reading.lowest, reading.highest, reading.measured);
+    let (set, whole) = (weight(1_000), Some(weight(1_000)));
+    assert_eq!(told(&bed.read().await), (set, set, whole));

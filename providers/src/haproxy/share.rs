@@ -144,6 +144,7 @@ impl Share {
             return Err(self.refused(told));
         }
         map::shown(told, &self.key).map_err(|unfit| self.unfit(unfit))
+            in_force: None,
     }
 
     fn prove(&self, told: &[String]) -> Result<Proof, Fault> {
