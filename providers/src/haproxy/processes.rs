@@ -78,8 +78,11 @@ fn part((address, look): &(Address, Result<Look, Fault>)) -> Part {
     Part { name: address.to_string(), share }
 }
 
-/// Makes one outcome of what became of a write.
+/// Makes one outcome of what became of a write. A rollback that one process has concerns them all.
 pub(super) fn outcome(each: &Each<()>) -> Result<(), Error> {
+    if each.iter().any(|(_, done)| matches!(done, Err(Fault::Overruled(_)))) {
+        return Err(Error::Conflict(complaints(each)));
+    }
     match each.iter().filter(|(_, done)| done.is_ok()).count() {
         done if done == each.len() => Ok(()),
         0 => Err(failure(each)),
