@@ -431,7 +431,7 @@ impl Driver {
     fn provider(&mut self, name: &EntryName) -> Result<Arc<dyn TrafficProvider>, Error> {
         let missing = || Error::Invalid(format!("no traffic entry {name}"));
         let plan = self.plan();
-        let header = self.core.record().map(|record| record.header.clone());
+        let header = self.core.header().cloned();
         let (kind, settings, sides) = if let Some(plan) = &plan
             && let Some(entry) = plan.entries.iter().find(|entry| entry.name == *name)
         {
