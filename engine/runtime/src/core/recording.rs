@@ -13,7 +13,8 @@ use crate::{
 /// Progress is written at least this often; a kill loses no more.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 
-/// A raise whose record is won later than this after it was decided is decided anew.
+/// A raise whose record is won later than this after it was decided is decided anew, where no plan
+/// says how often the guards look: by then they may say something else.
 const EFFECT_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// How long to wait before a store that failed is asked again.
@@ -102,7 +103,6 @@ impl Recording {
         }
     }
 
-    pub(super) fn is_absent(&self) -> bool {
     /// Puts another header into the record of a newer engine; it is written now.
     pub(super) fn set_header(&mut self, changed: Header) {
         let Phase::Newer(header, rest) = &mut self.phase else { return };
@@ -120,6 +120,7 @@ impl Recording {
         self.dirty == Change::Nothing && self.swapping.is_none() && !self.unsure && !self.loading
     }
 
+    pub(super) fn is_absent(&self) -> bool {
         matches!(self.phase, Phase::Absent)
     }
 
@@ -254,10 +255,17 @@ impl Recording {
             return Vec::new();
         }
         self.held_in_swap = false;
+        let oldest = self.effect_age_max();
         match self.held.take() {
-            Some((effects, since)) if now.saturating_sub(since) <= EFFECT_AGE_MAX => effects,
+            Some((effects, since)) if now.saturating_sub(since) <= oldest => effects,
             Some(_) | None => Vec::new(),
         }
+    }
+
+    /// Returns how old a decision to raise may be: one interval of the pinned plan's guards.
+    fn effect_age_max(&self) -> Duration {
+        let plan = self.record().and_then(|record| record.plan.as_ref());
+        plan.map_or(EFFECT_AGE_MAX, |plan| plan.guard_interval())
     }
 
     /// Returns whether the record must be loaded now, and notes that it is.
@@ -355,3 +363,6 @@ impl Recording {
         progress.then(|| self.written_at + PROGRESS_EVERY)
     }
 }
+
+#[cfg(test)]
+mod tests;
