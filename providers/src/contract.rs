@@ -36,6 +36,7 @@ pub async fn check<B: Bench>(make: impl Fn() -> B) {
     Trial::new(&make()).a_mark_comes_back().await;
     Trial::new(&make()).repeating_is_harmless().await;
     Trial::new(&make()).lowering_after_a_raise_wins().await;
+    Trial::new(&make()).a_raise_never_covers_a_newer_rollback().await;
     Trial::new(&make()).both_sides_may_be_asked_for().await;
     Trial::new(&make()).cleaning_up_moves_no_traffic().await;
     let bench = make();
@@ -102,7 +103,7 @@ impl Trial {
                 "the mark of the last write"
             );
         };
-        for number in [7, 8, u64::MAX - 1] {
+        for number in [7, 9, u64::MAX - 1] {
             let split = self.provider.representable(&self.second(2_500));
             self.raise(split, number).await;
             mark_is(Mark::raise(number)).await;
@@ -134,11 +135,30 @@ impl Trial {
         // A lowering write also overtakes a raise that nobody waits for any more.
         for number in 50..60 {
             let raise =
-                self.provider.write(self.second(10_000), Direction::Raise, Mark::raise(number));
+                self.provider.write(self.second(10_000), Direction::Raise, Mark::raise(2 * number));
             let _ = tokio::time::timeout(Duration::from_micros(300), raise).await;
-            self.lower_to_nothing(100 + number).await;
+            self.lower_to_nothing(2 * number + 1).await;
             assert_eq!(self.read().await.highest, Weight::ZERO, "an abandoned raise has no effect");
         }
+    }
+
+    /// A late raise on top of a rollback would take the signature away by which it is found.
+    async fn a_raise_never_covers_a_newer_rollback(self) {
+        if !self.provider.capabilities().signed {
+            return;
+        }
+        self.raise(self.second(2_500), 5).await;
+        self.lower_to_nothing(7).await;
+        for number in [5, 6, 7] {
+            let late = self.write(self.second(5_000), Direction::Raise, Mark::raise(number)).await;
+            assert!(matches!(late, Err(Error::Conflict(_))), "a late raise is refused: {late:?}");
+            let reading = self.read().await;
+            let found = (reading.highest, reading.mark);
+            assert_eq!(found, (Weight::ZERO, Some(Mark::rollback(7))), "the rollback stands");
+        }
+        self.raise(self.second(2_500), 8).await;
+        assert_eq!(self.read().await.mark, Some(Mark::raise(8)), "one that knows it goes on");
+        self.lower_to_nothing(9).await;
     }
 
     async fn both_sides_may_be_asked_for(self) {

@@ -84,7 +84,9 @@ pub trait TrafficProvider: Send + Sync + 'static {
     fn representable(&self, split: &Split) -> Split;
     /// Tells what is in force now.
     fn read(&self) -> BoxFuture<'_, Result<Reading, Error>>;
-    /// Makes a split, and signs it. Safe to repeat. A lowering write takes the shortest way.
+    /// Makes a split, and signs it. Safe to repeat. A lowering write takes the shortest way. A raise
+    /// over the mark of a newer rollback ([`Mark::yields_to`]) is a conflict, as far as the medium can
+    /// tell, and changes nothing.
     fn write(
         &self,
         split: Split,

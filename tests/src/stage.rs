@@ -129,8 +129,8 @@ impl Stage {
             "sockets": [self.socket()],
             "mode": "ServerWeights",
             "destinations": {
-                "blue": {"backend": "be_both", "servers": ["b2"]},
-                "green": {"backend": "be_both", "servers": ["g2"]},
+                "blue": {"backend": "be_both", "servers": ["b2", "b3"]},
+                "green": {"backend": "be_both", "servers": ["g2", "g3"]},
             },
         })
     }
@@ -241,7 +241,9 @@ backend be_both
     balance roundrobin
     option httpchk GET /health
     server b2 127.0.0.1:{blue} weight 100 check inter 300ms fall 2 rise 1
+    server b3 127.0.0.1:{blue} weight 100 check inter 300ms fall 2 rise 1
     server g2 127.0.0.1:{green} weight 0 check inter 300ms fall 2 rise 1
+    server g3 127.0.0.1:{green} weight 0 check inter 300ms fall 2 rise 1
 "
         )
     }

@@ -586,24 +586,64 @@ async fn a_loopback_port_serves_as_a_socket() {
     assert_eq!(bed.read().await.highest, weight(2_500));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_raise_leaves_a_newer_rollback_alone_in_every_process_and_in_the_file() {
+    let bed = Bed::share(Layout { processes: 2, ..Layout::default() });
+    bed.raise(2_500, 4).await.unwrap();
+    let told = |at: usize| bed.haproxy.tell(at, &format!("show map {}", bed.map().display()));
+    let values = |text: String| -> Vec<String> {
+        // What stands before the key is where the process keeps it.
+        text.lines().map(|line| line.split_once(' ').map_or("", |(_, rest)| rest).into()).collect()
+    };
+    let everything = || (values(told(0)), values(told(1)), fs::read_to_string(bed.map()).unwrap());
+    let mark = |mark: &str| format!("set map {} checkout.mark {mark}", bed.map().display());
+    // Another engine's rollback reached one process alone.
+    assert_eq!(bed.haproxy.tell(1, &mark("rollback:6")).trim(), "");
+    let before = everything();
+    for number in [5, 6] {
+        let late = bed.raise(5_000, number).await;
+        let Err(Error::Conflict(why)) = &late else { panic!("{number}: {late:?}") };
+        assert!(why.contains("rollback:6"), "{why}");
+        assert_eq!(everything(), before, "nothing was written");
+    }
+    // It reached the file alone.
+    assert_eq!(bed.haproxy.tell(1, &mark("raise:4")).trim(), "");
+    let file = fs::read_to_string(bed.map()).unwrap().replace("raise:4", "rollback:6");
+    fs::write(bed.map(), file).unwrap();
+    let before = everything();
+    assert!(matches!(bed.raise(5_000, 6).await, Err(Error::Conflict(_))));
+    assert_eq!(everything(), before, "nothing was written");
+    // A lowering asks for nothing, and a raise that knows the rollback goes on.
+    bed.provider.write(green(1_000), Direction::Lower, Mark::raise(4)).await.unwrap();
+    assert_eq!(bed.read().await.highest, weight(1_000));
+    bed.raise(5_000, 7).await.unwrap();
+    assert_eq!(bed.read().await.mark, Some(Mark::raise(7)));
+}
+
 // --- mode ServerWeights ---
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_fails_moves_the_split_until_the_next_write() {
+async fn a_server_that_fails_or_is_taken_out_moves_what_is_in_force_and_not_what_is_set() {
     let mut bed = Bed::weights(3, 1, "    balance roundrobin");
     bed.raise(1_000, 1).await.unwrap();
+    let told = |reading: &Reading| (reading.lowest, reading.highest, reading.measured);
+    let (set, whole) = (weight(1_000), Some(weight(1_000)));
+    assert_eq!(told(&bed.read().await), (set, set, whole));
     bed.blue[0].crash();
-    wait_for_health(
-        &bed,
-        (Health::Ready { ready: 1, wanted: 1 }, Health::Ready { ready: 2, wanted: 3 }),
-    )
-    .await;
-    assert_eq!(bed.read().await.highest, weight(1_429), "as it is, not as it was asked");
-    let lower = bed.provider.write(green(1_000), Direction::Lower, Mark::rollback(2));
-    lower.await.unwrap();
-    assert_eq!(bed.read().await.highest, weight(1_000), "solved again for two servers");
+    let two_of_three = Health::Ready { ready: 2, wanted: 3 };
+    wait_for_health(&bed, (Health::Ready { ready: 1, wanted: 1 }, two_of_three)).await;
+    assert_eq!(told(&bed.read().await), (set, set, Some(weight(1_429))), "nobody wrote it");
     let measured = load(bed.haproxy.port(0), 2_000).percent("green");
-    assert!((measured - 10.0).abs() < 1.0, "{measured} %");
+    assert!((measured - 14.29).abs() < 1.0, "what users get: {measured} %");
+    // A person takes the second one out.
+    let name = bed.blue[1].server().0;
+    assert_eq!(bed.haproxy.tell(0, &format!("set server be_app/{name} state maint")).trim(), "");
+    assert_eq!(told(&bed.read().await), (set, set, Some(weight(2_500))));
+    // A write sets what it set before: the servers that come back find their weight.
+    bed.raise(1_000, 2).await.unwrap();
+    assert_eq!(bed.haproxy.tell(0, &format!("set server be_app/{name} state ready")).trim(), "");
+    wait_for_health(&bed, (Health::Ready { ready: 1, wanted: 1 }, two_of_three)).await;
+    assert_eq!(told(&bed.read().await), (set, set, Some(weight(1_429))));
 }
 
 #[tokio::test(flavor = "multi_thread")]

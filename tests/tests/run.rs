@@ -407,3 +407,155 @@ fn weight_of(state: &str, server: &str) -> u32 {
     let weight = line.and_then(|line| line.split(' ').nth(7)?.parse().ok());
     weight.unwrap_or_else(|| panic!("{server} has a weight:\n{state}"))
 }
+
+/// What each server of the shared backend is set to, and whether it is up.
+fn weights(rig: &Rig) -> Vec<u32> {
+    let state = rig.stage.admin("show servers state be_both").expect("haproxy answers");
+    ["b2", "b3", "g2", "g3"].map(|server| weight_of(&state, server)).to_vec()
+}
+
+#[test]
+fn a_server_that_dies_is_nobodys_write_and_the_weights_stay() {
+    let rig = Rig::start();
+    let _users = haldane_tests::load::Load::start(rig.stage.servers_port, 240);
+    let mut rollout = rig.rollout("v2", &[(50, "4s"), (100, "3s")]);
+    rollout["spec"]["traffic"] = json!([{"name": "edge", "haproxy": rig.stage.server_traffic()}]);
+    let mut run = rig.run(&rollout, &[]);
+    rig.wait_for_reason(Reason::StepConfirmed, 1);
+    let set = weights(&rig);
+    // Nothing listens there: the check fails, as it would for a process that died.
+    let b3 = |port: u16| {
+        let command = format!("set server be_both/b3 addr 127.0.0.1 port {port}");
+        rig.stage.admin(&command).expect("haproxy answers")
+    };
+    let old = rig.stage.admin("show servers state be_both").expect("haproxy answers");
+    let line = old.lines().find(|line| line.contains(" b3 ")).expect("b3 is there").to_owned();
+    let port = line.split(' ').nth(18).and_then(|port| port.parse().ok()).expect("its port");
+    b3(haldane_tests::process::free_port());
+    rig.wait_for_reason(Reason::ShareOff, 1);
+    rig.holds("the weights stay", Duration::from_secs(8), || weights(&rig) == set);
+    for reason in [Reason::LoweredByOther, Reason::RaiseUndone, Reason::Conflicted] {
+        assert_eq!(rig.count(reason), 0, "nobody wrote\n{}", rig.story());
+    }
+    assert_eq!(rig.count(Reason::StepPassed), 0, "no bake counts meanwhile\n{}", rig.story());
+    b3(port);
+    rig.ends(&mut run, 0);
+}
+
+// === what is missing ===
+
+#[test]
+fn what_haproxy_lacks_is_refused_before_anything_begins_with_the_remedy() {
+    let rig = Rig::start();
+    let mut rollout = rig.rollout("v2", SLOW);
+    rollout["spec"]["traffic"][0]["haproxy"]["destinations"]["green"]["backend"] = json!("be_nope");
+    let mut run = rig.run(&rollout, &[]);
+    rig.ends(&mut run, 11);
+    let last = run.last_line();
+    for word in ["refused", "traffic entry edge", "be_nope", "correct destinations"] {
+        assert!(last.contains(word), "{word}: {last}");
+    }
+    rollout["spec"]["traffic"][0]["haproxy"]["destinations"]["green"]["backend"] =
+        json!("be_green");
+    rollout["spec"]["traffic"][0]["haproxy"]["share"]["key"] = json!("other");
+    let mut run = rig.run(&rollout, &[]);
+    rig.ends(&mut run, 11);
+    let last = run.last_line();
+    assert!(last.contains("\"other\"") && last.contains("haldane haproxy snippet"), "{last}");
+    assert_eq!((rig.count(Reason::Started), rig.stage.green_share()), (0, Some(0)));
+}
+
+#[test]
+fn a_socket_that_is_absent_is_told_at_once_and_waited_for() {
+    let mut rig = Rig::start();
+    rig.stage.kill_haproxy();
+    let mut run = rig.run(&rig.rollout("v2", &[(25, "3s"), (100, "3s")]), &[]);
+    rig.wait_for("it says what is missing", Duration::from_secs(5), || {
+        run.said("nothing begins yet").is_some() && run.text().contains("is haproxy running")
+    });
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(run.ended(), None, "it waits\n{}", run.text());
+    assert_eq!(run.text().matches("nothing begins yet").count(), 1, "once\n{}", run.text());
+    rig.stage.start_haproxy();
+    rig.ends(&mut run, 0);
+}
+
+#[test]
+fn in_flight_what_haproxy_lacks_stops_no_guard_and_no_rollback() {
+    let rig = Rig::start();
+    let rollout = rig.rollout("v2", SLOW);
+    let mut run = rig.run(&rollout, &[]);
+    at_25(&rig);
+    run.signal("TERM");
+    rig.ends(&mut run, 12);
+    let mut lacks = rollout;
+    lacks["spec"]["traffic"][0]["haproxy"]["destinations"]["green"]["backend"] = json!("be_nope");
+    let mut run = rig.run(&lacks, &[]);
+    rig.wait_for_reason(Reason::PlanChanged, 1);
+    rig.holds("25 % stays", Duration::from_secs(3), || rig.stage.green_share() == Some(2_500));
+    assert_eq!(run.ended(), None, "it guards\n{}", run.text());
+    assert!(breach_on(&rig, "green") < IN_TIME);
+    rig.ends(&mut run, 10);
+}
+
+// === a newer engine's record ===
+
+fn database(rig: &Rig) -> rusqlite::Connection {
+    rusqlite::Connection::open(rig.state().join("haldane.db")).expect("a database")
+}
+
+fn stored(rig: &Rig) -> String {
+    let sql = "select record from rollout";
+    let bytes: Vec<u8> = database(rig).query_row(sql, (), |row| row.get(0)).expect("one record");
+    String::from_utf8(bytes).expect("JSON is text")
+}
+
+fn store(rig: &Rig, text: &str) {
+    let written = database(rig).execute("update rollout set record = ?", [text.as_bytes()]);
+    assert_eq!(written.expect("the database takes it"), 1);
+}
+
+#[test]
+fn a_newer_engines_record_is_held_told_and_can_be_aborted_and_the_newer_engine_finds_it() {
+    let rig = Rig::start();
+    let rollout = rig.rollout("v2", &[(25, "3s"), (100, "3s")]);
+    let mut run = rig.run(&rollout, &[]);
+    at_25(&rig);
+    run.signal("TERM");
+    rig.ends(&mut run, 12);
+    // What a newer engine would leave: another format, words that this one does not know.
+    let newer = stored(&rig).replacen("\"format\":1", "\"format\":9", 1);
+    let newer = newer.replacen("\"attempt\"", "\"endeavour\" : \"x\", \"attempt\"", 1);
+    store(&rig, &newer);
+
+    let told = rig.haldane(&["status", "app"]);
+    assert!(told.text.contains("Held") && told.text.contains("NewerFormat"), "{}", told.text);
+    let mut run = rig.run(&rollout, &[]);
+    rig.wait_for("it says so", SOON, || run.said("written by a newer engine").is_some());
+    rig.wait_for("it reads the split", SOON, || {
+        rig.status("app")["traffic"][0]["observed"] == json!(2_500)
+    });
+    rig.holds("25 % stays", Duration::from_secs(5), || rig.stage.green_share() == Some(2_500));
+    assert_eq!(stored(&rig), newer, "nothing is written without need");
+    let told = rig.haldane(&["explain", "app"]);
+    assert!(told.text.contains("newer engine") && told.text.contains("abort"), "{}", told.text);
+    let refused = rig.haldane(&["promote", "app"]);
+    assert_eq!(refused.code, Some(11), "{}", refused.text);
+    assert!(refused.text.contains("newer engine"), "{}", refused.text);
+
+    assert_eq!(rig.haldane(&["abort", "app"]).code, Some(0));
+    assert_eq!(rig.stage.green_share(), Some(0), "the answer comes after the write");
+    rig.ends(&mut run, 10);
+    assert_eq!(run.text().matches("written by a newer engine").count(), 1, "{}", run.text());
+    let lowered = stored(&rig);
+    assert_eq!(lowered, newer.replacen("\"lowered\":null", "\"lowered\":\"AbortedByPerson\"", 1));
+    let told = rig.haldane(&["explain", "app"]);
+    assert!(told.text.contains("AbortedByPerson"), "{}", told.text);
+
+    // The newer engine, as far as this one can play it.
+    store(&rig, &lowered.replacen("\"format\":9", "\"format\":1", 1));
+    let mut run = rig.run(&rollout, &[]);
+    rig.ends(&mut run, 10);
+    assert_eq!(rig.count(Reason::OwnLoweringFound), 1, "{}", rig.story());
+    assert_eq!(rig.stage.green_share(), Some(0));
+}

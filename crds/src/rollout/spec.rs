@@ -84,7 +84,8 @@ pub struct RevisionQuery {
 pub struct Traffic {
     /// Its name.
     pub name: Name,
-    /// `Open` for an entry behind another one: open to 100 % while the outer one carries the steps.
+    /// `Steps`, also where it says nothing. `Open`, for an entry behind another one, is not available
+    /// in this version.
     pub follow: Option<Follow>,
     /// The provider and its settings, under the provider's own key.
     #[serde(flatten)]
@@ -96,7 +97,7 @@ pub struct Traffic {
 pub enum Follow {
     /// Carries the step's weight.
     Steps,
-    /// Opens to 100 % before the first step and closes at a rollback.
+    /// Opens to 100 % before the first step and closes at a rollback; not available in this version.
     Open,
 }
 

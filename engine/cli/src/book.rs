@@ -2,7 +2,7 @@
 
 use haldane_api::{Client, ClientError, Entry, JournalPage};
 use haldane_model::RolloutId;
-use haldane_runtime::{explain, status::Status};
+use haldane_runtime::{codec::Decoded, explain, status::Status};
 use haldane_standalone::Offline;
 use miette::miette;
 
@@ -84,5 +84,8 @@ impl Book {
 fn recorded(left: &Offline, id: &RolloutId) -> miette::Result<Status> {
     let record = left.record(id).map_err(|why| miette!("{id}: {why}"))?;
     let record = record.ok_or_else(|| miette!("there is no rollout {id} in this state"))?;
-    Ok(Status::remembered(id, &record))
+    Ok(match record {
+        Decoded::Known(record) => Status::remembered(id, &record),
+        Decoded::Newer { header, .. } => Status::of_newer(id, &header),
+    })
 }

@@ -134,6 +134,10 @@ fn held(status: &Status, paint: &impl Fn(&str, &str) -> String, out: &mut String
         let line = format!("held: {}", status.held_by.join(", "));
         let _ = writeln!(out, "  {}", paint("33", &line));
     }
+    if let Some(cause) = status.lowered {
+        let line = format!("the traffic goes back: {}", cause.code());
+        let _ = writeln!(out, "  {}", paint("31", &line));
+    }
     if let Some(why) = &status.store_trouble {
         let line = format!("the record cannot be written, nothing is raised: {why}");
         let _ = writeln!(out, "  {}", paint("31", &line));
@@ -206,7 +210,7 @@ fn phase_colour(phase: &str) -> &'static str {
     match phase {
         "Healthy" => "32",
         "RollingBack" | "Degraded" => "31",
-        "Paused" | "Conflicted" | "Waiting" => "33",
+        "Paused" | "Conflicted" | "Waiting" | "Held" => "33",
         _ => "36",
     }
 }

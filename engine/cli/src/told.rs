@@ -47,7 +47,9 @@ pub(crate) fn words(notice: &Notice) -> String {
         Notice::StoreBack => "the record can be written again".to_owned(),
         Notice::Superseded => "another engine took over; this one does nothing more".to_owned(),
         Notice::NewerFormat => {
-            "the record was written by a newer engine; only an abort is obeyed".to_owned()
+            "the record was written by a newer engine: nothing is judged or raised, and only \
+             `haldane abort` is obeyed; run the newer engine"
+                .to_owned()
         }
     }
 }

@@ -26,6 +26,8 @@ pub(crate) fn correct(turn: &mut Turn<'_>) {
     let oldest = turn.ago(FOREIGN_SPAN);
     turn.record.foreign.retain(|at| *at >= oldest);
     if turn.record.is_conflicted() {
+        // Not counted, but known: who resumes, resumes over what stands.
+        note(turn);
         undo_seldom(turn);
         return;
     }
@@ -83,11 +85,9 @@ fn is_foreign(turn: &Turn<'_>, name: &haldane_model::EntryName, reading: &Readin
     }
 }
 
-/// Counts each foreign write once, by the moment in which it was first read. Returns whether there
-/// is a new one.
+/// Counts each foreign write once. Returns whether there is a new one.
 fn count(turn: &mut Turn<'_>) -> bool {
-    let mut new = standing(turn);
-    new.retain(|at| !turn.record.foreign.contains(at));
+    let new = note(turn);
     let is_new = !new.is_empty();
     turn.record.foreign.extend(new);
     let surplus = turn.record.foreign.len().saturating_sub(FOREIGN_MAX);
@@ -95,17 +95,29 @@ fn count(turn: &mut Turn<'_>) -> bool {
     is_new
 }
 
-/// When the foreign writes that stand now were first read.
-pub(crate) fn standing(turn: &Turn<'_>) -> Vec<Timestamp> {
+/// Notes which foreign writes stand now. Returns when those were first read that did not stand before:
+/// a write that stands still is the same one, over a restart and a read that failed as well.
+fn note(turn: &mut Turn<'_>) -> Vec<Timestamp> {
     let (allowed, expected) = (allowed(turn), expected(turn));
-    let test = &turn.record.header.test;
-    let standing = turn.seen_entries().filter_map(|(name, seen)| {
-        let reading = seen.reading.as_ref().ok()?;
-        let (lowest, highest) = reading.range_of(test);
+    let test = turn.record.header.test.clone();
+    let mut looks = Vec::new();
+    for (name, seen) in turn.seen_entries() {
+        let Ok(reading) = &seen.reading else { continue };
+        let (lowest, highest) = reading.range_of(&test);
         let differs = highest > allowed || lowest < expected;
-        (differs && is_foreign(turn, name, reading)).then_some(seen.first.wall)
-    });
-    standing.collect()
+        let stands = differs && is_foreign(turn, name, reading);
+        let split = stands.then_some((reading.lowest, reading.highest));
+        looks.push((name.clone(), split, seen.first.wall));
+    }
+    let mut new = Vec::new();
+    for (name, split, first) in looks {
+        let before = match split {
+            Some(split) => turn.record.standing.insert(name, split),
+            None => turn.record.standing.remove(&name),
+        };
+        new.extend((split.is_some() && before != split).then_some(first));
+    }
+    new
 }
 
 /// Whether others put everything where a rollback, or after the watch an undo, would put it.

@@ -71,9 +71,8 @@ pub(crate) fn grant_time(turn: &mut Turn<'_>) {
 /// After a conflict: what is asserted is ours again. What is above goes at once, what is below is
 /// restored once the guards had a look.
 fn reassert(turn: &mut Turn<'_>) {
-    // What stands now was resumed over; only another write is another conflict.
-    turn.record.foreign = drift::standing(turn);
-    turn.record.foreign.truncate(1);
+    // What stands now was resumed over; only other writes are another conflict.
+    turn.record.foreign.clear();
     let Some(range) = turn.range() else { return };
     let asserted = turn.record.asserted();
     if range.highest > asserted {

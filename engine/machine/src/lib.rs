@@ -100,6 +100,7 @@ pub fn decide(record: &Record, seen: &Seen, now: Now) -> Decision {
     }
     turn.take_over();
     turn.heal_clock();
+    turn.heed_header();
     if place::is_rolling_back(&turn.record) {
         place::rolling_back(&mut turn);
         requests::refuse_stale(&mut turn);

@@ -141,8 +141,13 @@ fn abort(turn: &Turn<'_>) -> Option<Found> {
     })
 }
 
-/// A rollback of our own that the record does not know: its swap was lost, the write was not.
+/// A rollback of our own that the record does not know: its swap was lost, the write was not; or an
+/// engine that could not read the record began it, and left word in the header.
 fn own_lowering(turn: &Turn<'_>) -> Option<Found> {
+    if let Some(cause) = turn.record.header.lowered {
+        let detail = format!("an older engine put the traffic back: {}", cause.code());
+        return Some(found(Cause::OwnLoweringFound, None, Some(detail)));
+    }
     let asserted = turn.record.asserted();
     let test = &turn.record.header.test;
     let (name, mark) = turn.readings().find_map(|(name, reading)| {

@@ -49,7 +49,8 @@ fn reads_between(turn: &Turn<'_>, from: Weight, to: Weight) -> bool {
     })
 }
 
-/// Every source answered freshly, and none with a breach. Sources waived by name may be silent.
+/// Every source answered freshly, and none with a breach. Sources waived by name may be silent; a
+/// policy that leaves a broken source out of looks does not raise without it.
 fn guards_answer(turn: &mut Turn<'_>, restore: Option<&Stamp>) -> bool {
     if turn.plan().is_none() {
         return false;

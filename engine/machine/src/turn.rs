@@ -90,6 +90,14 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Forgets the word of an older engine that put the traffic back, where there is none to put back:
+    /// what is asserted there is 0 already.
+    pub(crate) fn heed_header(&mut self) {
+        if !self.record.place.is_guarded() && self.record.header.lowered.take().is_some() {
+            self.decided = true;
+        }
+    }
+
     /// Returns whether another engine holds the lease, or held it since ours was granted.
     pub(crate) fn is_superseded(&self) -> bool {
         match self.seen.lease {
@@ -184,6 +192,7 @@ impl<'a> Turn<'a> {
     /// is known dead.
     pub(crate) fn roll_back(&mut self, cause: Cause, out_of: Ground) {
         self.effects.clear();
+        self.record.header.lowered = None;
         let mark = Mark::rollback(self.next_number());
         let names: Vec<EntryName> = self.entry_names().cloned().collect();
         self.record.marks = names.into_iter().map(|name| (name, mark)).collect();

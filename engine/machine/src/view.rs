@@ -259,23 +259,24 @@ impl<'a> Turn<'a> {
     }
 
     /// Returns whether a verdict tells something about the side under test. At share 0 its silence
-    /// does.
+    /// does; a source that is broken never tells anything, whatever its policy.
     pub(crate) fn is_answer(&self, verdict: Verdict) -> bool {
         match verdict {
             Verdict::Pass | Verdict::Fail { .. } | Verdict::Inconclusive { .. } => true,
             Verdict::NoData | Verdict::CanaryLost => {
                 !self.is_exposed() || self.is_left_out(verdict)
             }
-            Verdict::SourceError => self.is_left_out(verdict),
+            Verdict::SourceError => false,
         }
     }
 
-    /// Returns whether every guard answers, and none fails.
+    /// Returns whether every guard answers or is left out by its policy, and none fails.
     pub(crate) fn is_no_guard_failing(&self) -> bool {
         let Some(plan) = self.plan() else { return false };
         plan.gating().all(|check| {
             self.verdict(&check.name).is_some_and(|seen| {
-                self.is_answer(seen.verdict) && !matches!(seen.verdict, Verdict::Fail { .. })
+                let told = self.is_answer(seen.verdict) || self.is_left_out(seen.verdict);
+                told && !matches!(seen.verdict, Verdict::Fail { .. })
             })
         })
     }

@@ -73,8 +73,6 @@ pub struct Entry {
 pub enum Follow {
     /// Carries the step's weight.
     Steps,
-    /// Opens to 100 % before the first step and closes at a rollback.
-    Open,
 }
 
 /// One step: a weight, and how long it must hold.

@@ -1,13 +1,26 @@
 //! The record: all that an engine remembers of a rollout, swapped as one.
 
-use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc, time::Duration};
+mod header;
+mod hold;
+mod place;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use self::{
+    header::{Header, HeaderEntry},
+    hold::{Hold, HoldKind, Waiver, WaiverKind},
+    place::{Ground, PendingCause, Place, State},
+};
 use crate::{
-    Actor, AlertAction, Block, Cause, CheckName, EntryName, Evidence, Mark, Now, Plan, Reason,
-    RequestId, Revision, SideName, SourceName, Weight,
+    AlertAction, Block, CheckName, EntryName, Evidence, Mark, Now, Plan, RequestId, Revision,
+    SideName, SourceName, Weight,
 };
 
 /// All that is remembered of one rollout.
@@ -55,6 +68,10 @@ pub struct Record {
     pub progressed: Duration,
     /// When others last wrote to the split; at most three.
     pub foreign: Vec<Timestamp>,
+    /// What others wrote and still stands, per entry, lowest and highest as read: it was counted, or
+    /// resumed over, and counts no more until it is another.
+    #[serde(default)]
+    pub standing: BTreeMap<EntryName, (Weight, Weight)>,
     /// The signature of the last write known here, per entry.
     pub marks: BTreeMap<EntryName, Mark>,
     /// The last turn.
@@ -65,213 +82,6 @@ pub struct Record {
     pub alerts: Vec<Alert>,
     /// The id of the next journal entry.
     pub next_entry: u64,
-}
-
-/// What an engine of any version must be able to read, so that it can lower what it cannot raise.
-///
-/// Its layout never changes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Header {
-    /// The side on trial; at rest the idle one.
-    pub test: SideName,
-    /// The side that a rollback sends everything to.
-    pub home: SideName,
-    /// The two sides, in the order of the file: what providers are built with.
-    pub sides: [SideName; 2],
-    /// Through what traffic is moved.
-    pub entries: Vec<HeaderEntry>,
-    /// Set while an engine that cannot read the rest has put the traffic back.
-    pub lowered: Option<Cause>,
-}
-
-/// One traffic entry, enough to build its provider.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct HeaderEntry {
-    /// Its name.
-    pub name: EntryName,
-    /// Which provider drives it.
-    pub kind: Arc<str>,
-    /// The provider's settings, as JSON.
-    pub settings: Arc<str>,
-}
-
-/// Where a rollout is. Each place carries what it needs, and no more.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Place {
-    /// Before an attempt: waiting for something to roll out.
-    Pending {
-        /// What led here.
-        cause: PendingCause,
-    },
-    /// The step before is done; the next one's gates are not all open.
-    Waiting {
-        /// The step whose gates are asked.
-        step: usize,
-        /// Since when.
-        since: Timestamp,
-    },
-    /// On the way to a step's weight.
-    Shifting {
-        /// The step that begins.
-        step: usize,
-        /// The last confirmed share, or what was read after others lowered it.
-        from: Weight,
-        /// Set while a share that others lowered is restored: since when.
-        restore: Option<Stamp>,
-    },
-    /// At the step's weight, gathering evidence.
-    Baking {
-        /// The step being held.
-        step: usize,
-        /// How much of its bake has passed.
-        baked: Duration,
-        /// When the bake began.
-        from: Stamp,
-        /// When the bake was full.
-        done_at: Option<Stamp>,
-    },
-    /// At 100 %, cleaning up.
-    Promoting {
-        /// The entries whose clean-up is not done.
-        left: Vec<EntryName>,
-    },
-    /// At 100 %, flipped, and still guarded.
-    Watching {
-        /// How much of the watch has passed.
-        watched: Duration,
-        /// Set while a share that others lowered is restored: since when.
-        restore: Option<Stamp>,
-    },
-    /// Done; nothing is judged.
-    Healthy,
-    /// Putting the traffic back.
-    RollingBack {
-        /// Why.
-        cause: Cause,
-        /// Since when.
-        since: Timestamp,
-        /// What was left.
-        out_of: Ground,
-    },
-    /// The traffic is back.
-    Degraded {
-        /// Why.
-        cause: Cause,
-    },
-}
-
-/// What led to Pending.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum PendingCause {
-    /// The rollout is new.
-    First,
-    /// The idle side shows another revision.
-    Revision,
-    /// A person asked to try again.
-    Retry,
-}
-
-/// What a rollback leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Ground {
-    /// An attempt under way.
-    Flight,
-    /// The watch, after the flip.
-    Watch,
-    /// Healthy, after the watch.
-    Rest,
-}
-
-/// The state as people see it: the place, unless a hold lies over it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum State {
-    /// See [`Place::Pending`].
-    Pending,
-    /// See [`Place::Waiting`].
-    Waiting,
-    /// See [`Place::Shifting`].
-    Shifting,
-    /// See [`Place::Baking`].
-    Baking,
-    /// Held until a person resumes.
-    Paused,
-    /// See [`Place::Promoting`].
-    Promoting,
-    /// See [`Place::Healthy`] and [`Place::Watching`].
-    Healthy,
-    /// See [`Place::RollingBack`].
-    RollingBack,
-    /// See [`Place::Degraded`].
-    Degraded,
-    /// Others write to the split; raising is frozen until a person resumes.
-    Conflicted,
-}
-
-/// Something that only a person or an alert can lift.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Hold {
-    /// Which kind.
-    pub kind: HoldKind,
-    /// Since when.
-    pub since: Timestamp,
-    /// Who put it on.
-    pub actor: Actor,
-}
-
-/// The kinds of hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum HoldKind {
-    /// Others write to the split. `undone`: when a foreign raise was last undone under it.
-    Conflict {
-        /// When a foreign raise was last undone.
-        undone: Option<Timestamp>,
-    },
-    /// A person's pause.
-    Person,
-    /// `paused: true` in the file.
-    Spec,
-    /// An alert's pause.
-    AlertPause,
-    /// A policy asks for a person, for this reason.
-    NeedsPerson(Reason),
-    /// An alert that blocks: no step begins.
-    Block,
-}
-
-/// What was waived for one step, and by whom.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Waiver {
-    /// For which step.
-    pub step: usize,
-    /// What.
-    pub kind: WaiverKind,
-    /// By whom.
-    pub actor: Actor,
-    /// With which request.
-    pub request: Option<RequestId>,
-}
-
-/// What can be waived.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum WaiverKind {
-    /// The manual gates of the step are open.
-    Open {
-        /// Up to the last step.
-        full: bool,
-        /// The sources that need not answer for this raise, by name.
-        without: Vec<SourceName>,
-    },
-    /// The step is done, now.
-    Promote {
-        /// To the last step.
-        full: bool,
-        /// The sources that need not answer for this raise, by name.
-        without: Vec<SourceName>,
-    },
-    /// The step needs no Pass; its bake stays.
-    Skip,
-    /// A policy says that the step is done.
-    Policy,
 }
 
 /// Since when users could see, and surely saw, the revision under test in this attempt.
@@ -350,6 +160,7 @@ impl Record {
             frozen: BTreeMap::new(),
             progressed: Duration::ZERO,
             foreign: Vec::new(),
+            standing: BTreeMap::new(),
             marks: BTreeMap::new(),
             ticked: Tick { now, counting: false },
             requests: Vec::new(),
@@ -445,102 +256,6 @@ impl Record {
     #[must_use]
     pub fn outcome(&self, id: &RequestId) -> Option<&Outcome> {
         self.requests.iter().rev().find(|(known, _)| known == id).map(|(_, outcome)| outcome)
-    }
-}
-
-// === impl Place ===
-
-impl Place {
-    /// Returns the state of this place where no hold lies over it.
-    #[must_use]
-    pub fn state(&self) -> State {
-        match self {
-            Self::Pending { .. } => State::Pending,
-            Self::Waiting { .. } => State::Waiting,
-            Self::Shifting { .. } => State::Shifting,
-            Self::Baking { .. } => State::Baking,
-            Self::Promoting { .. } => State::Promoting,
-            Self::Watching { .. } | Self::Healthy => State::Healthy,
-            Self::RollingBack { .. } => State::RollingBack,
-            Self::Degraded { .. } => State::Degraded,
-        }
-    }
-
-    /// Returns whether an attempt is under way and the home side serves.
-    #[must_use]
-    pub fn is_in_flight(&self) -> bool {
-        match self {
-            Self::Waiting { .. }
-            | Self::Shifting { .. }
-            | Self::Baking { .. }
-            | Self::Promoting { .. } => true,
-            Self::Pending { .. }
-            | Self::Watching { .. }
-            | Self::Healthy
-            | Self::RollingBack { .. }
-            | Self::Degraded { .. } => false,
-        }
-    }
-
-    /// Returns whether guards are to be asked and obeyed here.
-    #[must_use]
-    pub fn is_guarded(&self) -> bool {
-        self.is_in_flight() || matches!(self, Self::Watching { .. })
-    }
-
-    /// Returns whether nothing is under way: only a revision or a person starts something.
-    #[must_use]
-    pub fn is_at_rest(&self) -> bool {
-        matches!(self, Self::Pending { .. } | Self::Healthy | Self::Degraded { .. })
-    }
-}
-
-// === impl HoldKind ===
-
-impl HoldKind {
-    /// Returns whether it shows as Paused.
-    #[must_use]
-    pub fn pauses(self) -> bool {
-        match self {
-            Self::Person | Self::Spec | Self::AlertPause | Self::NeedsPerson(_) => true,
-            Self::Conflict { .. } | Self::Block => false,
-        }
-    }
-
-    /// Returns whether bake does not count under it.
-    #[must_use]
-    pub fn stops_bake(self) -> bool {
-        match self {
-            Self::Conflict { .. }
-            | Self::Person
-            | Self::Spec
-            | Self::AlertPause
-            | Self::NeedsPerson(_) => true,
-            Self::Block => false,
-        }
-    }
-
-    /// Returns whether two holds are of one kind: whatever their data, but one for each reason that
-    /// asks for a person.
-    #[must_use]
-    pub fn same_kind(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::NeedsPerson(one), Self::NeedsPerson(other)) => one == other,
-            _ => std::mem::discriminant(&self) == std::mem::discriminant(&other),
-        }
-    }
-
-    /// Returns the word for people.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Conflict { .. } => "Conflict",
-            Self::Person => "Person",
-            Self::Spec => "Spec",
-            Self::AlertPause => "AlertPause",
-            Self::NeedsPerson(reason) => reason.code(),
-            Self::Block => "Block",
-        }
     }
 }
 

@@ -121,6 +121,15 @@ impl Mark {
         Self { kind: MarkKind::Rollback, number }
     }
 
+    /// Returns whether a write under this mark must not go over that one: a raise never covers a
+    /// rollback that it does not know, or the rollback could not be found any more.
+    #[must_use]
+    pub fn yields_to(&self, held: &Self) -> bool {
+        self.kind == MarkKind::Raise
+            && held.kind == MarkKind::Rollback
+            && held.number >= self.number
+    }
+
     /// Parses what [`Mark`]'s `Display` writes; `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -65,7 +65,6 @@ fn side(side: &Side) -> Value {
 fn entry(entry: &Entry) -> Value {
     let follow = match entry.follow {
         Follow::Steps => "Steps",
-        Follow::Open => "Open",
     };
     let mut value = json!({"name": entry.name.as_str(), "follow": follow});
     value[&*entry.kind] = json_text(&entry.settings);

@@ -21,16 +21,24 @@ pub(crate) fn compile(faults: &mut Faults<'_>, registries: &Registries<'_>) -> E
     let names: Vec<&str> = spec.traffic.iter().map(|entry| entry.name.as_str()).collect();
     faults.unique(&names, &list, "traffic entry");
     let mut compiled = Entries::default();
-    let mut stepping = 0;
     for (at, written) in spec.traffic.iter().enumerate() {
-        stepping += usize::from(written.follow != Some(WrittenFollow::Open));
+        follow(faults, written, &list.index(at));
         entry(faults, registries, written, &list.index(at), &mut compiled);
     }
-    if stepping == 0 {
-        let message = "every traffic entry says `follow: Open`, so that none carries the steps";
-        faults.key(&list, message, "remove `follow: Open` from the outermost entry");
-    }
     compiled
+}
+
+/// Refuses an entry that does not carry the steps itself: nothing here would open and close it.
+fn follow(faults: &mut Faults<'_>, written: &Traffic, path: &Path) {
+    match written.follow {
+        Some(WrittenFollow::Open) => faults.key(
+            &path.key("follow"),
+            "entries that follow another one are not available in this version",
+            "remove this entry, and open what stands behind the other to both sides by hand before \
+             the rollout; shares of entries that both step would multiply",
+        ),
+        Some(WrittenFollow::Steps) | None => {}
+    }
 }
 
 fn entry(
@@ -55,15 +63,11 @@ fn entry(
         compiled.targets.push(target);
     }
     let capabilities = (row.capabilities)(&settings);
-    let follow = match written.follow {
-        Some(WrittenFollow::Open) => Follow::Open,
-        Some(WrittenFollow::Steps) | None => Follow::Steps,
-    };
     compiled.entries.push(Entry {
         name: EntryName::from(written.name.as_str()),
         kind: row.kind.into(),
         settings: hash::canonical(&settings).to_string().into(),
-        follow,
+        follow: Follow::Steps,
         signed: capabilities.signed,
         write_deadline: capabilities.write_deadline,
     });

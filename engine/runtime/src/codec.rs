@@ -1,6 +1,7 @@
 //! The stored form of a record: an envelope whose header every version can read.
 //!
-//! A record of a newer format is never guessed at: its header is read, the rest is kept as it is.
+//! A record of a newer format is never guessed at: its header is read and written, the rest is kept as
+//! it is, to the byte.
 
 use haldane_model::{Header, Record};
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,26 @@ pub fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     Ok(Decoded::Known(Box::new(record)))
 }
 
+/// Puts another header into a record that a newer engine wrote; every other byte stays as it was.
+/// `None` where the bytes are no record.
+#[must_use]
+pub fn with_header(bytes: &[u8], header: &Header) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Found<'a> {
+        #[serde(borrow)]
+        header: &'a RawValue,
+    }
+    let found: Found<'_> = serde_json::from_slice(bytes).ok()?;
+    let old = found.header.get();
+    // The header was borrowed from these very bytes.
+    let begin = (old.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
+    let (before, rest) = bytes.split_at_checked(begin)?;
+    let mut out = before.to_vec();
+    serde_json::to_writer(&mut out, header).ok()?;
+    out.extend_from_slice(rest.get(old.len()..)?);
+    Some(out)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -83,6 +104,34 @@ mod tests {
         let newer = text.replacen("\"format\":1", "\"format\":2", 1).replace("attempt", "tries");
         let Ok(Decoded::Newer { header, rest }) = decode(newer.as_bytes()) else { panic!("newer") };
         assert_eq!((header, rest), (record().header, newer.into_bytes()));
+    }
+
+    #[test]
+    fn another_header_changes_no_other_byte_of_a_newer_record() {
+        let header = serde_json::to_string(&record().header).unwrap();
+        let (front, back) = (
+            "{\n \"format\" : 2, \"odd\": [1,  2], \"header\": ",
+            " ,\"record\":{\"b\":1,\"a\": 1.50}}\n",
+        );
+        let stored = format!("{front}{header}{back}");
+        let lowered =
+            Header { lowered: Some(haldane_model::Cause::AbortedByPerson), ..record().header };
+        let written = with_header(stored.as_bytes(), &lowered).unwrap();
+        let Ok(Decoded::Newer { header, .. }) = decode(&written) else { panic!("newer") };
+        assert_eq!(header, lowered);
+        let text = String::from_utf8(written.clone()).unwrap();
+        assert!(text.starts_with(front) && text.ends_with(back), "{text}");
+        let again = with_header(&written, &record().header).unwrap();
+        assert_eq!(String::from_utf8(again).unwrap(), stored, "and back again");
+    }
+
+    #[test]
+    fn a_record_from_before_a_field_was_added_is_read() {
+        let text = String::from_utf8(encode(&record())).unwrap();
+        let older = text.replacen(",\"standing\":{}", "", 1);
+        assert_ne!(older, text);
+        let Ok(Decoded::Known(read)) = decode(older.as_bytes()) else { panic!("known") };
+        assert_eq!(*read, record());
     }
 
     #[test]

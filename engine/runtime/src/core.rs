@@ -7,15 +7,16 @@
 mod entries;
 mod input;
 mod looks;
+mod newer;
 mod questions;
 mod recording;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use haldane_machine::{Change, Decision, Effect, Needs, decide, needs, newer};
+use haldane_machine::{Change, Decision, Effect, Needs, decide, needs};
 use haldane_model::{
-    AlertSeen, JournalEntry, LeaseSeen, Now, Outcome, Plan, Record, Request, RolloutId, Seen,
-    SideName, SpecSeen,
+    AlertSeen, Header, JournalEntry, LeaseSeen, Now, Outcome, Plan, Record, Request, RolloutId,
+    Seen, SideName, SpecSeen,
 };
 use jiff::SignedDuration;
 
@@ -44,6 +45,8 @@ pub struct Core {
     wake_at: Option<Duration>,
     last: Option<Now>,
     stopped: bool,
+    /// Whether it was told that a newer engine wrote the record.
+    told_newer: bool,
 }
 
 // === impl Core ===
@@ -66,6 +69,7 @@ impl Core {
             wake_at: None,
             last: None,
             stopped: false,
+            told_newer: false,
         };
         (core, vec![Command::Load])
     }
@@ -111,6 +115,13 @@ impl Core {
     #[must_use]
     pub fn record(&self) -> Option<&Record> {
         self.recording.record()
+    }
+
+    /// Returns the header of the record, which can be read whichever engine wrote it.
+    #[must_use]
+    pub fn header(&self) -> Option<&Header> {
+        let newer = || self.recording.newer().map(|(header, _)| header);
+        self.record().map(|record| &record.header).or_else(newer)
     }
 
     /// Returns what was last seen.
@@ -209,8 +220,15 @@ impl Core {
     /// Returns the swap that is due. Before the lease was seen, none is: a record that was loaded has
     /// the term of its last writer, and would be refused as another engine's.
     fn due(&mut self, now: Now) -> Option<crate::ports::SwapRequest> {
-        self.lease?;
-        self.recording.due(now.mono)
+        let term = match self.lease? {
+            LeaseSeen::Held { term } => term,
+            // Only a newer engine's record is written in a term of ours.
+            LeaseSeen::Unsure | LeaseSeen::Other { .. } if self.recording.newer().is_some() => {
+                return None;
+            }
+            LeaseSeen::Unsure | LeaseSeen::Other { .. } => 0,
+        };
+        self.recording.due(now.mono, term)
     }
 
     /// Decides once. Returns whether more applies at once.
@@ -220,21 +238,14 @@ impl Core {
             return false;
         }
         self.look_around(now);
-        if let Some((header, _)) = self.recording.newer() {
-            let decision = newer(header, &self.seen);
-            let header = decision.header.clone();
-            for effect in decision.effects {
-                self.lower_by_header(effect, &header, now, out);
-            }
+        if self.turn_by_header(now, out) {
             return false;
         }
         let Some(record) = self.recording.record() else { return false };
         let decision = decide(record, &self.seen, now);
         self.entries.forget_failures();
         if decision.superseded {
-            self.stopped = true;
-            out.push(Command::Notice(Notice::Superseded));
-            out.push(Command::Stop);
+            self.superseded(out);
             return false;
         }
         let more = decision.wake_in == Some(Duration::ZERO);
@@ -294,16 +305,10 @@ impl Core {
         }
     }
 
-    fn lower_by_header(
-        &mut self,
-        effect: Effect,
-        header: &haldane_model::Header,
-        now: Now,
-        out: &mut Vec<Command>,
-    ) {
-        if let Effect::Lower { to, mark } = effect {
-            self.entries.lower(&header.test, to, mark, now, out);
-        }
+    fn superseded(&mut self, out: &mut Vec<Command>) {
+        self.stopped = true;
+        out.push(Command::Notice(Notice::Superseded));
+        out.push(Command::Stop);
     }
 
     // --- seeing ---
@@ -311,9 +316,10 @@ impl Core {
     /// Puts together what is known and fresh.
     fn look_around(&mut self, now: Now) {
         let plan = self.needs().and_then(|needs| needs.plan);
-        let names: Vec<_> = match &plan {
-            Some(plan) => plan.entries.iter().map(|entry| entry.name.clone()).collect(),
-            None => Vec::new(),
+        let names: Vec<_> = match (&plan, self.recording.newer()) {
+            (Some(plan), _) => plan.entries.iter().map(|entry| entry.name.clone()).collect(),
+            (None, Some((header, _))) => newer::names(header),
+            (None, None) => Vec::new(),
         };
         self.entries.follow(&names, plan.as_deref());
         let fresh = plan.as_ref().map_or(Duration::from_secs(30), |plan| plan.guard_interval() * 2);
@@ -354,10 +360,7 @@ impl Core {
         if self.stopped {
             return;
         }
-        if let Some((header, _)) = self.recording.newer() {
-            let names: Vec<_> = header.entries.iter().map(|entry| entry.name.clone()).collect();
-            self.entries.follow(&names, None);
-            self.entries.ask(Duration::from_secs(5), now, out);
+        if self.ask_by_header(now, out) {
             return;
         }
         let Some(needs) = self.needs() else { return };
@@ -394,6 +397,7 @@ impl Core {
     ) {
         let before = self.recording.trouble().map(ToOwned::to_owned);
         let held = self.recording.loaded(loaded, now.mono);
+        self.tell_newer(out);
         self.tell_trouble(before, out);
         self.tell_won(out);
         self.perform_held(held, now, out);
@@ -401,9 +405,7 @@ impl Core {
 
     fn swapped(&mut self, answer: crate::ports::Swap, now: Now, out: &mut Vec<Command>) {
         if let crate::ports::Swap::Superseded { .. } = answer {
-            self.stopped = true;
-            out.push(Command::Notice(Notice::Superseded));
-            out.push(Command::Stop);
+            self.superseded(out);
             return;
         }
         let before = self.recording.trouble().map(ToOwned::to_owned);

@@ -2,14 +2,18 @@
 //!
 //! A task that hangs delays nothing else; its answer comes as an input, or never.
 
+mod providers;
+mod sources;
+mod store;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use haldane_model::{
-    Direction, EntryName, GateAnswer, JournalEntry, Mark, Outcome, Plan, Reading, Request,
-    RequestId, RolloutId, SourceName, Split,
+    Direction, EntryName, GateAnswer, JournalEntry, Outcome, Request, RequestId, RolloutId,
+    SourceName,
 };
 use haldane_outside::Outside;
-use haldane_providers::{Error, Roles, Sides, TrafficProvider};
+use haldane_providers::{Error, Sides, TrafficProvider};
 use haldane_sources::MetricSource;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -19,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Command, Core, Input, Notice, explain,
-    ports::{Clock, STORE_DEADLINE, Store, Stored, Swap, SwapRequest},
+    ports::{Clock, STORE_DEADLINE, Store},
     status::{DecisionStatus, Status},
 };
 
@@ -258,7 +262,7 @@ impl Driver {
                 self.spawn(async move {
                     let sample = match client {
                         Ok(client) => client.look(question, look).await,
-                        Err(why) => no_sample(window, why),
+                        Err(why) => sources::no_sample(window, why),
                     };
                     Input::Looked { key, sample }
                 });
@@ -308,184 +312,6 @@ impl Driver {
             }
         });
     }
-
-    // --- the store ---
-
-    fn load(&mut self) {
-        let call = self.ports.store.load(self.core.id());
-        self.spawn(async move {
-            let loaded: Result<Option<Stored>, String> =
-                match tokio::time::timeout(STORE_DEADLINE, call).await {
-                    Ok(loaded) => loaded,
-                    Err(_) => Err("the store did not answer".to_owned()),
-                };
-            Input::Loaded(loaded)
-        });
-    }
-
-    fn swap(&mut self, request: SwapRequest) {
-        self.swapping = true;
-        let call = self.ports.store.swap(self.core.id(), request);
-        self.spawn(async move {
-            let answer = match tokio::time::timeout(STORE_DEADLINE, call).await {
-                Ok(answer) => answer,
-                Err(_) => Swap::Unknown("the store did not answer".to_owned()),
-            };
-            Input::Swapped(answer)
-        });
-    }
-
-    fn delete(&mut self) {
-        let call = self.ports.store.delete(self.core.id());
-        self.tasks.spawn(async move {
-            let _ = tokio::time::timeout(STORE_DEADLINE, call).await;
-        });
-    }
-
-    // --- providers ---
-
-    fn read(&mut self, entry: EntryName) {
-        let asked = self.asked_splits();
-        match self.provider(&entry) {
-            Ok(provider) => self.spawn(async move {
-                let result =
-                    provider.read().await.map(|reading| as_asked(&*provider, reading, &asked));
-                Input::Read { entry, result }
-            }),
-            Err(error) => self.spawn(async move { Input::Read { entry, result: Err(error) } }),
-        }
-    }
-
-    fn write(&mut self, entry: EntryName, id: u64, split: Split, direction: Direction, mark: Mark) {
-        if direction == Direction::Lower
-            && let Some(raising) = self.raising.remove(&entry)
-        {
-            raising.abort();
-        }
-        let provider = self.provider(&entry);
-        let answers = self.answers.clone();
-        let name = entry.clone();
-        let task = self.tasks.spawn(async move {
-            let result = match provider {
-                Ok(provider) => {
-                    match tokio::time::timeout(CALL_MAX, provider.write(split, direction, mark))
-                        .await
-                    {
-                        Ok(result) => result,
-                        Err(_) => Err(Error::Unavailable("the write hangs".to_owned())),
-                    }
-                }
-                Err(error) => Err(error),
-            };
-            let _ = answers.send(Box::new(Input::Written { entry, id, result })).await;
-        });
-        if direction == Direction::Raise {
-            self.raising.insert(name, task);
-        }
-    }
-
-    fn finish(&mut self, entry: EntryName) {
-        let provider = self.provider(&entry);
-        let roles = self.roles();
-        self.spawn(async move {
-            let result = match (provider, roles) {
-                (Ok(provider), Some(roles)) => provider.finish(roles).await,
-                (Err(error), _) => Err(error),
-                (Ok(_), None) => Ok(()),
-            };
-            Input::Finished { entry, result }
-        });
-    }
-
-    fn release(&mut self) {
-        let names: Vec<EntryName> = self.clients.providers.keys().cloned().collect();
-        for name in names {
-            if let Ok(provider) = self.provider(&name) {
-                self.tasks.spawn(async move {
-                    let call = provider.release(haldane_providers::Snapshot::default());
-                    let _ = tokio::time::timeout(CALL_MAX, call).await;
-                });
-            }
-        }
-    }
-
-    /// Returns every split that this rollout may ask for.
-    fn asked_splits(&self) -> Vec<Split> {
-        let (Some(record), Some(plan)) = (self.core.record(), self.plan()) else {
-            return Vec::new();
-        };
-        let test = &record.header.test;
-        plan.steps.iter().map(|step| Split::new(test.clone(), step.weight)).collect()
-    }
-
-    fn roles(&self) -> Option<Roles> {
-        let header = &self.core.record()?.header;
-        Some(Roles { test: header.test.clone(), home: header.home.clone() })
-    }
-
-    /// Returns the plan whose settings are in force: the pinned one under way, the written at rest.
-    fn plan(&self) -> Option<Arc<Plan>> {
-        haldane_machine::needs(self.core.record()?, self.core.spec()).plan
-    }
-
-    fn provider(&mut self, name: &EntryName) -> Result<Arc<dyn TrafficProvider>, Error> {
-        let missing = || Error::Invalid(format!("no traffic entry {name}"));
-        let plan = self.plan();
-        let header = self.core.record().map(|record| record.header.clone());
-        let (kind, settings, sides) = if let Some(plan) = &plan
-            && let Some(entry) = plan.entries.iter().find(|entry| entry.name == *name)
-        {
-            let [first, second] = [plan.sides[0].name.clone(), plan.sides[1].name.clone()];
-            (entry.kind.clone(), entry.settings.clone(), Sides { first, second })
-        } else {
-            let header = header.ok_or_else(missing)?;
-            let entry = header.entries.iter().find(|entry| entry.name == *name);
-            let entry = entry.ok_or_else(missing)?.clone();
-            let [first, second] = header.sides;
-            let sides = Sides { first, second };
-            (entry.kind.clone(), entry.settings.clone(), sides)
-        };
-        let known = self.clients.providers.get(name).filter(|(text, _)| *text == settings);
-        if let Some((_, provider)) = known {
-            return Ok(provider.clone());
-        }
-        let built = self.ports.factory.provider(&kind, &settings, &sides, &self.ports.outside)?;
-        self.clients.providers.insert(name.clone(), (settings, built.clone()));
-        Ok(built)
-    }
-
-    // --- sources ---
-
-    fn source(&mut self, name: &SourceName) -> Result<Arc<dyn MetricSource>, String> {
-        let plan = self.plan().ok_or("no plan names a source")?;
-        let source = plan.sources.iter().find(|source| source.name == *name);
-        let source = source.ok_or_else(|| format!("no source {name}"))?;
-        let known = self.clients.sources.get(name).filter(|(text, _)| *text == source.settings);
-        if let Some((_, client)) = known {
-            return Ok(client.clone());
-        }
-        let (kind, settings) = (&source.kind, source.settings.clone());
-        let built = self.ports.factory.source(kind, &settings, &self.ports.outside)?;
-        self.clients.sources.insert(name.clone(), (settings, built.clone()));
-        Ok(built)
-    }
-
-    fn revisions(&mut self, side: haldane_model::SideName, question: Arc<str>, deadline: Duration) {
-        let (source, question) = match split_source(&question) {
-            Ok(parts) => parts,
-            Err(why) => {
-                return self.spawn(async move { Input::Revisions { side, revisions: Err(why) } });
-            }
-        };
-        let client = self.source(&source);
-        self.spawn(async move {
-            let revisions = match client {
-                Ok(client) => client.revisions(question, deadline).await,
-                Err(why) => Err(why),
-            };
-            Input::Revisions { side, revisions }
-        });
-    }
 }
 
 /// Whether a command is still carried out once the loop is to end: it puts traffic back, or says
@@ -508,42 +334,5 @@ fn may_come_last(command: &Command) -> bool {
         | Command::Revisions { .. }
         | Command::Gate(_)
         | Command::Stop => false,
-    }
-}
-
-/// Takes the source's name out of a pinned revision query: the rest is the question.
-fn split_source(question: &str) -> Result<(SourceName, Arc<str>), String> {
-    let damaged = || "the revision query is damaged".to_owned();
-    let mut query: serde_json::Value =
-        serde_json::from_str(question).map_err(|error| format!("{}: {error}", damaged()))?;
-    let source = query.as_object_mut().and_then(|query| query.remove("source"));
-    let source = source.as_ref().and_then(serde_json::Value::as_str).ok_or_else(damaged)?;
-    Ok((SourceName::from(source), query.to_string().into()))
-}
-
-/// Says a reading in the words of what was asked: where a share can only be made nearly, what the
-/// provider makes of it counts as it.
-fn as_asked(provider: &dyn TrafficProvider, mut reading: Reading, asked: &[Split]) -> Reading {
-    for split in asked {
-        let made = provider.representable(split).share_of(&reading.side);
-        let share = split.share_of(&reading.side);
-        for read in [&mut reading.lowest, &mut reading.highest] {
-            if *read == made {
-                *read = share;
-            }
-        }
-    }
-    reading
-}
-
-fn no_sample(window: haldane_model::Window, why: String) -> haldane_model::Sample {
-    haldane_model::Sample {
-        window,
-        scrape: Duration::from_secs(15),
-        share: None,
-        answer: haldane_model::Answer::Error { message: why, retryable: false },
-        count: None,
-        serving_count: None,
-        targets_down: false,
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use haldane_model::{
-    Acknowledged, Place, Record, Revision, RolloutId, Seen, SideName, SpecSeen, Verdict, Weight,
+    Acknowledged, Cause, Header, Place, Reason, Record, Revision, RolloutId, Seen, SideName,
+    SpecSeen, Verdict, Weight,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -16,7 +17,8 @@ use crate::Core;
 pub struct Status {
     /// `namespace/name`.
     pub rollout: String,
-    /// The state: `Baking`, `Healthy` and so on; `Loading` before the record is here.
+    /// The state: `Baking`, `Healthy` and so on; `Loading` before the record is here, `Held` where a
+    /// newer engine wrote it.
     pub phase: String,
     /// Whether the phase Healthy is still guarded.
     pub watching: bool,
@@ -57,6 +59,9 @@ pub struct Status {
     pub store_trouble: Option<String>,
     /// Why what is written cannot be used, while it cannot.
     pub spec_error: Option<String>,
+    /// Why an engine that cannot read the record puts the traffic back, where one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowered: Option<Cause>,
     /// The engine's format, term and the record's version.
     pub engine: EngineStatus,
 }
@@ -180,7 +185,17 @@ impl Status {
         }
         if let Some(record) = core.record() {
             status.fill(record, core.seen(), core.spec());
+        } else if let Some(header) = core.header() {
+            status.fill_header(header, core.seen());
         }
+        status
+    }
+
+    /// Draws the picture of a record of a newer engine that no engine runs.
+    #[must_use]
+    pub fn of_newer(id: &RolloutId, header: &Header) -> Self {
+        let mut status = Self::empty(id);
+        status.fill_header(header, &Seen::default());
         status
     }
 
@@ -215,6 +230,7 @@ impl Status {
             safe_to_scale_down: None,
             store_trouble: None,
             spec_error: None,
+            lowered: None,
             engine: EngineStatus { format: crate::codec::FORMAT, term: 0, version: 0 },
         }
     }
@@ -243,16 +259,29 @@ impl Status {
         if record.place == Place::Healthy && record.previous.is_some() {
             self.safe_to_scale_down = Some(record.header.test.clone());
         }
-        self.fill_traffic(record, seen);
-        self.fill_plan(record, seen, spec);
-    }
-
-    fn fill_traffic(&mut self, record: &Record, seen: &Seen) {
         let wanted = match (&record.place, &record.plan) {
             (Place::Shifting { step, .. }, Some(plan)) => plan.weight(*step),
             (_, _) => record.asserted(),
         };
-        let test = &record.header.test;
+        self.fill_traffic(&record.header.test, seen, Some(wanted));
+        self.fill_plan(record, seen, spec);
+    }
+
+    /// What can be said of a record that a newer engine wrote.
+    fn fill_header(&mut self, header: &Header, seen: &Seen) {
+        self.phase = "Held".to_owned();
+        self.held_by = vec![Reason::NewerFormat.code().to_owned()];
+        self.test = Some(header.test.clone());
+        self.lowered = header.lowered;
+        self.fill_traffic(&header.test, seen, header.lowered.map(|_| Weight::ZERO));
+        let back = |entry: &TrafficStatus| entry.observed == Some(Weight::ZERO);
+        if header.lowered.is_some() && !self.traffic.is_empty() && self.traffic.iter().all(back) {
+            self.serving = Some(header.home.clone());
+        }
+    }
+
+    /// `wanted`: `None` where what is read is left as it is.
+    fn fill_traffic(&mut self, test: &SideName, seen: &Seen, wanted: Option<Weight>) {
         for (name, seen) in &seen.entries {
             let (observed, acknowledged, message) = match &seen.reading {
                 Ok(reading) => {
@@ -264,6 +293,7 @@ impl Status {
                 Err(unreadable) => (None, None, Some(unreadable.message.clone())),
             };
             let name = name.to_string();
+            let wanted = wanted.or(observed).unwrap_or_default();
             self.traffic.push(TrafficStatus { name, wanted, observed, acknowledged, message });
         }
     }

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,6 +26,7 @@ use crate::{
     clock::SystemClock,
     factory::Registered,
     files::Written,
+    fit::Fit,
     keep::Kept,
     store::{OpenError, Options, Store, StoreHandle},
 };
@@ -37,12 +41,18 @@ pub struct Engine {
     token: CancellationToken,
     running: Mutex<BTreeMap<RolloutId, Running>>,
     claims: Mutex<BTreeMap<String, RolloutId>>,
+    /// The last proof that was begun.
+    proofs: AtomicU64,
 }
 
 struct Running {
     handle: Handle,
     task: JoinHandle<()>,
     effective: Value,
+    /// The proof that counts; an older one was overtaken.
+    proof: u64,
+    /// What it found.
+    fit: Option<Fit>,
 }
 
 /// What a command line says about how a rollout is taken up.
@@ -77,6 +87,7 @@ impl Engine {
             token,
             running: Mutex::default(),
             claims: Mutex::default(),
+            proofs: AtomicU64::new(0),
         }))
     }
 
@@ -87,11 +98,54 @@ impl Engine {
         Ok(listed.into_iter().map(|listed| listed.id).collect())
     }
 
-    /// Takes a rollout up, or tells its loop what is written now.
-    pub async fn apply(&self, written: &Written, intent: Intent) -> Handle {
+    /// Takes a rollout up, or tells its loop what is written now: at once where it may be in flight,
+    /// else once what it would drive was looked at.
+    pub async fn apply(self: &Arc<Self>, written: &Written, intent: Intent) -> Handle {
         let handle = self.loop_of(&written.id, Some(written.effective.clone())).await;
-        handle.send(Input::Spec(written.seen(intent))).await;
+        let proof = self.begin_proof(&written.id);
+        if self.may_be_in_flight(&written.id).await {
+            handle.send(Input::Spec(written.seen(intent))).await;
+        } else {
+            tokio::spawn(self.clone().prove(written.clone(), intent, proof));
+        }
         handle
+    }
+
+    /// Returns whether what a rollout would drive is as it must be; `None` where that was not asked.
+    #[must_use]
+    pub fn fit(&self, id: &RolloutId) -> Option<Fit> {
+        self.running().get(id).and_then(|running| running.fit.clone())
+    }
+
+    /// Begins a proof, and so overtakes every one begun before.
+    fn begin_proof(&self, id: &RolloutId) -> u64 {
+        let proof = self.proofs.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(running) = self.running().get_mut(id) {
+            running.proof = proof;
+            running.fit = None;
+        }
+        proof
+    }
+
+    /// Notes what a proof found. `None`: it was overtaken.
+    pub(crate) fn note_fit(&self, id: &RolloutId, proof: u64, fit: &Fit) -> Option<Handle> {
+        let mut all = self.running();
+        let running = all.get_mut(id).filter(|running| running.proof == proof)?;
+        running.fit = Some(fit.clone());
+        Some(running.handle.clone())
+    }
+
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
+    }
+
+    /// Waits for the end of the engine.
+    pub(crate) async fn ended(&self) {
+        self.token.cancelled().await;
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<RolloutId, Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Claims what a rollout drives. Returns who drives a part of it already, and which: nothing is
@@ -113,12 +167,14 @@ impl Engine {
     /// Tells the loop of a rollout that what is written cannot be used.
     pub async fn invalid(&self, id: &RolloutId, message: String) {
         let handle = self.loop_of(id, None).await;
+        self.begin_proof(id);
         handle.send(Input::Spec(SpecSeen::Invalid { message })).await;
     }
 
     /// Tells the loop of a rollout that its file is gone.
     pub async fn deleted(&self, id: &RolloutId) {
         let handle = self.loop_of(id, None).await;
+        self.begin_proof(id);
         handle.send(Input::Spec(SpecSeen::Deleted)).await;
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         claims.retain(|_, owner| owner != id);
@@ -126,7 +182,7 @@ impl Engine {
 
     async fn loop_of(&self, id: &RolloutId, effective: Option<Value>) -> Handle {
         let known = {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut running = self.running();
             running.retain(|_, running| !running.task.is_finished());
             running.get_mut(id).map(|running| {
                 if let Some(effective) = effective.clone() {
@@ -140,9 +196,9 @@ impl Engine {
         }
         let (handle, task) = drive::start(id.clone(), self.ports.clone(), self.token.clone());
         handle.send(Input::Lease(LeaseSeen::Held { term: self.kept.0.term() })).await;
-        let running =
-            Running { handle: handle.clone(), task, effective: effective.unwrap_or(Value::Null) };
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), running);
+        let effective = effective.unwrap_or(Value::Null);
+        let running = Running { handle: handle.clone(), task, effective, proof: 0, fit: None };
+        self.running().insert(id.clone(), running);
         handle
     }
 
@@ -150,7 +206,7 @@ impl Engine {
     pub async fn stop(&self) {
         self.token.cancel();
         let tasks: Vec<JoinHandle<()>> = {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut running = self.running();
             std::mem::take(&mut *running).into_values().map(|running| running.task).collect()
         };
         for task in tasks {
@@ -161,7 +217,7 @@ impl Engine {
 
 impl Desk for Engine {
     fn rollouts(&self) -> Vec<Handle> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running();
         // A rollout whose file went, and whose loop is over, is none any more.
         let alive = running.values().filter(|running| !running.task.is_finished());
         alive.map(|running| running.handle.clone()).collect()
@@ -177,7 +233,7 @@ impl Desk for Engine {
     }
 
     fn effective(&self, id: &RolloutId) -> Option<Value> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = self.running();
         running.get(id).map(|running| running.effective.clone())
     }
 }

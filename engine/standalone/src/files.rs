@@ -211,7 +211,7 @@ impl Watcher {
         }
     }
 
-    async fn look(&mut self, engine: &Engine) {
+    async fn look(&mut self, engine: &Arc<Engine>) {
         for path in self.paths() {
             match text(&path) {
                 Ok(text) => self.found(engine, path, text).await,
@@ -233,7 +233,7 @@ impl Watcher {
         paths
     }
 
-    async fn found(&mut self, engine: &Engine, path: PathBuf, text: String) {
+    async fn found(&mut self, engine: &Arc<Engine>, path: PathBuf, text: String) {
         let known = self.known.entry(path.clone()).or_default();
         known.away = 0;
         if known.text.as_ref() == Some(&text) {
@@ -253,7 +253,7 @@ impl Watcher {
         }
     }
 
-    async fn apply(&mut self, engine: &Engine, path: PathBuf, written: Vec<Written>) {
+    async fn apply(&mut self, engine: &Arc<Engine>, path: PathBuf, written: Vec<Written>) {
         let mut ids = Vec::new();
         for one in written {
             if let What::File(wanted) = &self.what

@@ -6,6 +6,7 @@ mod clock;
 mod engine;
 mod factory;
 mod files;
+mod fit;
 mod keep;
 mod offline;
 pub mod store;
@@ -15,6 +16,7 @@ pub use self::{
     engine::{Engine, Intent},
     factory::Registered,
     files::{Watcher, Written, compile, text},
+    fit::Fit,
     keep::Kept,
     offline::Offline,
 };

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use haldane_model::{JournalEntry, Record, RolloutId};
+use haldane_model::{JournalEntry, RolloutId};
 use haldane_runtime::{
     codec::{Decoded, decode},
     ports::Journal,
@@ -45,18 +45,13 @@ impl Offline {
         ids.map_err(told)?.collect::<Result<_, _>>().map_err(told)
     }
 
-    /// Returns a rollout's record; `None` where there is none.
-    pub fn record(&self, id: &RolloutId) -> Result<Option<Record>, String> {
+    /// Returns a rollout's record, or what can be read of a newer engine's; `None` where there is none.
+    pub fn record(&self, id: &RolloutId) -> Result<Option<Decoded>, String> {
         let sql = "select record from rollout where namespace = ? and name = ?";
         let key = params![&*id.namespace, &*id.name];
         let bytes: Option<Vec<u8>> =
             self.0.query_row(sql, key, |row| row.get(0)).optional().map_err(told)?;
-        match bytes.map(|bytes| decode(&bytes)) {
-            None => Ok(None),
-            Some(Ok(Decoded::Known(record))) => Ok(Some(*record)),
-            Some(Ok(Decoded::Newer { .. })) => Err("a newer engine wrote this record".to_owned()),
-            Some(Err(why)) => Err(why),
-        }
+        bytes.map(|bytes| decode(&bytes)).transpose()
     }
 
     /// Returns a rollout's journal, oldest first: entries after `after`, at most `limit`.

@@ -6,6 +6,7 @@
 
 use std::{fmt, io, net::SocketAddr, path::PathBuf, time::Duration};
 
+use haldane_model::Mark;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpStream, UnixStream},
@@ -47,6 +48,8 @@ pub(super) enum Fault {
     Broken(String),
     /// It answered, and refused; a person is needed.
     Refused(String),
+    /// It holds a rollback that the raise does not know.
+    Overruled(Mark),
 }
 
 /// Sends commands to one process and returns one answer for each, without the blank line at its end.
@@ -181,7 +184,9 @@ impl Fault {
     pub(super) fn needs_person(&self) -> bool {
         match self {
             Self::Denied | Self::Flood | Self::Refused(_) => true,
-            Self::Absent | Self::Hung(_) | Self::Full | Self::Broken(_) => false,
+            Self::Absent | Self::Hung(_) | Self::Full | Self::Broken(_) | Self::Overruled(_) => {
+                false
+            }
         }
     }
 
@@ -202,6 +207,9 @@ impl Fault {
                 ANSWER_BYTES_MAX >> 20
             ),
             Self::Broken(why) | Self::Refused(why) => why.clone(),
+            Self::Overruled(held) => {
+                format!("it carries {held}, which is newer than this raise; nothing was written")
+            }
         }
     }
 }

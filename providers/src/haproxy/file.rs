@@ -23,10 +23,21 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Why a file was not changed.
 #[derive(Debug)]
 pub(super) struct FileFault {
-    /// Whether trying again is useless until a person did something.
-    pub(super) needs_person: bool,
+    /// What follows from it.
+    pub(super) kind: FaultKind,
     /// What is wrong, with the path and the remedy.
     pub(super) message: String,
+}
+
+/// What follows from a fault of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    /// It may go well the next time.
+    Passing,
+    /// Trying again is useless until a person did something.
+    NeedsPerson,
+    /// A newer rollback is in it.
+    Overruled,
 }
 
 /// A map file, and the order of our changes to it.
@@ -58,7 +69,7 @@ impl MapFile {
         let long = fs::metadata(&self.path).map_err(|error| self.fault("read", &error))?.len();
         if long > FILE_BYTES_MAX {
             let message = format!("{}: {long} bytes are too long for a map", self.path.display());
-            return Err(FileFault { needs_person: true, message });
+            return Err(FileFault { kind: FaultKind::NeedsPerson, message });
         }
         fs::read(&self.path).map_err(|error| self.fault("read", &error))
     }
@@ -141,17 +152,20 @@ impl MapFile {
 
     fn fault(&self, doing: &str, error: &io::Error) -> FileFault {
         let path = self.path.display();
-        let (needs_person, remedy) = if error.kind() == io::ErrorKind::NotFound {
-            (true, "; make it as `haldane haproxy snippet` shows, and reload haproxy")
+        let (kind, remedy) = if error.kind() == io::ErrorKind::NotFound {
+            (
+                FaultKind::NeedsPerson,
+                "; make it as `haldane haproxy snippet` shows, and reload haproxy",
+            )
         } else if error.kind() == io::ErrorKind::PermissionDenied {
-            (true, "; the engine's user must be able to write the file's directory")
+            (
+                FaultKind::NeedsPerson,
+                "; the engine's user must be able to write the file's directory",
+            )
         } else {
-            (false, "")
+            (FaultKind::Passing, "")
         };
-        FileFault {
-            needs_person,
-            message: format!("cannot {doing} map file {path}: {error}{remedy}"),
-        }
+        FileFault { kind, message: format!("cannot {doing} map file {path}: {error}{remedy}") }
     }
 }
 
@@ -210,7 +224,11 @@ mod tests {
         holder.lock().unwrap();
         let patience = Duration::from_millis(30);
         let fault = map.change(map.turn(), patience, |_| Ok(Vec::new())).unwrap_err();
-        assert!(!fault.needs_person && fault.message.contains("locked"), "{}", fault.message);
+        assert!(
+            fault.kind == FaultKind::Passing && fault.message.contains("locked"),
+            "{}",
+            fault.message
+        );
     }
 
     #[test]
@@ -227,6 +245,9 @@ mod tests {
     #[test]
     fn a_missing_file_names_the_remedy() {
         let fault = MapFile::new("/nowhere/share.map".into()).read().unwrap_err();
-        assert!(fault.needs_person && fault.message.contains("haldane haproxy snippet"));
+        assert!(
+            fault.kind == FaultKind::NeedsPerson
+                && fault.message.contains("haldane haproxy snippet")
+        );
     }
 }

@@ -18,10 +18,7 @@ mod stat;
 mod tests;
 mod weights;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream, stream::BoxStream};
 use haldane_model::{Acknowledged, Direction, Mark, Reading, Split};
@@ -106,9 +103,7 @@ fn build(settings: &Value, sides: &Sides, _outside: &Outside) -> Built {
             Haproxy::Share(Share { sockets, map, key, backends, sides, file })
         }
         Way::ServerWeights { backend, servers } => {
-            let counts = servers.each_ref().map(|names| names.len().try_into().unwrap_or(u64::MAX));
-            let counts = Mutex::new(counts);
-            Haproxy::ServerWeights(ServerWeights { sockets, backend, servers, sides, counts })
+            Haproxy::ServerWeights(ServerWeights { sockets, backend, servers, sides })
         }
     }))
 }

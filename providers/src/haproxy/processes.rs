@@ -24,6 +24,8 @@ pub(super) struct Look {
     pub(super) health: [Health; 2],
     /// Whether the share is in force as it was set.
     pub(super) settled: bool,
+    /// The second side's share among the servers that can take traffic, where that may differ.
+    pub(super) in_force: Option<Weight>,
 }
 
 /// What became of one process.
@@ -58,7 +60,12 @@ pub(super) fn reading(second: &SideName, looks: Each<Look>) -> Result<Reading, E
         highest,
         acknowledged: Acknowledged::Programmed,
         settled: told.iter().all(|look| look.settled),
-        measured: None,
+        // The one that is furthest off: what one process gives is given.
+        measured: told
+            .iter()
+            .filter_map(|look| Some((look.in_force?, look.share)))
+            .max_by_key(|(in_force, share)| in_force.distance(*share))
+            .map(|(in_force, _)| in_force),
         mark: told.iter().filter_map(|look| look.mark).max_by_key(|mark| (mark.number, mark.kind)),
         writer: None,
         health: (health(1), health(0)),
@@ -71,8 +78,11 @@ fn part((address, look): &(Address, Result<Look, Fault>)) -> Part {
     Part { name: address.to_string(), share }
 }
 
-/// Makes one outcome of what became of a write.
+/// Makes one outcome of what became of a write. A rollback that one process has concerns them all.
 pub(super) fn outcome(each: &Each<()>) -> Result<(), Error> {
+    if each.iter().any(|(_, done)| matches!(done, Err(Fault::Overruled(_)))) {
+        return Err(Error::Conflict(complaints(each)));
+    }
     match each.iter().filter(|(_, done)| done.is_ok()).count() {
         done if done == each.len() => Ok(()),
         0 => Err(failure(each)),

@@ -3,9 +3,10 @@
 //! The key holds the second side's share, whichever side is on trial, so nothing in the pasted
 //! configuration ever has to be turned round. Raising writes the file before the processes, so that
 //! a reload never falls back behind what was confirmed; lowering writes the processes at once, and
-//! a file that cannot be written does not fail it. Only the key and its mark are ever changed.
+//! a file that cannot be written does not fail it. A raise looks before it writes, and leaves a rollback
+//! alone that is newer than itself. Only the key and its mark are ever changed.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use futures::future::join_all;
 use haldane_model::{Direction, Health, Mark, Reading, Split, Weight};
@@ -14,13 +15,15 @@ use serde_json::json;
 use super::{
     READ_DEADLINE, WRITE_STEP_DEADLINE,
     client::{self, Address, Fault, LEVEL},
-    file::{FileFault, MapFile, Turn},
+    file::{FaultKind, FileFault, MapFile, Turn},
     map::{self, Held, Unfit},
     processes::{self, Each, Look, every},
     stat,
 };
 use crate::{Error, Sides, Snapshot};
 
+/// How long the look before a raise may take.
+const LOOK_DEADLINE: Duration = Duration::from_millis(200);
 /// What `set map` answers where the key is not there.
 const UNKNOWN_KEY: &str = "entry not found.";
 /// What `del map` answers there.
@@ -54,6 +57,11 @@ impl Share {
         let turn = self.file.turn();
         match direction {
             Direction::Raise => {
+                // Before the file: a reload must not bring back what a process refuses.
+                let looks = self.looks_before(mark).await;
+                if looks.iter().any(|(_, look)| matches!(look, Err(Fault::Overruled(_)))) {
+                    return processes::outcome(&looks);
+                }
                 self.write_file(turn, share, mark, direction).await.map_err(file_error)?;
                 processes::outcome(&self.write_processes(share, mark, direction).await)
             }
@@ -136,6 +144,7 @@ impl Share {
             mark: held.mark,
             health: [health(1), health(2)],
             settled: true,
+            in_force: None,
         })
     }
 
@@ -180,8 +189,14 @@ impl Share {
     ) -> Result<(), FileFault> {
         let (key, path) = (self.key.clone(), self.map.clone());
         let edit = move |old: &[u8]| match direction {
-            Direction::Raise => map::with(old, &key, share, mark)
-                .ok_or_else(|| missing(&path, &key, Unfit::Missing)),
+            Direction::Raise => {
+                let held = map::filed(old, &key).ok().and_then(|held| held.mark);
+                if let Some(held) = held.filter(|held| mark.yields_to(held)) {
+                    return Err(overruled(&path, held));
+                }
+                map::with(old, &key, share, mark)
+                    .ok_or_else(|| missing(&path, &key, Unfit::Missing))
+            }
             Direction::Lower => Ok(map::with_added(old, &key, share, mark)),
         };
         self.change_file(turn, edit).await
@@ -194,6 +209,20 @@ impl Share {
     ) -> Result<(), FileFault> {
         let file = self.file.clone();
         off_the_loop(move || file.change(turn, WRITE_STEP_DEADLINE / 2, edit)).await
+    }
+
+    /// Looks whether a process holds a rollback that a raise under this mark does not know. One that
+    /// does not answer is no obstacle here: the write to it fails by itself.
+    async fn looks_before(&self, mark: Mark) -> Each<()> {
+        let question = [format!("show map {}", self.map.display())];
+        every(&self.sockets, &question, LOOK_DEADLINE, |told| self.yields(told, mark)).await
+    }
+
+    fn yields(&self, told: &[String], mark: Mark) -> Result<(), Fault> {
+        match map::shown(answer(told, 0), &self.key).ok().and_then(|held| held.mark) {
+            Some(held) if mark.yields_to(&held) => Err(Fault::Overruled(held)),
+            Some(_) | None => Ok(()),
+        }
     }
 
     async fn write_processes(&self, share: Weight, mark: Mark, direction: Direction) -> Each<()> {
@@ -219,6 +248,11 @@ impl Share {
             (map::mark_key(&self.key), mark.to_string(), true),
             (self.key.clone(), share.basis_points().to_string(), direction == Direction::Lower),
         ];
+        if direction == Direction::Raise {
+            // The socket cannot compare and set: what is left is the moment between these two calls.
+            let question = [format!("show map {map}")];
+            self.yields(&client::ask(address, &question, WRITE_STEP_DEADLINE).await?, mark)?;
+        }
         let set = entries.each_ref().map(|(key, value, _)| format!("set map {map} {key} {value}"));
         let told = client::ask(address, &set, WRITE_STEP_DEADLINE).await?;
         let mut add = Vec::new();
@@ -310,14 +344,22 @@ fn missing(map: &std::path::Path, key: &str, unfit: Unfit) -> FileFault {
             format!("key {key:?} is in map file {map} more than once; leave one line of it")
         }
     };
-    FileFault { needs_person: true, message }
+    FileFault { kind: FaultKind::NeedsPerson, message }
+}
+
+fn overruled(map: &std::path::Path, held: Mark) -> FileFault {
+    let message = format!(
+        "map file {} carries {held}, which is newer than this raise; nothing was written",
+        map.display()
+    );
+    FileFault { kind: FaultKind::Overruled, message }
 }
 
 fn file_error(fault: FileFault) -> Error {
-    if fault.needs_person {
-        Error::Invalid(fault.message)
-    } else {
-        Error::Unavailable(fault.message)
+    match fault.kind {
+        FaultKind::NeedsPerson => Error::Invalid(fault.message),
+        FaultKind::Passing => Error::Unavailable(fault.message),
+        FaultKind::Overruled => Error::Conflict(fault.message),
     }
 }
 
@@ -325,7 +367,7 @@ fn file_error(fault: FileFault) -> Error {
 async fn off_the_loop<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FileFault> + Send + 'static,
 ) -> Result<T, FileFault> {
-    let gone = |message: String| FileFault { needs_person: false, message };
+    let gone = |message: String| FileFault { kind: FaultKind::Passing, message };
     match tokio::time::timeout(WRITE_STEP_DEADLINE, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(done)) => done,
         Ok(Err(error)) => Err(gone(format!("the map file was not handled: {error}"))),
@@ -333,5 +375,8 @@ async fn off_the_loop<T: Send + 'static>(
     }
 }
 
-/// How long one step of a write may take: there are at most two in a row.
-const _: () = assert!(2 * WRITE_STEP_DEADLINE.as_millis() < super::WRITE_DEADLINE.as_millis());
+/// How long one step of a raise may take: a look, the file and the processes, in a row.
+const _: () = assert!(
+    (LOOK_DEADLINE.as_millis() + 2 * WRITE_STEP_DEADLINE.as_millis())
+        <= super::WRITE_DEADLINE.as_millis()
+);

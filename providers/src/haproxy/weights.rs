@@ -1,10 +1,9 @@
 //! Mode `ServerWeights`: the weights of the servers of one `roundrobin` backend.
 //!
 //! For a configuration that cannot be changed. It is second best: no mark can be left, a reload
-//! forgets the weights, and a server that fails moves the split, until the next write solves the
-//! weights again for the servers that are left. 0 and 100 % are exact.
-
-use std::sync::{Mutex, PoisonError};
+//! forgets the weights, and a server that fails or is taken out moves what users get. The share that
+//! is read is the one that the weights say, of all servers, up or not: nobody wrote it. What users get
+//! is told beside it, as what is in force. 0 and 100 % are exact.
 
 use haldane_model::{Reading, Split};
 use serde_json::json;
@@ -26,13 +25,11 @@ pub(super) struct ServerWeights {
     pub(super) backend: String,
     pub(super) servers: [Vec<String>; 2],
     pub(super) sides: Sides,
-    /// How many servers of each side could take traffic when last looked at.
-    pub(super) counts: Mutex<[u64; 2]>,
 }
 
 impl ServerWeights {
     pub(super) fn representable(&self, split: &Split) -> Split {
-        let counts = *self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.counts();
         let made = solve::made(solve::solve(self.asked(split), counts), counts);
         let share = if split.side == self.sides.second { made } else { made.complement() };
         Split::new(split.side.clone(), share)
@@ -156,36 +153,35 @@ impl ServerWeights {
         self.servers[side].iter().map(find).collect()
     }
 
-    /// Returns how many servers of each side count: those that are up, or all where none is.
-    fn count(&self, sides: &[Vec<&Server>; 2]) -> [u64; 2] {
-        let counts = sides.each_ref().map(|servers| {
-            let up = servers.iter().filter(|server| server.up).count();
-            u64::try_from(if up == 0 { servers.len() } else { up }).unwrap_or(u64::MAX)
-        });
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner) = counts;
-        counts
+    /// Returns how many servers each side has, up or not: those that are down come back with the
+    /// weight that they have.
+    fn counts(&self) -> [u64; 2] {
+        self.servers.each_ref().map(|names| names.len().try_into().unwrap_or(u64::MAX))
     }
 
     fn look(&self, backend: &Backend) -> Result<Look, Fault> {
         let sides = [self.of(backend, 0)?, self.of(backend, 1)?];
-        self.count(&sides);
-        let sum = |side: usize, all: bool| -> u64 {
-            sides[side].iter().filter(|server| all || server.up).map(|server| server.weight).sum()
+        let sums = |weight: fn(&Server) -> u64| {
+            sides.each_ref().map(|servers| servers.iter().map(|server| weight(server)).sum())
         };
-        // Where nothing is up nobody is served: then what is set is told.
-        let share = solve::share_of_second(sum(0, false), sum(1, false))
-            .or_else(|| solve::share_of_second(sum(0, true), sum(1, true)))
+        let [first, second] = sums(|server| server.weight);
+        let share = solve::share_of_second(first, second)
             .ok_or_else(|| Fault::Refused(format!("no server of {} has a weight", self.backend)))?;
+        // Where nothing that is up has a weight nobody is served: then nothing is in force.
+        let [first, second] = sums(|server| if server.up { server.effective } else { 0 });
+        let in_force = solve::share_of_second(first, second);
         let settled = sides.iter().flatten().all(|s| !s.up || s.weight == s.effective);
         let health = sides.each_ref().map(|servers| stat::health(servers.iter().copied()));
-        Ok(Look { share, mark: None, health, settled })
+        Ok(Look { share, mark: None, health, settled, in_force })
     }
 
     async fn write_process(&self, address: &Address, asked: Asked) -> Result<(), Fault> {
         let told = client::ask(address, &[self.question()], WRITE_STEP_DEADLINE).await?;
         let backend = self.backend(answer(&told, 0))?;
-        let counts = self.count(&[self.of(&backend, 0)?, self.of(&backend, 1)?]);
-        let commands = self.commands(solve::solve(asked, counts));
+        for side in 0..2 {
+            self.of(&backend, side)?;
+        }
+        let commands = self.commands(solve::solve(asked, self.counts()));
         let told = client::ask(address, &commands, WRITE_STEP_DEADLINE).await?;
         match told.iter().map(|told| told.trim()).find(|told| !told.is_empty()) {
             None => Ok(()),
@@ -219,7 +215,6 @@ mod tests {
             backend: "be".into(),
             servers: [vec!["b1".into(), "b2".into()], vec!["g".into()]],
             sides: Sides { first: "blue".into(), second: "green".into() },
-            counts: Mutex::new([2, 1]),
         };
         let raise =
             ["set server be/g weight 1", "set server be/b1 weight 0", "set server be/b2 weight 0"];

@@ -55,10 +55,18 @@ impl Memory {
     pub(super) async fn faulty_write(&self, written: Written) -> Result<(), Error> {
         let share = written.split.share_of(&self.sides.second);
         let mark = written.mark;
-        let (fault, parts, deadline) = self.with(|inside| {
+        let (overruled, fault, parts, deadline) = self.with(|inside| {
             inside.written.push(written);
-            (inside.writes.clone(), inside.parts.len(), inside.capabilities.write_deadline)
+            (
+                inside.overruling(mark),
+                inside.writes.clone(),
+                inside.parts.len(),
+                inside.capabilities.write_deadline,
+            )
         });
+        if let Some(held) = overruled {
+            return Err(Error::Conflict(format!("it carries {held}, newer than this raise")));
+        }
         let land = move |inside: &mut Inside| {
             inside.put(share, mark, parts);
             inside.writer = None;

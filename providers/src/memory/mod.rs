@@ -156,6 +156,11 @@ impl Inside {
         })
     }
 
+    /// Returns the rollback that a raise under this mark would cover.
+    fn overruling(&self, mark: Mark) -> Option<Mark> {
+        self.parts.iter().filter_map(|(_, held)| *held).find(|held| mark.yields_to(held))
+    }
+
     fn put(&mut self, share: Weight, mark: Mark, parts: usize) {
         for part in self.parts.iter_mut().take(parts) {
             *part = (share, self.capabilities.signed.then_some(mark));

@@ -261,6 +261,44 @@ fn a6_under_a_conflict_nothing_is_restored() {
 }
 
 #[test]
+fn a6_what_was_resumed_over_counts_no_more() {
+    // Two raises and a lowering by hand: a conflict. It is resumed over while the last one stands.
+    for (stands, lowers) in [(80, true), (20, false)] {
+        let conflict = World::at(Column::Baking).read(stands).but(|world| {
+            world.record.foreign = vec![at(9_800), at(9_900)];
+        });
+        let conflict = conflict.won();
+        assert!(conflict.record.is_conflicted(), "{stands} %");
+        let resumed = conflict.later(1).asks(haldane_model::Verb::Resume).won();
+        assert_eq!(resumed.record.foreign, [], "{stands} %: the list is dropped");
+        let still = resumed.later(1).won();
+        assert_eq!(still.record.foreign, [], "{stands} %: what stands still is no other write");
+        assert_eq!(still.turn().lowers().is_some(), lowers, "{stands} %: it is put right");
+        // One raise and one lowering soon after are two.
+        let share = still.record.asserted();
+        let calm = still.clone().reads(share, still.known_mark(), 10_003).later(2).won();
+        let raised = calm.read(90).later(2).won();
+        assert_eq!(raised.record.foreign.len(), 1, "{stands} %");
+        let calm = raised.clone().reads(share, raised.known_mark(), 10_007).later(2).won();
+        let below = if share > percent(10) { 10 } else { 5 };
+        let lowered = calm.read(below).later(2).won();
+        assert!(!lowered.record.is_conflicted(), "{stands} %: {:?}", lowered.record.foreign);
+    }
+}
+
+#[test]
+fn a6_a_write_that_stands_counts_once_over_a_restart_and_a_read_that_failed() {
+    let raised = World::at(Column::Baking).read(80).won();
+    assert_eq!(raised.record.foreign.len(), 1);
+    let known = raised.known_mark();
+    let silent = raised.clone().unreadable().later(1).won();
+    let back = silent.reads(percent(80), known, 10_002).later(2).won();
+    assert_eq!(back.record.foreign.len(), 1, "the same write, after a silence");
+    let other = back.reads(percent(70), known, 10_004).later(2).won();
+    assert_eq!(other.record.foreign.len(), 2, "another share is another write");
+}
+
+#[test]
 fn a9_a_persons_rollback_by_hand_is_not_fought() {
     for column in Column::GUARDED {
         let world = World::at(column).read(0);

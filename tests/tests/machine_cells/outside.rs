@@ -1,7 +1,9 @@
 //! Rows G: the file, the lease and other engines. And the record that a newer engine wrote.
 
 use haldane_machine::{Effect, newer};
-use haldane_model::{Cause, LeaseSeen, Mark, Reason, SpecSeen, State, Verb, Verdict, Weight};
+use haldane_model::{
+    Cause, Health, LeaseSeen, Mark, Outcome, Reason, SpecSeen, State, Verb, Verdict, Weight,
+};
 use haldane_tests::world::{Column, Told, World, percent};
 
 #[test]
@@ -114,6 +116,63 @@ fn n20_a_newer_record_raises_nothing_and_can_be_aborted() {
     assert_eq!(newer(&turn.header, &later.seen).effects.len(), 1, "while it is set");
     assert_eq!(newer(&turn.header, &later.clone().unreadable().seen).effects.len(), 1);
     assert_eq!(newer(&turn.header, &later.read(0).seen).effects.len(), 0);
+}
+
+#[test]
+fn n20_a_newer_record_obeys_no_other_request_and_no_verdict() {
+    let world = World::at(Column::Baking).verdict(Verdict::Fail { breach: true });
+    let asked = world.asks(Verb::Skip).asks(Verb::Resume).asks(Verb::Undo).asks(Verb::Abort);
+    let turn = newer(&asked.record.header, &asked.seen);
+    let refused: Vec<bool> =
+        turn.answers.iter().map(|(_, outcome)| matches!(outcome, Outcome::Refused(_))).collect();
+    assert_eq!(refused, [true, true, true, false]);
+    let unasked = World::at(Column::Baking).verdict(Verdict::Fail { breach: true });
+    let turn = newer(&unasked.record.header, &unasked.seen);
+    assert_eq!((turn.effects.len(), turn.header.lowered), (0, None));
+    let taken = asked.lease(LeaseSeen::Other { term: 9 });
+    let other = newer(&taken.record.header, &taken.seen);
+    assert!(other.superseded && other.effects.is_empty() && other.header.lowered.is_none());
+}
+
+#[test]
+fn n20_a_newer_records_write_waits_for_a_living_home_and_for_every_entry() {
+    let lowered = World::at(Column::Baking).but(|world| {
+        world.record.header.lowered = Some(Cause::AbortedByPerson);
+        world.reading().health = (Health::Untold, Health::Down);
+    });
+    let dead = lowered.clone().but(|world| {
+        let home = world.record.header.home.clone();
+        assert_eq!(world.reading().health_of(&home), Health::Down);
+    });
+    assert_eq!(newer(&dead.record.header, &dead.seen).effects.len(), 0, "known dead");
+    // One entry at 0, one that does not answer: it goes on.
+    let silent = World::at(Column::Baking).read(0).but(|world| {
+        world.record.header.lowered = Some(Cause::AbortedByPerson);
+        let mut second = world.record.header.entries[0].clone();
+        second.name = "second".into();
+        world.record.header.entries.push(second);
+    });
+    assert_eq!(newer(&silent.record.header, &silent.seen).effects.len(), 1);
+}
+
+#[test]
+fn n20_the_newer_engine_finds_the_word_of_the_older_one_and_finishes_the_rollback() {
+    for column in Column::GUARDED {
+        let found = World::at(column).but(|world| {
+            world.record.header.lowered = Some(Cause::AbortedByPerson);
+        });
+        let turn = found.turn();
+        assert!(turn.rolls_back() && turn.says(Reason::OwnLoweringFound), "{column:?}");
+        assert_eq!(turn.record.header.lowered, None, "{column:?}: it is taken over");
+        // Nobody knows whether it was read: a share that is 0 already is confirmed as ever.
+        assert!(found.read(0).turn().rolls_back(), "{column:?}");
+    }
+    for column in Column::AT_REST {
+        let turn = World::at(column)
+            .but(|world| world.record.header.lowered = Some(Cause::AbortedByPerson))
+            .turn();
+        assert_eq!((turn.record.header.lowered, turn.lowers()), (None, None), "{column:?}");
+    }
 }
 
 #[test]

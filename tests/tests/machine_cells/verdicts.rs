@@ -205,6 +205,41 @@ fn c5_policies_are_obeyed() {
 }
 
 #[test]
+fn c5_a_broken_source_is_no_answer_for_a_raise_even_where_it_is_ignored() {
+    let broken = |world: World| {
+        world.policy(Gap::SourceError, GapPolicy::Ignore).verdict(Verdict::SourceError)
+    };
+    // Its gate is open, its raise was not sent, it is to begin: it waits, and says for what.
+    let gated = World::at(Column::Waiting).planned(|plan| {
+        plan.steps[1].gates = vec![haldane_tests::world::external("go")];
+    });
+    let open = gated.gate("go", haldane_model::GateAnswer::Open);
+    let unsent = World::at(Column::Shifting).read(10);
+    for (what, world) in
+        [("open", open), ("unsent", unsent), ("begins", World::at(Column::Pending))]
+    {
+        assert!(world.clone().turn().raises().is_some(), "{what}: it would rise");
+        let turn = broken(world.clone()).turn();
+        assert_eq!(turn.raises(), None, "{what}");
+        assert!(turn.says(Reason::SourceError), "{what}: {:?}", turn.reasons());
+        let answered = broken(world).won().later(15).verdict(Verdict::Pass);
+        assert!(answered.turn().raises().is_some(), "{what}: the source answers again");
+    }
+    // A person names it.
+    let without = Verb::Promote { full: false, without_guards: true };
+    let promoted = broken(World::at(Column::Baking)).asks(without).turn();
+    assert_eq!(promoted.raises(), Some(Weight::FULL));
+    // It keeps nothing else: the bake counts, and the watch ends.
+    assert!(broken(World::at(Column::Baking)).turn().record.ticked.counting);
+    let watched = World::at(Column::Watching).but(|world| {
+        if let Place::Watching { watched, .. } = &mut world.record.place {
+            *watched = secs(600);
+        }
+    });
+    assert_eq!(broken(watched).turn().record.place, Place::Healthy);
+}
+
+#[test]
 fn c5_a_later_answer_ends_a_hold_but_never_a_pause() {
     let held = World::at(Column::Baking).verdict(Verdict::NoData).won();
     let answered = held.later(15).verdict(Verdict::Pass).turn();

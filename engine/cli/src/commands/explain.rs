@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use haldane_api::Entry;
 use haldane_model::{JournalEntry, Reason, State, Verdict};
-use haldane_runtime::{explain, status::Status};
+use haldane_runtime::{Notice, explain, status::Status};
 use serde::Serialize;
 
 use crate::{ask::Target, book::Book, commands::history, context::Context, print};
@@ -79,7 +79,12 @@ fn now(status: &Status, journal: &[Entry]) -> Vec<String> {
     }
     for code in &status.held_by {
         let told = journal.iter().rev().find(|told| told.entry.reason.code() == code);
-        let why = told.map_or_else(|| code.clone(), |told| told.sentence.clone());
+        let newer = code == Reason::NewerFormat.code();
+        let why = match told {
+            Some(told) => told.sentence.clone(),
+            None if newer => crate::told::words(&Notice::NewerFormat),
+            None => code.clone(),
+        };
         said.push(format!("it does not go on by itself now: {why}"));
     }
     for entry in &status.traffic {
@@ -134,6 +139,11 @@ fn place(status: &Status) -> String {
         "Promoting" => format!("cleans up after{step} of {of}"),
         "Healthy" if status.watching => format!("gives {revision} all traffic, and is watched"),
         "Healthy" => format!("is at rest; {serving} serves"),
+        "Held" => match (&status.lowered, &status.serving) {
+            (Some(cause), Some(home)) => format!("was put back: {}; {home} serves", cause.code()),
+            (Some(cause), None) => format!("puts the traffic back: {}", cause.code()),
+            (None, _) => "is held as a newer engine left it".to_owned(),
+        },
         "RollingBack" => format!("puts the traffic back from {of}"),
         "Degraded" => format!("is at rest after a rollback; {serving} serves"),
         phase => format!("is {phase}"),

@@ -17,7 +17,7 @@ use haldane_runtime::{
     explain,
     status::Status,
 };
-use haldane_standalone::{Engine, Intent, Watcher, Written};
+use haldane_standalone::{Engine, Fit, Intent, Watcher, Written};
 use tokio::{signal::unix, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +82,7 @@ enum End {
 
 struct Run<'a> {
     args: &'a Args,
+    engine: Arc<Engine>,
     handle: Handle,
     written: Written,
     output: Output,
@@ -95,6 +96,10 @@ struct Run<'a> {
     unwritten_since: Option<Instant>,
     asked: bool,
     aborting: bool,
+    /// What it waits for, as it was told last.
+    waits: Option<String>,
+    /// What a person must put right first.
+    refused: Option<String>,
 }
 
 /// Runs the command.
@@ -113,6 +118,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
         .then(|| Live::new(context.colours()));
     let mut run = Run {
         args: &args,
+        engine: engine.clone(),
         handle,
         written,
         output: context.output,
@@ -123,6 +129,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
         unwritten_since: None,
         asked: false,
         aborting: false,
+        waits: None,
+        refused: None,
     };
     let end = run.until_it_ends(&mut told).await;
     token.cancel();
@@ -174,6 +182,7 @@ impl Run<'_> {
                 _ = interrupt.recv() => if let Some(end) = self.interrupted().await { return end },
             }
             let status = self.handle.status();
+            self.tell_what_is_missing();
             if let Some(live) = &mut self.live {
                 live.draw(&status);
             }
@@ -212,10 +221,35 @@ impl Run<'_> {
         }
     }
 
+    /// Says at once what does not answer and what to do about it: it may come while one waits.
+    fn tell_what_is_missing(&mut self) {
+        let waits = match self.engine.fit(&self.written.id) {
+            Some(Fit::Waits(why)) => Some(why),
+            Some(Fit::Ready | Fit::Refused(_)) | None => None,
+        };
+        if waits != self.waits {
+            if let Some(why) = &waits {
+                self.tell(&Told::Notice(format!("nothing begins yet: {why}")));
+            }
+            self.waits = waits;
+        }
+    }
+
     /// Says whether the rollout has ended, and how.
     async fn look(&mut self, status: &Status) -> Option<End> {
+        // Asked at rest alone: what is in flight stays, guarded. An undo asks for nothing that is written.
+        if let Some(Fit::Refused(why)) = self.engine.fit(&self.written.id)
+            && !self.moved
+            && self.args.undo.is_none()
+        {
+            self.refused = Some(why);
+            return Some(End::Refused);
+        }
         if status.phase == "Loading" {
             return None;
+        }
+        if status.phase == "Held" {
+            return self.look_at_newer(status).await;
         }
         let first = *self.first_attempt.get_or_insert(status.attempt);
         let rests = matches!(status.phase.as_str(), "Healthy" | "Degraded" | "Pending")
@@ -238,6 +272,14 @@ impl Run<'_> {
             "Pending" if settled && is_refused(status) => Some(End::Refused),
             _ => None,
         }
+    }
+
+    /// A newer engine wrote the record: one stays with it until somebody aborts.
+    async fn look_at_newer(&mut self, status: &Status) -> Option<End> {
+        if self.is_asking() {
+            return self.asks(status).await;
+        }
+        (status.lowered.is_some() && status.serving.is_some()).then_some(End::RolledBack)
     }
 
     /// Whether what was decided is on the disk, or was waited for long enough.
@@ -324,7 +366,10 @@ impl Run<'_> {
 
     fn say_goodbye(&self, end: End) {
         let status = self.handle.status();
-        let mut line = goodbye(end, &status, self.args.no_watch);
+        let mut line = match &self.refused {
+            Some(why) => format!("{}: refused: {why}", status.rollout),
+            None => goodbye(end, &status, self.args.no_watch),
+        };
         if let Some(why) = &status.store_trouble {
             line.push_str(&format!("; NOT RECORDED: {why}"));
         }

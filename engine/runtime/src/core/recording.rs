@@ -13,7 +13,8 @@ use crate::{
 /// Progress is written at least this often; a kill loses no more.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 
-/// A raise whose record is won later than this after it was decided is decided anew.
+/// A raise whose record is won later than this after it was decided is decided anew, where no plan
+/// says how often the guards look: by then they may say something else.
 const EFFECT_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// How long to wait before a store that failed is asked again.
@@ -102,6 +103,23 @@ impl Recording {
         }
     }
 
+    /// Puts another header into the record of a newer engine; it is written now.
+    pub(super) fn set_header(&mut self, changed: Header) {
+        let Phase::Newer(header, rest) = &mut self.phase else { return };
+        if *header == changed {
+            return;
+        }
+        let Some(written) = codec::with_header(rest, &changed) else { return };
+        *header = changed;
+        *rest = written;
+        self.dirty = Change::Decided;
+    }
+
+    /// Returns whether the store surely has what is here.
+    pub(super) fn is_settled(&self) -> bool {
+        self.dirty == Change::Nothing && self.swapping.is_none() && !self.unsure && !self.loading
+    }
+
     pub(super) fn is_absent(&self) -> bool {
         matches!(self.phase, Phase::Absent)
     }
@@ -159,8 +177,8 @@ impl Recording {
         }
     }
 
-    /// Returns the swap that is due, if one is.
-    pub(super) fn due(&mut self, now: Duration) -> Option<SwapRequest> {
+    /// Returns the swap that is due, if one is. A newer engine's record is written in `term`.
+    pub(super) fn due(&mut self, now: Duration, term: u64) -> Option<SwapRequest> {
         if self.swapping.is_some() || self.unsure || self.loading {
             return None;
         }
@@ -172,27 +190,27 @@ impl Recording {
             Change::Progress => self.stored == 0 || now >= self.written_at + PROGRESS_EVERY,
             Change::Decided => true,
         };
-        let Phase::Here(record) = &self.phase else { return None };
         if !due {
             return None;
         }
         let version = self.stored + 1;
-        let mut record = (**record).clone();
-        record.version = version;
+        let (term, bytes) = match &self.phase {
+            Phase::Here(record) => {
+                let mut record = (**record).clone();
+                record.version = version;
+                self.outcomes_in_swap.clone_from(&record.requests);
+                (record.term, codec::encode(&record))
+            }
+            Phase::Newer(_, rest) => (term, rest.clone()),
+            Phase::Loading | Phase::Absent => return None,
+        };
         self.swapping = Some((version, self.entries.len()));
-        self.outcomes_in_swap.clone_from(&record.requests);
         self.held_in_swap = self.held.is_some();
         self.dirty = Change::Nothing;
         self.retry_at = None;
-        let bytes = codec::encode(&record);
         self.bytes_in_swap.clone_from(&bytes);
-        Some(SwapRequest {
-            expect: self.stored,
-            version,
-            term: record.term,
-            bytes,
-            entries: self.entries.clone(),
-        })
+        let entries = self.entries.clone();
+        Some(SwapRequest { expect: self.stored, version, term, bytes, entries })
     }
 
     /// Takes the store's answer. Returns what may be performed now.
@@ -237,10 +255,17 @@ impl Recording {
             return Vec::new();
         }
         self.held_in_swap = false;
+        let oldest = self.effect_age_max();
         match self.held.take() {
-            Some((effects, since)) if now.saturating_sub(since) <= EFFECT_AGE_MAX => effects,
+            Some((effects, since)) if now.saturating_sub(since) <= oldest => effects,
             Some(_) | None => Vec::new(),
         }
+    }
+
+    /// Returns how old a decision to raise may be: one interval of the pinned plan's guards.
+    fn effect_age_max(&self) -> Duration {
+        let plan = self.record().and_then(|record| record.plan.as_ref());
+        plan.map_or(EFFECT_AGE_MAX, |plan| plan.guard_interval())
     }
 
     /// Returns whether the record must be loaded now, and notes that it is.
@@ -338,3 +363,6 @@ impl Recording {
         progress.then(|| self.written_at + PROGRESS_EVERY)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! What waits for its record, and for how long.
+
+use std::{sync::Arc, time::Duration};
+
+use haldane_model::{
+    Cause, Check, Limits, Mark, Now, OnDeadline, OnInconclusive, Plan, Policies, Side, Weight,
+};
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn plan(interval: Duration) -> Plan {
+    let side = |name: &str| Side {
+        name: name.into(),
+        labels: std::collections::BTreeMap::new(),
+        revision_query: None,
+    };
+    Plan {
+        hash: "1:a".into(),
+        sides: [side("blue"), side("green")],
+        entries: Vec::new(),
+        steps: Vec::new(),
+        watch: SECOND,
+        progress_deadline: SECOND,
+        on_deadline: OnDeadline::Pause,
+        sources: Vec::new(),
+        checks: vec![Check {
+            name: "errors".into(),
+            source: "main".into(),
+            kind: "errors".into(),
+            question: "{}".into(),
+            rule: "{}".into(),
+            interval,
+            window: None,
+            initial_delay: Duration::ZERO,
+            limits: Limits::default(),
+            dry_run: false,
+        }],
+        policies: Policies {
+            no_data: haldane_model::GapPolicy::Hold,
+            source_error: haldane_model::GapPolicy::Hold,
+            canary_lost: haldane_model::GapPolicy::Hold,
+            inconclusive: OnInconclusive::Pause,
+        },
+        alerts: Vec::new(),
+        guards_at_full: true,
+        unanalysed: false,
+    }
+}
+
+fn record(plan: Option<Plan>) -> Record {
+    let now = Now { wall: jiff::Timestamp::UNIX_EPOCH, mono: Duration::ZERO, boot: 1 };
+    let mut record = Record::new("green".into(), "blue".into(), 3, now);
+    record.plan = plan.map(Arc::new);
+    record
+}
+
+fn here(plan: Option<Plan>) -> Recording {
+    let mut recording = Recording::new(Duration::ZERO);
+    assert!(recording.loaded(Ok(None), Duration::ZERO).is_empty());
+    recording.make(record(plan));
+    recording
+}
+
+/// What is performed of a raise whose record is won after this long.
+fn performed(plan: Option<Plan>, after: Duration) -> usize {
+    let mut recording = here(plan.clone());
+    let raise = Effect::Raise { to: Weight::FULL, mark: Mark::raise(1) };
+    recording.decided(record(plan), Vec::new(), vec![raise], Change::Decided, SECOND);
+    assert!(recording.due(SECOND, 3).is_some());
+    recording.swapped(Swap::Won, SECOND + after).len()
+}
+
+#[test]
+fn a_raise_older_than_one_guard_interval_is_decided_anew() {
+    for interval in [2, 15, 60].map(Duration::from_secs) {
+        assert_eq!(performed(Some(plan(interval)), interval), 1, "{interval:?}");
+        let late = interval + Duration::from_millis(1);
+        assert_eq!(performed(Some(plan(interval)), late), 0, "{interval:?}");
+    }
+    assert_eq!(performed(None, 10 * SECOND), 1);
+    assert_eq!(performed(None, 11 * SECOND), 0);
+}
+
+/// A record as an engine of the next format would leave it.
+fn newer() -> Vec<u8> {
+    let text = String::from_utf8(codec::encode(&record(None))).expect("JSON is text");
+    text.replacen("\"format\":1", "\"format\":2", 1).replace("attempt", "tries").into_bytes()
+}
+
+#[test]
+fn an_abort_is_written_into_a_newer_record_and_found_there_again() {
+    let mut recording = Recording::new(Duration::ZERO);
+    recording.loaded(Ok(Some(Stored { version: 8, bytes: newer() })), Duration::ZERO);
+    assert_eq!(recording.due(SECOND, 5), None, "a calm one is never written");
+    let (header, _) = recording.newer().expect("it is newer");
+    let lowered = Header { lowered: Some(Cause::AbortedByPerson), ..header.clone() };
+    recording.set_header(lowered.clone());
+    assert!(!recording.is_settled());
+    let swap = recording.due(SECOND, 5).expect("it is written now");
+    assert_eq!((swap.expect, swap.version, swap.term), (8, 9, 5));
+    assert!(swap.entries.is_empty());
+    let (before, after) = (newer(), swap.bytes.clone());
+    let tail = |bytes: &[u8]| {
+        let text = String::from_utf8(bytes.to_vec()).expect("JSON is text");
+        text.split_once("\"record\":").map(|(_, tail)| tail.to_owned())
+    };
+    assert_eq!(tail(&before), tail(&after), "the rest as it was");
+
+    // The store does not answer: it is asked what it has, whichever that is.
+    recording.swapped(Swap::Unknown("the disk hangs".to_owned()), SECOND);
+    assert!(!recording.is_settled());
+    assert!(recording.retry(SECOND + RETRY));
+    recording.loaded(Ok(Some(Stored { version: 8, bytes: before })), 2 * SECOND);
+    assert_eq!(recording.newer().map(|(header, _)| header.lowered), Some(None));
+    recording.set_header(lowered.clone());
+    assert!(recording.due(2 * SECOND, 5).is_some(), "it was not in: once more");
+    recording.swapped(Swap::Unknown("the disk hangs".to_owned()), 2 * SECOND);
+    assert!(recording.retry(3 * SECOND));
+    recording.loaded(Ok(Some(Stored { version: 9, bytes: after })), 3 * SECOND);
+    assert!(recording.is_settled(), "it was in");
+    assert_eq!(recording.newer().map(|(header, _)| header), Some(&lowered));
+    recording.set_header(lowered);
+    assert_eq!(recording.due(4 * SECOND, 5), None, "nothing is written twice");
+}

@@ -1,0 +1,145 @@
+//! The providers' calls: reads, writes, clean-ups. A lowering write ends a raise that is under way.
+
+use std::sync::Arc;
+
+use haldane_model::{Direction, EntryName, Mark, Plan, Reading, Split};
+use haldane_providers::{Error, Roles, Sides, TrafficProvider};
+
+use super::{CALL_MAX, Driver};
+use crate::Input;
+
+// === impl Driver ===
+
+impl Driver {
+    pub(super) fn read(&mut self, entry: EntryName) {
+        let asked = self.asked_splits();
+        match self.provider(&entry) {
+            Ok(provider) => self.spawn(async move {
+                let result =
+                    provider.read().await.map(|reading| as_asked(&*provider, reading, &asked));
+                Input::Read { entry, result }
+            }),
+            Err(error) => self.spawn(async move { Input::Read { entry, result: Err(error) } }),
+        }
+    }
+
+    pub(super) fn write(
+        &mut self,
+        entry: EntryName,
+        id: u64,
+        split: Split,
+        direction: Direction,
+        mark: Mark,
+    ) {
+        if direction == Direction::Lower
+            && let Some(raising) = self.raising.remove(&entry)
+        {
+            raising.abort();
+        }
+        let provider = self.provider(&entry);
+        let answers = self.answers.clone();
+        let name = entry.clone();
+        let task = self.tasks.spawn(async move {
+            let result = match provider {
+                Ok(provider) => {
+                    match tokio::time::timeout(CALL_MAX, provider.write(split, direction, mark))
+                        .await
+                    {
+                        Ok(result) => result,
+                        Err(_) => Err(Error::Unavailable("the write hangs".to_owned())),
+                    }
+                }
+                Err(error) => Err(error),
+            };
+            let _ = answers.send(Box::new(Input::Written { entry, id, result })).await;
+        });
+        if direction == Direction::Raise {
+            self.raising.insert(name, task);
+        }
+    }
+
+    pub(super) fn finish(&mut self, entry: EntryName) {
+        let provider = self.provider(&entry);
+        let roles = self.roles();
+        self.spawn(async move {
+            let result = match (provider, roles) {
+                (Ok(provider), Some(roles)) => provider.finish(roles).await,
+                (Err(error), _) => Err(error),
+                (Ok(_), None) => Ok(()),
+            };
+            Input::Finished { entry, result }
+        });
+    }
+
+    pub(super) fn release(&mut self) {
+        let names: Vec<EntryName> = self.clients.providers.keys().cloned().collect();
+        for name in names {
+            if let Ok(provider) = self.provider(&name) {
+                self.tasks.spawn(async move {
+                    let call = provider.release(haldane_providers::Snapshot::default());
+                    let _ = tokio::time::timeout(CALL_MAX, call).await;
+                });
+            }
+        }
+    }
+
+    /// Returns every split that this rollout may ask for.
+    pub(super) fn asked_splits(&self) -> Vec<Split> {
+        let (Some(record), Some(plan)) = (self.core.record(), self.plan()) else {
+            return Vec::new();
+        };
+        let test = &record.header.test;
+        plan.steps.iter().map(|step| Split::new(test.clone(), step.weight)).collect()
+    }
+
+    pub(super) fn roles(&self) -> Option<Roles> {
+        let header = &self.core.record()?.header;
+        Some(Roles { test: header.test.clone(), home: header.home.clone() })
+    }
+
+    /// Returns the plan whose settings are in force: the pinned one under way, the written at rest.
+    pub(super) fn plan(&self) -> Option<Arc<Plan>> {
+        haldane_machine::needs(self.core.record()?, self.core.spec()).plan
+    }
+
+    pub(super) fn provider(&mut self, name: &EntryName) -> Result<Arc<dyn TrafficProvider>, Error> {
+        let missing = || Error::Invalid(format!("no traffic entry {name}"));
+        let plan = self.plan();
+        let header = self.core.header().cloned();
+        let (kind, settings, sides) = if let Some(plan) = &plan
+            && let Some(entry) = plan.entries.iter().find(|entry| entry.name == *name)
+        {
+            let [first, second] = [plan.sides[0].name.clone(), plan.sides[1].name.clone()];
+            (entry.kind.clone(), entry.settings.clone(), Sides { first, second })
+        } else {
+            let header = header.ok_or_else(missing)?;
+            let entry = header.entries.iter().find(|entry| entry.name == *name);
+            let entry = entry.ok_or_else(missing)?.clone();
+            let [first, second] = header.sides;
+            let sides = Sides { first, second };
+            (entry.kind.clone(), entry.settings.clone(), sides)
+        };
+        let known = self.clients.providers.get(name).filter(|(text, _)| *text == settings);
+        if let Some((_, provider)) = known {
+            return Ok(provider.clone());
+        }
+        let built = self.ports.factory.provider(&kind, &settings, &sides, &self.ports.outside)?;
+        self.clients.providers.insert(name.clone(), (settings, built.clone()));
+        Ok(built)
+    }
+}
+
+/// Says a reading in the words of what was asked: where a share can only be made nearly, what the
+/// provider makes of it counts as it.
+fn as_asked(provider: &dyn TrafficProvider, mut reading: Reading, asked: &[Split]) -> Reading {
+    for split in asked {
+        let made = provider.representable(split).share_of(&reading.side);
+        let share = split.share_of(&reading.side);
+        for read in [&mut reading.lowest, &mut reading.highest] {
+            if *read == made {
+                *read = share;
+            }
+        }
+    }
+    reading
+}

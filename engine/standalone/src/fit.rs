@@ -1,0 +1,129 @@
+//! Whether what a rollout would drive is there and as it must be: its providers' preflight.
+//!
+//! Asked at rest alone, and off everybody's way: what is in flight is taken up at once, and a rollback
+//! never waits for it. What a person must put right is shown as a specification that cannot be used;
+//! it is asked again until it can.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use futures::future::join_all;
+use haldane_model::{Plan, RolloutId, SpecSeen};
+use haldane_providers::{Error, Sides};
+use haldane_runtime::{Input, codec::Decoded, drive::Factory as _, ports::Store as _};
+
+use crate::{
+    engine::{Engine, Intent},
+    factory::Registered,
+    files::Written,
+};
+
+/// How long one provider may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long to wait before it is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Whether what a rollout would drive is there and as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It is.
+    Ready,
+    /// Something does not answer; that may pass by itself.
+    Waits(String),
+    /// A person must put something right: what, and how.
+    Refused(String),
+}
+
+/// Asks every provider of a plan; the worst answer counts.
+async fn ask(id: &RolloutId, plan: &Plan) -> Fit {
+    let [first, second] = plan.sides.each_ref().map(|side| side.name.clone());
+    let sides = Sides { first, second };
+    let outside = haldane_outside::Outside::default();
+    let asked = plan.entries.iter().map(async |entry| {
+        let built = Registered.provider(&entry.kind, &entry.settings, &sides, &outside);
+        let found = match built {
+            Ok(provider) => match tokio::time::timeout(DEADLINE, provider.preflight()).await {
+                Ok(found) => found,
+                Err(_) => Err(Error::Unavailable(format!("no answer within {DEADLINE:?}"))),
+            },
+            Err(error) => Err(error),
+        };
+        let name = &entry.name;
+        match found {
+            Ok(snapshot) => {
+                for warning in snapshot.warnings {
+                    tracing::info!(rollout = %id, entry = %name, "{warning}");
+                }
+                Fit::Ready
+            }
+            Err(Error::Invalid(why)) => Fit::Refused(format!("traffic entry {name}: {why}")),
+            Err(error) => Fit::Waits(format!("traffic entry {name}: {error}")),
+        }
+    });
+    let answers = join_all(asked).await;
+    let refused = |fit: &&Fit| matches!(fit, Fit::Refused(_));
+    let waits = |fit: &&Fit| matches!(fit, Fit::Waits(_));
+    answers.iter().find(refused).or(answers.iter().find(waits)).cloned().unwrap_or(Fit::Ready)
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Returns whether users may see a rollout's side under test, or whether that cannot be told.
+    pub(crate) async fn may_be_in_flight(&self, id: &RolloutId) -> bool {
+        match self.kept().load(id).await {
+            Ok(None) => false,
+            Ok(Some(stored)) => match haldane_runtime::codec::decode(&stored.bytes) {
+                Ok(Decoded::Known(record)) => !record.place.is_at_rest(),
+                Ok(Decoded::Newer { .. }) | Err(_) => true,
+            },
+            Err(_) => true,
+        }
+    }
+
+    /// Asks until everything is as it must be, or another version of the file, or its end, overtakes
+    /// this one; tells the loop what is written as far as it can be used.
+    pub(crate) async fn prove(self: Arc<Self>, written: Written, intent: Intent, proof: u64) {
+        let mut before = None;
+        loop {
+            let fit = tokio::select! {
+                () = self.ended() => return,
+                fit = ask(&written.id, &written.plan) => fit,
+            };
+            let Some(handle) = self.note_fit(&written.id, proof, &fit) else { return };
+            if before.as_ref() != Some(&fit) {
+                match &fit {
+                    Fit::Ready => {}
+                    Fit::Waits(why) => tracing::warn!(rollout = %written.id, "waits: {why}"),
+                    Fit::Refused(why) => tracing::error!(rollout = %written.id, "refused: {why}"),
+                }
+                let seen = match &fit {
+                    // What cannot be used at rest stays usable once it is in flight.
+                    Fit::Refused(_) if self.may_be_in_flight(&written.id).await => {
+                        written.seen(intent)
+                    }
+                    Fit::Refused(message) => SpecSeen::Invalid { message: message.clone() },
+                    Fit::Ready | Fit::Waits(_) => written.seen(intent),
+                };
+                handle.send(Input::Spec(seen)).await;
+            }
+            if fit == Fit::Ready {
+                return;
+            }
+            before = Some(fit);
+            tokio::select! {
+                () = self.ended() => return,
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+    }
+}
+
+impl fmt::Display for Fit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ready => write!(out, "ready"),
+            Self::Waits(why) | Self::Refused(why) => write!(out, "{why}"),
+        }
+    }
+}
