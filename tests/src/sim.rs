@@ -5,7 +5,9 @@
 
 pub mod cover;
 mod faults;
+mod history;
 mod plan;
+mod process;
 mod provider;
 mod rng;
 mod source;

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use haldane_model::{JournalEntry, Record};
 use haldane_runtime::{
+    Input,
     codec::{self, Decoded},
     ports::{Stored, Swap, SwapRequest},
 };
+
+use super::{Ev, World};
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -64,5 +67,78 @@ impl Kept {
             self.journal.entry(entry.id).or_insert_with(|| entry.clone());
         }
         (Swap::Won, before)
+    }
+}
+
+// === impl World ===
+
+impl World {
+    pub(super) fn load(&mut self, proc: usize) {
+        let fails =
+            self.store_fault.is_some() || self.stormy() && self.rng.chance(self.weather.store);
+        let (delay, loaded) = if fails {
+            (500, Err("the store is away".to_owned()))
+        } else {
+            (10, Ok(self.kept.load()))
+        };
+        self.input_in(proc, delay, Input::Loaded(loaded));
+    }
+
+    pub(super) fn swap(&mut self, proc: usize, request: SwapRequest) {
+        let delay = self.rng.range(2, 60);
+        let request = Box::new(request);
+        let unknown = || Some(Swap::Unknown("time-out".to_owned()));
+        let drawn = if self.stormy() && self.rng.chance(self.weather.store) {
+            self.rng.range(0, 5)
+        } else {
+            match self.store_fault {
+                Some("hung") => 2,
+                Some("lost") => 1,
+                Some("landed") => 0,
+                Some("stale") => 4,
+                Some(_) | None => 9,
+            }
+        };
+        match drawn {
+            0 => {
+                self.cover("store unknown");
+                self.push(delay, Ev::Swap { proc, request, answer: unknown(), delay: 100 });
+            }
+            1 => {
+                self.cover("store unknown");
+                let why = "disk full".to_owned();
+                self.input_in(proc, delay, Input::Swapped(Swap::Unknown(why)));
+            }
+            2 => {
+                self.cover("store hung");
+                let why = "the store did not answer".to_owned();
+                self.input_in(proc, 2_000, Input::Swapped(Swap::Unknown(why)));
+            }
+            3 => {
+                // Hangs past its deadline and lands all the same, before the next load can look.
+                self.cover("store hung");
+                self.push(1_990, Ev::Swap { proc, request, answer: unknown(), delay: 10 });
+            }
+            4 => {
+                self.cover("store stale");
+                self.kept.edit();
+                self.push(delay, Ev::Swap { proc, request, answer: None, delay: 5 });
+            }
+            _ => self.push(delay, Ev::Swap { proc, request, answer: None, delay: 5 }),
+        }
+    }
+
+    pub(super) fn swap_now(&mut self, proc: usize, request: &SwapRequest) -> Swap {
+        let last = self.kept.journal.last_key_value().map_or(0, |(id, _)| *id);
+        let (answer, before) = self.kept.swap(request);
+        self.log(|| format!("STORE {proc} v{} {answer:?}", request.version));
+        if answer == Swap::Won {
+            self.check_record(before.as_ref(), request, last);
+            let first = before.is_some_and(|before| before.attempt == 0);
+            if first && self.kept.record.as_ref().is_some_and(|record| record.attempt > 0) {
+                self.name_no_more();
+            }
+        }
+        answer
     }
 }
