@@ -311,9 +311,13 @@ impl Core {
     /// Puts together what is known and fresh.
     fn look_around(&mut self, now: Now) {
         let plan = self.needs().and_then(|needs| needs.plan);
-        let names: Vec<_> = match &plan {
-            Some(plan) => plan.entries.iter().map(|entry| entry.name.clone()).collect(),
-            None => Vec::new(),
+        // A record that cannot be read names its entries all the same: what was read of them is kept.
+        let names: Vec<_> = match (&plan, self.recording.newer()) {
+            (Some(plan), _) => plan.entries.iter().map(|entry| entry.name.clone()).collect(),
+            (None, Some((header, _))) => {
+                header.entries.iter().map(|entry| entry.name.clone()).collect()
+            }
+            (None, None) => Vec::new(),
         };
         self.entries.follow(&names, plan.as_deref());
         let fresh = plan.as_ref().map_or(Duration::from_secs(30), |plan| plan.guard_interval() * 2);
