@@ -41,6 +41,12 @@ impl World {
         &self.trace
     }
 
+    /// Returns how many inputs were handled.
+    #[must_use]
+    pub fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
     /// Returns the journal as it is kept.
     pub fn journal(&self) -> impl Iterator<Item = &haldane_model::JournalEntry> {
         self.kept.journal.values()
@@ -52,9 +58,16 @@ impl World {
         self.kept.record.as_ref()
     }
 
-    /// Counts a fault where it meets the rollout.
+    /// Counts a fault where it meets the rollout: by what the youngest living process sees.
     pub(super) fn cover(&mut self, fault: &'static str) {
-        let Some(core) = self.core() else { return };
+        if let Some(proc) = self.leader() {
+            self.cover_call(proc, fault);
+        }
+    }
+
+    /// Counts a fault that meets one process's call.
+    pub(super) fn cover_call(&mut self, proc: usize, fault: &'static str) {
+        let Some(core) = self.procs[proc].core.as_ref() else { return };
         let Some(record) = core.record() else { return };
         let state = record.state();
         let verdict = core.seen().checks.values().next().map(|seen| seen.verdict);

@@ -12,7 +12,10 @@ impl World {
     pub fn start_process(&mut self) {
         self.kept.newest_term += 1;
         let term = self.kept.newest_term;
-        let boot = (self.procs.len() as u64 + 1, self.now.saturating_sub(1_000));
+        // On the same machine its monotonic clock goes on, and only the boot id tells one process's
+        // time from another's; elsewhere it begins anew.
+        let since = if self.rng.chance(500) { 0 } else { self.now.saturating_sub(1_000) };
+        let boot = (self.procs.len() as u64 + 1, since);
         let proc = self.procs.len();
         self.procs.push(Proc { core: None, term, boot, spins: 0 });
         let (core, commands) = Core::new(RolloutId::new("shop", "checkout"), self.clock(proc));
@@ -130,20 +133,25 @@ impl World {
             Command::Load => self.load(proc),
             Command::Swap(request) => self.swap(proc, request),
             Command::Delete => {
+                self.check_gone(proc);
                 self.kept.forget();
                 self.truth.gone = true;
             }
-            Command::Read { entry } => self.read(proc, entry),
+            Command::Read { entry } => {
+                self.sent.push((self.now, format!("Read {entry}")));
+                self.read(proc, entry);
+            }
             Command::Write { entry, id, split, direction, mark } => {
                 self.sent.push((self.now, format!("{direction:?} {}", split.share)));
                 self.check_write(proc, &split, direction, mark);
                 self.write(proc, entry, id, &split, direction, mark);
             }
             Command::Finish { entry } => {
+                let delay = self.pace.finishes;
                 let failed = self.stormy() && self.rng.chance(self.weather.provider);
                 let error = || haldane_providers::Error::Unavailable("busy".to_owned());
                 let result = if failed { Err(error()) } else { Ok(()) };
-                self.input_in(proc, 50, Input::Finished { entry, result });
+                self.input_in(proc, delay, Input::Finished { entry, result });
             }
             Command::Look { key, look, .. } => {
                 self.sent.push((self.now, format!("Look {}", key.window.end)));
@@ -155,13 +163,16 @@ impl World {
                 let revisions = match self.mood {
                     Mood::Hung => return,
                     Mood::Broken => Err("502".to_owned()),
-                    Mood::Good | Mood::Empty | Mood::Lost => Ok(vec![runs.as_str().into()]),
+                    Mood::Good | Mood::Empty | Mood::Lost | Mood::Down | Mood::Thin => {
+                        Ok(vec![runs.as_str().into()])
+                    }
                 };
                 self.input_in(proc, 20, Input::Revisions { side, revisions });
             }
-            Command::Answer { id, outcome } => self.answered(id, outcome),
+            Command::Answer { id, outcome } => self.answered(proc, id, outcome),
+            Command::Gate(gate) => self.ask_gate(proc, &gate),
             Command::Tell(entry) => self.check_told(&entry),
-            Command::Gate(_) | Command::Release | Command::Notice(_) | Command::Stop => {}
+            Command::Release | Command::Notice(_) | Command::Stop => {}
         }
     }
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use haldane_model::{
-    AlertSeen, Direction, EntryName, Health, LeaseSeen, Mark, Now, Outcome, Plan, Request, RequestId,
-    SpecSeen, Weight,
+    AlertSeen, Direction, EntryName, Health, LeaseSeen, Mark, Now, Outcome, Plan, Request,
+    RequestId, SpecSeen, Weight,
 };
 use haldane_runtime::{
     Core, Input, LookKey,
@@ -18,12 +18,23 @@ use haldane_sources::Look;
 use jiff::Timestamp;
 
 use super::{
-    Rng, Shape, Weather, cover::Cover, plan, provider::Lane, source::Mood, store::Kept,
+    Rng, Shape, Weather,
+    cover::Cover,
+    faults::Change,
+    gates::Answers,
+    goal::Goal,
+    plan,
+    provider::{Lane, Pace},
+    source::{Mood, SourceClock},
+    store::Kept,
     truth::Truth,
 };
 
 /// Where the wall clock begins.
-const EPOCH: i64 = 1_760_000_000_000;
+pub(super) const EPOCH: i64 = 1_760_000_000_000;
+
+/// How much may be under way at once: what grows beyond it grows without end.
+const QUEUE_MAX: usize = 2_000;
 
 /// Everything that happens at a moment of its own.
 #[derive(Debug)]
@@ -72,8 +83,10 @@ pub enum Ev {
         /// After how long it is answered.
         delay: u64,
     },
-    /// A fault or a change around the rollout, by its number in `faults`.
-    Change(u32),
+    /// A fault or a change around the rollout.
+    Change(Change),
+    /// A steered history is looked at.
+    Nudge,
     /// A process starts.
     Start,
     /// A process hears that it lost its lease.
@@ -122,6 +135,16 @@ pub struct World {
     pub bad: BTreeMap<String, u64>,
     /// How the source behaves.
     pub mood: Mood,
+    /// How the source's clock goes.
+    pub source_clock: SourceClock,
+    /// Requests a second that testers send to green, whatever its share.
+    pub testers: f64,
+    /// How gates outside answer.
+    pub gates: Answers,
+    /// How long the data plane takes.
+    pub pace: Pace,
+    /// The cell of the table that this history is steered to.
+    pub goal: Option<Goal>,
     /// A part that does not answer.
     pub silent_part: Option<usize>,
     /// What is written.
@@ -182,6 +205,11 @@ impl World {
             written: Some(written),
             bad: BTreeMap::new(),
             mood: Mood::Good,
+            source_clock: SourceClock::default(),
+            testers: 0.0,
+            gates: Answers::default(),
+            pace: Pace::default(),
+            goal: None,
             silent_part: None,
             spec: SpecSeen::Invalid { message: String::new() },
             alerts: Vec::new(),
@@ -236,13 +264,12 @@ impl World {
         }
     }
 
-    /// The source keeps the true time, whatever the engine's clock says.
-    pub(super) fn true_time(&self, wall: Timestamp) -> u64 {
-        u64::try_from(wall.as_millisecond() - EPOCH).unwrap_or(0)
-    }
-
     /// Plans something for later.
     pub fn push(&mut self, delay: u64, ev: Ev) {
+        if self.queue.len() > QUEUE_MAX {
+            self.break_claim("what is under way grows without end".to_owned());
+            return;
+        }
         self.order += 1;
         self.queue.insert((self.now + delay, self.order), ev);
     }
@@ -255,8 +282,7 @@ impl World {
     pub fn run_to(&mut self, until: u64) {
         while self.violation.is_none() && self.step(until) {}
         if self.now < until {
-            let (low, high) = self.true_share();
-            self.pass(until - self.now, low, high);
+            self.pass(until - self.now);
             self.now = until;
         }
     }
@@ -294,8 +320,7 @@ impl World {
         }
         if at > self.now {
             self.procs.iter_mut().for_each(|proc| proc.spins = 0);
-            let (low, high) = self.true_share();
-            self.pass(at - self.now, low, high);
+            self.pass(at - self.now);
             self.now = at;
         }
         if next == Some(at) {
@@ -336,6 +361,7 @@ impl World {
                 self.input_in(proc, delay, Input::Swapped(answer.unwrap_or(truth)));
             }
             Ev::Change(which) => self.change(which),
+            Ev::Nudge => self.nudge(),
             Ev::Start => self.start_process(),
             Ev::Deposed(proc) => {
                 let term = self.kept.newest_term;
