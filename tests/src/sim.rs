@@ -5,8 +5,14 @@
 
 pub mod cover;
 mod faults;
+mod gates;
+mod goal;
+mod history;
+mod peace;
 mod plan;
+mod process;
 mod provider;
+mod recorded;
 mod rng;
 mod source;
 mod store;
@@ -14,10 +20,13 @@ mod truth;
 mod world;
 
 pub use self::{
-    faults::Weather,
-    plan::{Shape, plan},
+    faults::{Change, Weather},
+    gates::Answers,
+    goal::Goal,
+    plan::{Shape, Wait, plan},
+    provider::Pace,
     rng::Rng,
-    source::Mood,
+    source::{Mood, SourceClock},
     world::{Ev, Proc, World},
 };
 
@@ -34,16 +43,31 @@ pub struct Ended {
     pub inputs: u64,
 }
 
-/// Lives through the history of one seed: ten minutes with faults, then peace until it ends.
+/// Lives through the history of one seed: a few minutes with faults, then peace until it ends.
+///
+/// Every other seed is steered to a cell of the table, one cell after the other, and to a fault there.
 #[must_use]
 pub fn live(seed: u64, tracing: bool) -> Ended {
     let mut rng = Rng::new(seed);
-    let shape = Shape::draw(&mut rng);
+    let goal = Goal::of(seed);
+    let shape = match goal {
+        Some(goal) => goal.shape(&mut rng),
+        None => Shape::draw(&mut rng),
+    };
     let mut world = World::new(rng, shape, tracing);
-    world.weather = Weather::draw(&mut world.rng);
-    world.schedule_faults();
+    world.source_clock = SourceClock::draw(&mut world.rng);
+    if let Some(goal) = goal {
+        world.steer(goal);
+    } else {
+        world.weather = Weather::draw(&mut world.rng);
+        world.pace = Pace::draw(&mut world.rng);
+        world.schedule_faults();
+    }
     world.start_process();
-    world.run_to(world.peace_at);
+    while world.now < world.peace_at && world.violation().is_none() {
+        let next = world.peace_at.min(world.now + 10_000);
+        world.run_to(next);
+    }
     world.make_peace();
     world.run_to_the_end();
     world.end()

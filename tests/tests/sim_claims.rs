@@ -1,10 +1,18 @@
 //! Histories written by hand, one claim each, in the same world as the seeds.
 
-use haldane_model::{Health, Place, Reason, State, Weight};
-use haldane_tests::sim::{Ev, Mood, Rng, Shape, World};
+use std::collections::BTreeMap;
+
+use haldane_model::{
+    Cause, Health, HoldKind, Outcome, Place, Reason, SpecSeen, State, Verb, Weight,
+};
+use haldane_tests::sim::{Change, Ev, Mood, Pace, Rng, Shape, SourceClock, Wait, World};
 
 fn world() -> World {
-    let mut world = World::new(Rng::new(7), Shape::default(), true);
+    world_of(Shape::default())
+}
+
+fn world_of(shape: Shape) -> World {
+    let mut world = World::new(Rng::new(7), shape, true);
     world.peace_at = 0;
     world.start_process();
     world
@@ -217,4 +225,282 @@ fn a_dead_home_keeps_the_traffic_until_it_lives() {
     world.health[0] = Health::Ready { ready: 1, wanted: 10 };
     let now = world.now;
     assert!(world.run_until(now + 2_000, |world| world.true_share().1 == Weight::ZERO));
+}
+
+// === restarts ===
+
+/// Where the process is killed, a rollout of which one look of one scrape is bad; two are a breach.
+fn with_one_bad_scrape(kill_at: Option<(u64, bool)>) -> World {
+    let shape = Shape { failures: 1, ..Shape::default() };
+    let mut world = World::new(Rng::new(7), shape, false);
+    world.peace_at = 0;
+    world.kill_at = kill_at;
+    world.start_process();
+    world.run_to(60_000);
+    world.turns_bad("r1", 60_000);
+    world.run_to(64_000);
+    world.turns_bad("r1", u64::MAX);
+    world
+}
+
+#[test]
+fn one_sample_is_never_counted_twice_over_a_restart() {
+    let mut whole = with_one_bad_scrape(None);
+    let begun = whole.commands;
+    ends(&mut whole, State::Healthy);
+    assert!(told(&whole, Reason::CheckFailed) > 0, "{}", whole.trace().join("\n"));
+    for at in begun..begun + 120 {
+        for after in [false, true] {
+            let mut world = with_one_bad_scrape(Some((at, after)));
+            ends(&mut world, State::Healthy);
+            let mut looks = BTreeMap::new();
+            for entry in world.journal().filter(|entry| entry.reason == Reason::CheckFailed) {
+                let window = entry.finding.as_ref().map(|finding| finding.window.end);
+                *looks.entry(window).or_insert(0) += 1;
+            }
+            assert!(looks.values().all(|times| *times == 1), "killed at {at}: {looks:?}");
+        }
+    }
+}
+
+#[test]
+fn time_in_which_no_process_lived_counts_for_nothing_even_where_the_clock_goes_on() {
+    for seed in 0..8 {
+        let mut world = World::new(Rng::new(seed), Shape::default(), true);
+        world.peace_at = 0;
+        world.start_process();
+        bakes_at(&mut world, 10);
+        let proc = world.leader().unwrap();
+        let now = world.now;
+        world.run_to(now + 10_000);
+        let before = world.kept_record().unwrap().progressed;
+        world.kill(proc, true);
+        world.push(120_000, Ev::Start);
+        let now = world.now;
+        world.run_to(now + 140_000);
+        let after = world.core().unwrap().record().unwrap().progressed;
+        assert!(after.as_secs() <= before.as_secs() + 21, "{before:?}, then {after:?}");
+    }
+}
+
+#[test]
+fn who_asked_hears_nothing_that_a_lost_record_can_take_back() {
+    let mut world = world();
+    bakes_at(&mut world, 10);
+    world.store_fault = Some("lost");
+    world.ask(Verb::Pause, false);
+    let now = world.now;
+    world.run_to(now + 20_000);
+    assert!(world.answers.is_empty(), "{:?}", world.answers);
+    world.store_fault = None;
+    let now = world.now;
+    world.run_to(now + 5_000);
+    assert_eq!(world.answers.values().collect::<Vec<_>>(), [&Outcome::Accepted]);
+}
+
+// === slow and silent ===
+
+#[test]
+fn a_slow_source_delays_no_other_question() {
+    let mut world = world_of(Shape { aside: true, ..Shape::default() });
+    bakes_at(&mut world, 25);
+    world.mood = Mood::Hung;
+    let now = world.now;
+    world.run_to(now + 30_000);
+    let looks =
+        world.sent.iter().filter(|(at, what)| *at > now && what.starts_with("Look")).count();
+    let reads =
+        world.sent.iter().filter(|(at, what)| *at > now && what.starts_with("Read")).count();
+    assert!(looks >= 6 && reads >= 28, "{looks} looks and {reads} reads in half a minute");
+    let now = world.now;
+    world.turns_bad("r1", now);
+    assert!(world.run_until(now + 11_000, |world| world.true_share().1 == Weight::ZERO));
+    assert_eq!(told(&world, Reason::Breach), 1);
+}
+
+#[test]
+fn a_slow_provider_is_sent_each_raise_once() {
+    let mut world = world();
+    world.pace = Pace { reads: Some(2_500), ..Pace::default() };
+    ends(&mut world, State::Healthy);
+    assert_eq!(raises_since(&world, 0), 4, "{}", world.trace().join("\n"));
+}
+
+#[test]
+fn a_rollback_is_confirmed_by_a_provider_that_reads_slower_than_it_is_written_to() {
+    let mut world = world();
+    world.pace = Pace { reads: Some(1_500), ..Pace::default() };
+    bakes_at(&mut world, 25);
+    let now = world.now;
+    world.turns_bad("r1", now);
+    let there = world.run_until(now + 60_000, |world| {
+        matches!(world.place(), Some(Place::Degraded { cause: Cause::Breach }))
+    });
+    assert!(there, "{:?}", world.place());
+}
+
+#[test]
+fn a_check_that_is_asked_late_keeps_no_second_entry_waiting() {
+    let mut world = world_of(Shape { delay: 40, parts: vec![1, 1], ..Shape::default() });
+    world.pace = Pace { settles: 30_000, ..Pace::default() };
+    bakes_at(&mut world, 10);
+    ends(&mut world, State::Healthy);
+}
+
+// === sources ===
+
+#[test]
+fn a_source_an_hour_behind_that_was_silent_at_first_still_tells_a_pass() {
+    let mut world = World::new(Rng::new(7), Shape::default(), true);
+    world.peace_at = 0;
+    world.source_clock = SourceClock { ahead: -3_600_000, gains: 0 };
+    world.start_process();
+    assert!(world.run_until(30_000, |world| world.true_share().0 == percent(10)));
+    assert!(matches!(world.place(), Some(Place::Shifting { .. })), "{:?}", world.place());
+    // A new process confirms the first share before the source has told its time.
+    let proc = world.leader().unwrap();
+    world.mood = Mood::Hung;
+    world.kill(proc, false);
+    world.start_process();
+    bakes_at(&mut world, 10);
+    world.mood = Mood::Good;
+    ends(&mut world, State::Healthy);
+}
+
+#[test]
+fn targets_that_are_down_put_the_traffic_back_at_the_first_look() {
+    let mut world = world();
+    bakes_at(&mut world, 50);
+    let now = world.now;
+    world.run_to(now + 15_000);
+    world.mood = Mood::Down;
+    let now = world.now;
+    assert!(world.run_until(now + 7_000, |world| world.true_share().1 == Weight::ZERO));
+    ends(&mut world, State::Degraded);
+    assert_eq!(told(&world, Reason::CanaryLost), 1);
+}
+
+// === gates ===
+
+#[test]
+fn a_manual_gate_that_expires_asks_for_a_person_who_may_open_it_all_the_same() {
+    let mut world = world_of(Shape { gate: Wait::PersonFor(20), ..Shape::default() });
+    let expired = HoldKind::NeedsPerson(Reason::GateExpired);
+    let held = world.run_until(200_000, |world| {
+        world.core().and_then(|core| core.record()).is_some_and(|r| r.hold(expired).is_some())
+    });
+    assert!(held, "{:?}", world.place());
+    assert_eq!(world.true_share(), (percent(10), percent(10)));
+    world.ask(Verb::Promote { full: false, without_guards: false }, false);
+    ends(&mut world, State::Healthy);
+}
+
+#[test]
+fn a_gate_outside_that_says_nothing_is_no_open_gate() {
+    let mut world = world_of(Shape { gate: Wait::Outside, ..Shape::default() });
+    bakes_at(&mut world, 10);
+    let now = world.now;
+    world.run_to(now + 120_000);
+    assert!(matches!(world.place(), Some(Place::Waiting { step: 1, .. })), "{:?}", world.place());
+    world.gates.say = Some(false);
+    let now = world.now;
+    world.run_to(now + 60_000);
+    assert_eq!(world.true_share(), (percent(10), percent(10)));
+    world.gates.say = Some(true);
+    ends(&mut world, State::Healthy);
+}
+
+// === a newer engine ===
+
+#[test]
+fn a_record_of_a_newer_format_is_lowered_on_request_and_never_fought_over() {
+    let mut world = world_of(Shape { parts: vec![1, 2], ..Shape::default() });
+    bakes_at(&mut world, 25);
+    world.peace_at = u64::MAX;
+    world.change(Change::Newer);
+    let now = world.now;
+    world.run_to(now + 9_000);
+    let reads =
+        world.sent.iter().filter(|(at, what)| *at > now && what.starts_with("Read")).count();
+    assert!(reads <= 8, "a record that cannot be read is looked at {reads} times in nine seconds");
+    assert_eq!((raises_since(&world, now), world.true_share()), (0, (percent(25), percent(25))));
+    world.ask(Verb::Abort, false);
+    let now = world.now;
+    assert!(world.run_until(now + 1_000, |world| world.true_share().1 == Weight::ZERO));
+    world.change(Change::Older);
+    world.peace_at = 0;
+    ends(&mut world, State::Degraded);
+    assert_eq!(raises_since(&world, now), 0);
+    assert_eq!(told(&world, Reason::OwnLoweringFound) + told(&world, Reason::AbortedByPerson), 1);
+}
+
+// === deletion ===
+
+fn deleted(spec: SpecSeen) -> World {
+    let mut world = world();
+    bakes_at(&mut world, 25);
+    world.spec = spec;
+    world.publish();
+    let now = world.now;
+    assert!(world.run_until(now + 30_000, |world| world.truth.gone), "{:?}", world.violation());
+    let now = world.now;
+    world.run_to(now + 1_000);
+    world
+}
+
+#[test]
+fn a_deleted_rollout_goes_back_before_it_is_let_go() {
+    let world = deleted(SpecSeen::Deleted);
+    assert_eq!((world.true_share().1, world.kept_record()), (Weight::ZERO, None));
+}
+
+#[test]
+fn a_deleted_namespace_gets_one_lowering_write_and_is_not_waited_for() {
+    let world = deleted(SpecSeen::NamespaceDeleted);
+    let lowered = world.sent.iter().filter(|(_, what)| what.starts_with("Lower")).count();
+    assert_eq!((world.true_share().1, lowered), (Weight::ZERO, 1));
+}
+
+// === many ===
+
+/// How long it takes in one of so many rollouts, which live side by side, until a revision that turns
+/// bad has no traffic; and how many inputs that rollout handled meanwhile.
+fn breach_among(count: usize) -> (u64, u64) {
+    let mut fleet: Vec<World> = (0..count)
+        .map(|_| {
+            let mut world = World::new(Rng::new(7), Shape::default(), false);
+            world.peace_at = 0;
+            world.start_process();
+            world
+        })
+        .collect();
+    let bad = count / 2;
+    let (mut now, mut turned, mut handled) = (1_000, None, 0);
+    loop {
+        now += 50;
+        for (index, world) in fleet.iter_mut().enumerate() {
+            world.run_to(now);
+            assert_eq!(world.violation(), None);
+            if index != bad {
+                continue;
+            }
+            if turned.is_none() && now >= 90_000 {
+                turned = Some(now);
+                handled = world.inputs();
+                world.turns_bad("r1", now);
+            }
+            if let Some(turned) = turned
+                && world.true_share().1 == Weight::ZERO
+            {
+                return (now - turned, world.inputs() - handled);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_breach_among_a_thousand_rollouts_takes_as_long_as_a_breach_alone() {
+    let (alone, among) = (breach_among(1), breach_among(1_000));
+    assert_eq!(alone, among);
+    assert!(among.0 <= 10_000, "{among:?}");
 }

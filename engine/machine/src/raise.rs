@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use haldane_model::{
-    Block, LeaseSeen, Mark, Place, SourceName, Stamp, Verdict, WaiverKind, Weight,
+    Block, Check, LeaseSeen, Mark, Place, SourceName, Stamp, Verdict, WaiverKind, Weight,
 };
 
 use crate::{turn::Turn, view::Shown};
@@ -61,7 +61,7 @@ fn guards_answer(turn: &mut Turn<'_>, restore: Option<&Stamp>) -> bool {
     let mut broken = None;
     for (check, seen) in turn.guards() {
         let Some(seen) = seen else {
-            all &= waived.contains(&check.source);
+            all &= waived.contains(&check.source) || waits_for_exposure(turn, check);
             continue;
         };
         if seen.verdict.is_breach() {
@@ -88,6 +88,17 @@ fn guards_answer(turn: &mut Turn<'_>, restore: Option<&Stamp>) -> bool {
         return false;
     }
     all
+}
+
+/// Whether a check with an initial delay is not asked before an exposure is confirmed that is under
+/// way already: to wait for its answer would be to wait for ever. It answered before the attempt.
+fn waits_for_exposure(turn: &Turn<'_>, check: &Check) -> bool {
+    let exposed = &turn.record.exposed;
+    let shifting = matches!(turn.record.place, Place::Shifting { restore: None, .. });
+    shifting
+        && !check.initial_delay.is_zero()
+        && exposed.could.is_some()
+        && exposed.confirmed.is_none()
 }
 
 fn waived_sources(turn: &Turn<'_>) -> Vec<SourceName> {

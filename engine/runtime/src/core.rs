@@ -316,6 +316,7 @@ impl Core {
     /// Puts together what is known and fresh.
     fn look_around(&mut self, now: Now) {
         let plan = self.needs().and_then(|needs| needs.plan);
+        // A record that cannot be read names its entries all the same: what was read of them is kept.
         let names: Vec<_> = match (&plan, self.recording.newer()) {
             (Some(plan), _) => plan.entries.iter().map(|entry| entry.name.clone()).collect(),
             (None, Some((header, _))) => newer::names(header),

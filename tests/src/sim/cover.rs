@@ -1,13 +1,20 @@
 //! What a run of seeds met: which fault, in which state, under which verdict.
+//!
+//! A cell that was never met fails the run, unless its reason stands here; and so does one that was
+//! met although it is said to be impossible.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::OnceLock};
 
 use haldane_model::{State, Verdict};
 
+/// A state, a fault, and a verdict.
+pub type Cell = (State, &'static str, &'static str);
+
 /// Everything that can go wrong, by name.
-pub const FAULTS: [&str; 14] = [
+pub const FAULTS: [&str; 15] = [
     "crash",
     "takeover",
+    "newer format",
     "store unknown",
     "store stale",
     "store hung",
@@ -40,36 +47,63 @@ pub const STATES: [State; 10] = [
     State::Conflicted,
 ];
 
-/// Says why a state need not meet a fault or a verdict.
-fn excuse(state: State, what: &str) -> Option<&'static str> {
-    match (state, what) {
-        (State::Promoting, "Fail" | "Inconclusive" | "CanaryLost" | "NoData") => {
-            Some("it lasts as long as one clean-up, and is entered on a Pass")
+/// Why a cell need not be met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excuse {
+    /// It cannot be: to meet it fails the run.
+    Impossible(&'static str),
+    /// It can be, for a moment so short that a run may miss it.
+    Rare(&'static str),
+}
+
+/// Says why a cell need not be met.
+fn excuse((state, fault, verdict): Cell) -> Option<Excuse> {
+    match (state, fault, verdict) {
+        (State::Pending, _, "CanaryLost") => {
+            Some(Excuse::Impossible("at share 0 nothing can be lost"))
         }
-        (State::Pending, "CanaryLost") => Some("at share 0 nothing can be lost"),
-        (State::Healthy, "CanaryLost") => {
-            Some("at 100 % the other side has no samples, so that silence is NoData")
-        }
+        (State::Promoting, "write fails" | "write hangs", _) => Some(Excuse::Impossible(
+            "it writes no share: what others lower there is restored from Shifting",
+        )),
+        (State::Promoting, _, "CanaryLost") => Some(Excuse::Rare(
+            "at 100 % the other side has no samples, so that silence is NoData; only the verdict of \
+             the step before may still stand, for a scrape or two",
+        )),
+        (State::Healthy, "write fails" | "write hangs", "CanaryLost") => Some(Excuse::Rare(
+            "only where others lowered the share in the watch, and the loss is left out by policy",
+        )),
         (
             State::Degraded,
-            "Pass" | "Fail" | "Inconclusive" | "CanaryLost" | "NoData" | "SourceError",
-        ) => {
-            Some("nothing is asked there: a verdict is seen in the turn that ends a rollback alone")
-        }
-        (State::Promoting, "write fails" | "write hangs") => Some("it writes no share"),
-        (State::Promoting, "foreign raise") => Some("nothing is above 100 %"),
-        (State::Promoting, "health" | "clock") => Some("it lasts as long as one clean-up"),
-        (State::Promoting, "source silent" | "source broken" | "takeover" | "foreign lowering") => {
-            Some("it lasts as long as one clean-up")
-        }
+            _,
+            "Pass" | "Fail" | "Inconclusive" | "NoData" | "SourceError" | "CanaryLost",
+        ) => Some(Excuse::Rare(
+            "nothing is asked there: a verdict is seen in the turn that ends a rollback alone",
+        )),
         _ => None,
     }
+}
+
+/// Returns every cell of the table.
+pub fn cells() -> impl Iterator<Item = Cell> {
+    STATES.into_iter().flat_map(|state| {
+        FAULTS.into_iter().flat_map(move |fault| VERDICTS.map(|verdict| (state, fault, verdict)))
+    })
+}
+
+/// Returns the cells that can be met.
+#[must_use]
+pub fn reachable() -> &'static [Cell] {
+    static CELLS: OnceLock<Vec<Cell>> = OnceLock::new();
+    CELLS.get_or_init(|| {
+        let can = |cell: &Cell| !matches!(excuse(*cell), Some(Excuse::Impossible(_)));
+        cells().filter(can).collect()
+    })
 }
 
 /// Counts by state, fault and verdict.
 #[derive(Clone, Debug, Default)]
 pub struct Cover {
-    counts: BTreeMap<(State, &'static str, &'static str), u64>,
+    counts: BTreeMap<Cell, u64>,
     /// How rollouts ended.
     pub ends: BTreeMap<String, u64>,
 }
@@ -85,32 +119,40 @@ impl Cover {
 
     /// Returns how often a cell was met.
     #[must_use]
-    pub fn count(&self, state: State, fault: &str, verdict: &str) -> u64 {
-        let found =
-            self.counts.iter().find(|((s, f, v), _)| (*s, *f, *v) == (state, fault, verdict));
-        found.map_or(0, |(_, count)| *count)
+    pub fn count(&self, cell: Cell) -> u64 {
+        self.counts.get(&cell).copied().unwrap_or_default()
     }
 
-    /// Returns the pairs of state and fault, and of state and verdict, that were never met and are
-    /// not excused.
+    /// Returns the cells that were not met and are not excused, and those that were met and cannot be.
     #[must_use]
     pub fn gaps(&self) -> Vec<String> {
-        let mut gaps = Vec::new();
-        for state in STATES {
-            for fault in FAULTS {
-                let met = VERDICTS.iter().any(|verdict| self.count(state, fault, verdict) > 0);
-                if !met && excuse(state, fault).is_none() {
-                    gaps.push(format!("{state:?} × {fault}"));
+        let gaps = cells().filter_map(|cell| {
+            let (state, fault, verdict) = cell;
+            match (self.count(cell), excuse(cell)) {
+                (0, None) => Some(format!("never met: {state:?} × {fault} × {verdict}")),
+                (1.., Some(Excuse::Impossible(why))) => {
+                    Some(format!("met: {state:?} × {fault} × {verdict}, but {why}"))
                 }
+                (0, Some(_)) | (1.., None | Some(Excuse::Rare(_))) => None,
             }
-            for verdict in VERDICTS {
-                let met = FAULTS.iter().any(|fault| self.count(state, fault, verdict) > 0);
-                if !met && excuse(state, verdict).is_none() {
-                    gaps.push(format!("{state:?} × {verdict}"));
-                }
+        });
+        gaps.collect()
+    }
+
+    /// Returns how many cells there are, were met, cannot be met, and are rare and were not met.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let (mut met, mut impossible, mut missed) = (0, 0, 0);
+        for cell in cells() {
+            match (self.count(cell), excuse(cell)) {
+                (1.., _) => met += 1,
+                (0, Some(Excuse::Impossible(_))) => impossible += 1,
+                (0, Some(Excuse::Rare(_))) => missed += 1,
+                (0, None) => {}
             }
         }
-        gaps
+        let all = cells().count();
+        format!("{all} cells: {met} met, {impossible} impossible, {missed} rare and not met")
     }
 
     /// Adds another's counts.
@@ -134,7 +176,13 @@ impl Cover {
             for fault in FAULTS {
                 text.push_str(&format!("\n{:<12} {fault:<17}", format!("{state:?}")));
                 for verdict in VERDICTS {
-                    text.push_str(&format!("{:>13}", self.count(state, fault, verdict)));
+                    let cell = (state, fault, verdict);
+                    let shown = match (self.count(cell), excuse(cell)) {
+                        (0, Some(Excuse::Impossible(_))) => "-".to_owned(),
+                        (0, Some(Excuse::Rare(_))) => "(0)".to_owned(),
+                        (count, _) => count.to_string(),
+                    };
+                    text.push_str(&format!("{shown:>13}"));
                 }
             }
         }

@@ -1,9 +1,7 @@
-//! What goes wrong, and when; and how peace is made.
+//! What goes wrong, and when.
 
-use haldane_model::{
-    AlertAction, AlertSeen, Health, HoldKind, LeaseSeen, Place, Request, SpecSeen, Verb, Weight,
-};
-use haldane_runtime::Input;
+use haldane_model::{AlertAction, AlertSeen, Health, LeaseSeen, Request, SpecSeen, Verb, Weight};
+use haldane_runtime::{Core, Input};
 
 use super::{Ev, Rng, World, plan, source::Mood};
 
@@ -18,8 +16,76 @@ pub struct Weather {
     pub changes: u64,
 }
 
-/// How long a rollout may take once nothing goes wrong any more, in milliseconds.
-const BOUND: u64 = 2_400_000;
+/// What changes around a rollout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A process dies, and another starts.
+    Crash,
+    /// Another process starts beside one that lives.
+    TakeOver,
+    /// Somebody else writes to the split.
+    Foreign,
+    /// A side dies, or lives again.
+    Health,
+    /// The wall clock is stepped.
+    Clock,
+    /// The source behaves otherwise.
+    Mood,
+    /// The source answers again.
+    Mend,
+    /// An alert fires, or is resolved.
+    Alert,
+    /// The file is edited.
+    Edit,
+    /// The file, or the namespace around it, is deleted.
+    Delete,
+    /// A new revision stands on the side that does not serve.
+    Revision,
+    /// The lease is not sure, or sure again.
+    Lease,
+    /// A part of a traffic entry falls silent, or answers again.
+    Part,
+    /// Gates outside answer otherwise.
+    Gate,
+    /// A newer engine writes the record.
+    Newer,
+    /// This engine may read it again.
+    Older,
+    /// A person asks for something.
+    Person,
+}
+
+/// What changes by chance: as often as it stands here.
+const CHANGES: [Change; 28] = [
+    Change::Crash,
+    Change::Crash,
+    Change::Crash,
+    Change::Crash,
+    Change::TakeOver,
+    Change::TakeOver,
+    Change::Foreign,
+    Change::Foreign,
+    Change::Foreign,
+    Change::Health,
+    Change::Clock,
+    Change::Mood,
+    Change::Mood,
+    Change::Mood,
+    Change::Mend,
+    Change::Alert,
+    Change::Edit,
+    Change::Edit,
+    Change::Delete,
+    Change::Revision,
+    Change::Lease,
+    Change::Part,
+    Change::Gate,
+    Change::Newer,
+    Change::Person,
+    Change::Person,
+    Change::Person,
+    Change::Person,
+];
 
 // === impl Weather ===
 
@@ -44,35 +110,47 @@ impl World {
             let at = self.rng.range(0, 300_000);
             self.turns_bad("r1", at);
         }
+        self.gates.say = self.rng.pick(&[None, Some(false), Some(true)]);
         for _ in 0..self.weather.changes {
             let at = self.rng.range(500, self.peace_at);
-            let which = u32::try_from(self.rng.range(0, 24)).unwrap_or(0);
+            let which = self.rng.pick(&CHANGES);
             self.push(at, Ev::Change(which));
         }
     }
 
-    pub(super) fn change(&mut self, which: u32) {
+    /// Something changes around the rollout; nothing once peace was made.
+    pub fn change(&mut self, which: Change) {
         if !self.stormy() {
             return;
         }
-        self.log(|| format!("CHANGE {which}"));
+        self.log(|| format!("CHANGE {which:?}"));
         match which {
-            0..=3 => self.crash(),
-            4 | 5 => self.take_over(),
-            6..=8 => self.interfere(),
-            9 => self.toggle_health(),
-            10 => self.step_clock(),
-            11..=13 => {
-                let moods = [Mood::Good, Mood::Empty, Mood::Broken, Mood::Hung, Mood::Lost];
-                self.mood = self.rng.pick(&moods);
+            Change::Crash => self.crash(),
+            Change::TakeOver => self.take_over(),
+            Change::Foreign => self.interfere(),
+            Change::Health => self.toggle_health(),
+            Change::Clock => self.step_clock(),
+            Change::Mood => {
+                let moods = [
+                    Mood::Good,
+                    Mood::Empty,
+                    Mood::Broken,
+                    Mood::Hung,
+                    Mood::Lost,
+                    Mood::Down,
+                    Mood::Thin,
+                ];
+                let mood = self.rng.pick(&moods);
+                self.set_mood(mood);
                 let until = self.rng.range(5_000, 90_000);
-                self.push(until, Ev::Change(14));
+                self.push(until, Ev::Change(Change::Mend));
             }
-            14 => self.mood = Mood::Good,
-            15 => self.toggle_alert(),
-            16 => self.edit(),
-            17 => self.new_revision(),
-            18 => {
+            Change::Mend => self.mood = Mood::Good,
+            Change::Alert => self.toggle_alert(),
+            Change::Edit => self.edit(),
+            Change::Delete => self.delete(),
+            Change::Revision => self.new_revision(),
+            Change::Lease => {
                 let lease = match self.rng.chance(500) {
                     true => LeaseSeen::Unsure,
                     false => LeaseSeen::Held { term: self.kept.newest_term },
@@ -81,12 +159,54 @@ impl World {
                     self.handle(proc, Input::Lease(lease));
                 }
             }
-            19 => self.silent_part = self.rng.pick(&[None, Some(0), Some(1)]),
-            _ => self.ask_something(),
+            Change::Part => self.silent_part = self.rng.pick(&[None, Some(0), Some(1)]),
+            Change::Gate => self.gates.say = self.rng.pick(&[None, Some(false), Some(true)]),
+            Change::Newer => self.upgrade(),
+            Change::Older => self.downgrade(),
+            Change::Person => self.ask_something(),
         }
     }
 
-    fn crash(&mut self) {
+    /// Sets how the source behaves; falling silent and breaking are faults where they meet the rollout.
+    pub(super) fn set_mood(&mut self, mood: Mood) {
+        self.mood = mood;
+        match mood {
+            Mood::Empty | Mood::Lost | Mood::Down => self.cover("source silent"),
+            Mood::Broken | Mood::Hung => self.cover("source broken"),
+            Mood::Good | Mood::Thin => {}
+        }
+    }
+
+    /// A newer engine runs for a moment, writes the record in its own format, and dies.
+    pub(super) fn upgrade(&mut self) {
+        if self.kept.version == 0 || self.kept.newer || self.leader().is_none() {
+            return;
+        }
+        self.cover("newer format");
+        self.kill_all();
+        self.kept.write_format(true);
+        let (start, back) = (self.rng.range(100, 5_000), self.rng.range(10_000, 60_000));
+        self.push(start, Ev::Start);
+        self.push(back, Ev::Change(Change::Older));
+    }
+
+    /// The newer engine is back, and gives way to this one again.
+    pub(super) fn downgrade(&mut self) {
+        if self.kept.newer {
+            self.kill_all();
+            self.kept.write_format(false);
+            self.push(50, Ev::Start);
+        }
+    }
+
+    fn kill_all(&mut self) {
+        for proc in 0..self.procs.len() {
+            let loses = self.rng.chance(500);
+            self.kill(proc, loses);
+        }
+    }
+
+    pub(super) fn crash(&mut self) {
         let Some(proc) = self.leader() else { return };
         self.cover("crash");
         let loses = self.rng.chance(500);
@@ -95,26 +215,32 @@ impl World {
         self.push(delay, Ev::Start);
     }
 
-    fn take_over(&mut self) {
+    pub(super) fn take_over(&mut self) {
         if self.leader().is_some() {
             self.cover("takeover");
             self.start_process();
         }
     }
 
-    fn interfere(&mut self) {
+    pub(super) fn interfere(&mut self) {
         let lane = usize::try_from(self.rng.range(0, self.lanes.len() as u64)).unwrap_or(0);
-        let is = self.lanes[lane].parts[0].0;
         let share = Weight::from_percent(self.rng.pick(&[0, 0, 3, 7, 30, 70, 100]));
-        let share = share.expect("at most 100");
+        self.write_by_hand(lane, share.expect("at most 100"));
+    }
+
+    /// Somebody else gives green this share: a raise or a lowering of the side under test.
+    pub(super) fn write_by_hand(&mut self, lane: usize, share: Weight) {
+        let is = self.lanes[lane].parts[0].0;
         if share == is {
             return;
         }
-        self.cover(if share > is { "foreign raise" } else { "foreign lowering" });
+        let record = self.core().and_then(Core::record);
+        let green = record.is_none_or(|record| record.header.test.as_str() == "green");
+        self.cover(if (share > is) == green { "foreign raise" } else { "foreign lowering" });
         self.foreign(lane, share);
     }
 
-    fn toggle_health(&mut self) {
+    pub(super) fn toggle_health(&mut self) {
         self.cover("health");
         let side = usize::from(self.rng.chance(500));
         let states = [Health::Down, Health::Untold, Health::Ready { ready: 1, wanted: 10 }];
@@ -124,11 +250,10 @@ impl World {
         };
     }
 
-    fn step_clock(&mut self) {
+    pub(super) fn step_clock(&mut self) {
         self.cover("clock");
         let by = self.rng.pick(&[-3_600_000, -20_000, 20_000, 3_600_000]);
         self.wall_off += by;
-        self.truth.clock_stepped = true;
     }
 
     fn toggle_alert(&mut self) {
@@ -143,7 +268,7 @@ impl World {
                 action,
                 firing: true,
             });
-            self.push(30_000, Ev::Change(15));
+            self.push(30_000, Ev::Change(Change::Alert));
         } else {
             self.alerts.clear();
         }
@@ -157,10 +282,17 @@ impl World {
         self.spec = match self.rng.range(0, 7) {
             0 => SpecSeen::Invalid { message: "steps: empty".to_owned() },
             1 | 2 => self.valid(&plan, true),
-            3 if self.rng.chance(300) => SpecSeen::Deleted,
             _ => self.valid(&plan, false),
         };
         self.publish();
+    }
+
+    /// The file goes, or everything around it.
+    fn delete(&mut self) {
+        if self.rng.chance(400) {
+            self.spec = self.rng.pick_ref(&[SpecSeen::Deleted, SpecSeen::NamespaceDeleted]).clone();
+            self.publish();
+        }
     }
 
     pub(super) fn name_no_more(&mut self) {
@@ -170,7 +302,8 @@ impl World {
         }
     }
 
-    fn publish(&mut self) {
+    /// Tells every living process what is written.
+    pub fn publish(&mut self) {
         let spec = self.spec.clone();
         self.tell_all(|| Input::Spec(spec.clone()));
     }
@@ -207,8 +340,9 @@ impl World {
     /// A person asks for something, now.
     pub fn ask(&mut self, verb: Verb, stale: bool) {
         let Some(proc) = self.leader() else { return };
-        let Some(core) = self.procs[proc].core.as_ref() else { return };
-        let Some(record) = core.record() else { return };
+        let here = self.procs[proc].core.as_ref().and_then(Core::record);
+        // Where the record cannot be read, people know what the newer engine told them.
+        let Some(record) = here.or(self.kept.record.as_ref()) else { return };
         let request = Request {
             id: format!("q{}", self.truth.asked).as_str().into(),
             verb,
@@ -225,89 +359,5 @@ impl World {
             self.input_in(proc, 40, Input::Request(request.clone()));
         }
         self.handle(proc, Input::Request(request));
-    }
-
-    // --- peace ---
-
-    /// Nothing goes wrong any more, and the truth settles.
-    pub fn make_peace(&mut self) {
-        self.log(|| "PEACE".to_owned());
-        self.calm();
-        self.mood = Mood::Good;
-        self.silent_part = None;
-        self.store_fault = None;
-        self.health = [Health::Ready { ready: 2, wanted: 2 }; 2];
-        self.alerts.clear();
-        self.tell_all(|| Input::Alerts(Vec::new()));
-        if self.spec != SpecSeen::Deleted {
-            self.spec = self.valid(&plan(&self.shape), false);
-        }
-        self.publish();
-        for from in self.bad.values_mut() {
-            if *from > self.now {
-                *from = u64::MAX;
-            }
-        }
-        if self.leader().is_none() && !self.truth.gone {
-            self.start_process();
-        }
-        if let Some(proc) = self.leader() {
-            let term = self.procs[proc].term;
-            self.input_in(proc, 5, Input::Lease(LeaseSeen::Held { term }));
-            for request in self.requests.values().cloned().collect::<Vec<_>>() {
-                self.input_in(proc, 6, Input::Request(request));
-            }
-        }
-    }
-
-    /// Lives until the rollout rests; a person resumes what only a person can resume.
-    pub fn run_to_the_end(&mut self) {
-        let until = self.now + BOUND;
-        let mut at_rest = 0;
-        while self.now < until && self.violation().is_none() && at_rest < 3 {
-            let next = self.now + 20_000;
-            self.run_to(next);
-            if self.truth.gone {
-                return;
-            }
-            if self.leader().is_none() {
-                self.start_process();
-                continue;
-            }
-            at_rest = if self.is_at_rest() { at_rest + 1 } else { 0 };
-            self.help();
-        }
-        if at_rest < 3 && self.violation().is_none() {
-            let place = self.place().cloned();
-            let holds = self.core().and_then(|core| core.record()).map(|r| r.holds.clone());
-            let told = self.core().and_then(|core| core.record()).map(|r| r.told.clone());
-            self.break_claim(format!(
-                "the rollout does not end: {place:?} under {holds:?}, told {told:?}"
-            ));
-        }
-        self.check_end();
-    }
-
-    fn is_at_rest(&self) -> bool {
-        let rests = matches!(self.place(), Some(Place::Healthy | Place::Degraded { .. }));
-        rests && self.core().is_some_and(|core| !core.is_busy())
-    }
-
-    /// What a person does who wants the rollout to end.
-    fn help(&mut self) {
-        let Some(record) = self.core().and_then(|core| core.record()) else { return };
-        let held = record.holds.iter().any(|hold| match hold.kind {
-            HoldKind::Spec | HoldKind::Block => false,
-            HoldKind::Person
-            | HoldKind::Conflict { .. }
-            | HoldKind::AlertPause
-            | HoldKind::NeedsPerson(_) => true,
-        });
-        let waits = matches!(record.place, Place::Waiting { .. });
-        if held {
-            self.ask(Verb::Resume, false);
-        } else if waits {
-            self.ask(Verb::Promote { full: false, without_guards: false }, false);
-        }
     }
 }

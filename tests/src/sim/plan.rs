@@ -24,8 +24,12 @@ pub struct Shape {
     pub failures: u32,
     /// Whether the sides tell which revision they run.
     pub told: bool,
-    /// Whether the second step waits for a person.
-    pub manual: bool,
+    /// What the second step waits for.
+    pub gate: Wait,
+    /// After how long the check is first asked, in seconds.
+    pub delay: u64,
+    /// Whether a second source, which always answers, is asked the same.
+    pub aside: bool,
     /// Policies on missing answers.
     pub policies: Policies,
     /// What follows when it takes too long.
@@ -34,6 +38,38 @@ pub struct Shape {
     pub max_bake: Option<u64>,
     /// Which edit of the file this is.
     pub edit: u32,
+}
+
+/// What a step waits for before it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Nothing.
+    Nothing,
+    /// A person.
+    Person,
+    /// A person, for so many seconds.
+    PersonFor(u64),
+    /// Something outside.
+    Outside,
+    /// Something outside, for so many seconds.
+    OutsideFor(u64),
+    /// A person and something outside.
+    Both,
+}
+
+// === impl Wait ===
+
+impl Wait {
+    fn draw(rng: &mut Rng) -> Self {
+        match rng.range(0, 20) {
+            0 | 1 => Self::Person,
+            2 => Self::PersonFor(20),
+            3 | 4 => Self::Outside,
+            5 => Self::OutsideFor(15),
+            6 => Self::Both,
+            _ => Self::Nothing,
+        }
+    }
 }
 
 // === impl Shape ===
@@ -47,7 +83,9 @@ impl Default for Shape {
             parts: vec![1],
             failures: 0,
             told: false,
-            manual: false,
+            gate: Wait::Nothing,
+            delay: 0,
+            aside: false,
             policies: Policies {
                 no_data: GapPolicy::Hold,
                 source_error: GapPolicy::Hold,
@@ -82,12 +120,14 @@ impl Shape {
         };
         Self {
             weights,
-            bake: rng.range(20, 45),
-            watch: rng.pick(&[0, 40, 60]),
+            bake: rng.range(12, 30),
+            watch: rng.pick(&[0, 20, 40]),
             parts,
             failures: u32::from(rng.chance(250)),
             told: rng.chance(300),
-            manual: rng.chance(200),
+            gate: Wait::draw(rng),
+            delay: rng.pick(&[0, 0, 0, 0, 8, 40]),
+            aside: rng.chance(150),
             policies: Policies {
                 no_data: gap(rng),
                 source_error: gap(rng),
@@ -107,17 +147,41 @@ impl Shape {
 }
 
 fn step(shape: &Shape, index: usize, weight: u32) -> Step {
-    let gate = Gate {
-        name: "people".into(),
-        kind: GateKind::Manual,
-        expires: None,
+    let gate = |kind: GateKind, expires: Option<u64>| Gate {
+        name: if kind == GateKind::Manual { "people".into() } else { "tickets".into() },
+        kind,
+        expires: expires.map(Duration::from_secs),
         on_expired: OnExpired::Pause,
+    };
+    let outside = || GateKind::External("{}".into());
+    let gates = match shape.gate {
+        Wait::Nothing => Vec::new(),
+        Wait::Person => vec![gate(GateKind::Manual, None)],
+        Wait::PersonFor(secs) => vec![gate(GateKind::Manual, Some(secs))],
+        Wait::Outside => vec![gate(outside(), None)],
+        Wait::OutsideFor(secs) => vec![gate(outside(), Some(secs))],
+        Wait::Both => vec![gate(GateKind::Manual, None), gate(outside(), None)],
     };
     Step {
         weight: Weight::from_percent(weight).expect("at most 100"),
         bake: Duration::from_secs(shape.bake),
         max_bake: shape.max_bake.map(Duration::from_secs),
-        gates: if shape.manual && index == 1 { vec![gate] } else { Vec::new() },
+        gates: if index == 1 { gates } else { Vec::new() },
+    }
+}
+
+fn check(shape: &Shape, name: &str, source: &str) -> Check {
+    Check {
+        name: name.into(),
+        source: source.into(),
+        kind: "errors".into(),
+        question: "{}".into(),
+        rule: r#"{"max":0.05,"unit":"%","minSamples":5}"#.into(),
+        interval: Duration::from_secs(5),
+        window: None,
+        initial_delay: Duration::from_secs(shape.delay),
+        limits: Limits { failures: shape.failures, ..Limits::default() },
+        dry_run: false,
     }
 }
 
@@ -138,6 +202,13 @@ pub fn plan(shape: &Shape) -> Arc<Plan> {
         write_deadline: Duration::from_secs(3),
     });
     let steps = shape.weights.iter().enumerate().map(|(index, w)| step(shape, index, *w));
+    let names: &[(&str, &str)] = if shape.aside {
+        &[("errors", "main"), ("errors-aside", "aside")]
+    } else {
+        &[("errors", "main")]
+    };
+    let asked =
+        |name: &str| Source { name: name.into(), kind: "simulated".into(), settings: "{}".into() };
     Arc::new(Plan {
         hash: format!("v1:{}", shape.edit).into(),
         sides: [side("blue"), side("green")],
@@ -146,23 +217,8 @@ pub fn plan(shape: &Shape) -> Arc<Plan> {
         watch: Duration::from_secs(shape.watch),
         progress_deadline: Duration::from_secs(600),
         on_deadline: shape.on_deadline,
-        sources: vec![Source {
-            name: "main".into(),
-            kind: "simulated".into(),
-            settings: "{}".into(),
-        }],
-        checks: vec![Check {
-            name: "errors".into(),
-            source: "main".into(),
-            kind: "errors".into(),
-            question: "{}".into(),
-            rule: r#"{"max":0.05,"unit":"%","minSamples":5}"#.into(),
-            interval: Duration::from_secs(5),
-            window: None,
-            initial_delay: Duration::ZERO,
-            limits: Limits { failures: shape.failures, ..Limits::default() },
-            dry_run: false,
-        }],
+        sources: names.iter().map(|(_, source)| asked(source)).collect(),
+        checks: names.iter().map(|(name, source)| check(shape, name, source)).collect(),
         policies: shape.policies,
         alerts: Vec::new(),
         guards_at_full: true,

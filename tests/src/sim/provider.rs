@@ -6,7 +6,7 @@ use haldane_model::{
 };
 use haldane_providers::Error;
 
-use super::{Ev, World};
+use super::{Ev, Rng, World};
 use haldane_runtime::Input;
 
 /// One traffic entry.
@@ -16,6 +16,39 @@ pub struct Lane {
     pub parts: Vec<(Weight, Option<Mark>)>,
     /// When it last changed.
     pub changed_at: u64,
+}
+
+/// How long the data plane takes, where nothing goes wrong, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Until a share that was taken over counts as settled.
+    pub settles: u64,
+    /// Until a write lands and is answered; `None`: a few.
+    pub writes: Option<u64>,
+    /// Until a read is answered; `None`: a few.
+    pub reads: Option<u64>,
+    /// Until a clean-up is done.
+    pub finishes: u64,
+}
+
+// === impl Pace ===
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { settles: 300, writes: None, reads: None, finishes: 50 }
+    }
+}
+
+impl Pace {
+    /// Draws one: mostly quick.
+    pub fn draw(rng: &mut Rng) -> Self {
+        Self {
+            settles: rng.pick(&[300, 300, 300, 2_000, 12_000]),
+            writes: rng.pick(&[None, None, None, None, Some(1_500)]),
+            reads: rng.pick(&[None, None, None, None, Some(1_200)]),
+            finishes: rng.pick(&[50, 50, 50, 4_000]),
+        }
+    }
 }
 
 // === impl World ===
@@ -33,10 +66,11 @@ impl World {
     }
 
     pub(super) fn read(&mut self, proc: usize, entry: EntryName) {
-        let delay = self.rng.range(2, 60);
-        if self.stormy() && self.rng.chance(self.weather.provider) {
+        let delay = self.pace.reads.unwrap_or_else(|| self.rng.range(2, 60));
+        let steered = self.strikes(proc, "read fails");
+        if steered || self.stormy() && self.rng.chance(self.weather.provider) {
+            self.cover_call(proc, "read fails");
             if self.rng.chance(500) {
-                self.cover("read fails");
                 let result = Err(Error::Unavailable("connection refused".to_owned()));
                 self.input_in(proc, delay, Input::Read { entry, result });
             }
@@ -61,7 +95,7 @@ impl World {
             lowest: told().min().unwrap_or_default(),
             highest: told().max().unwrap_or_default(),
             acknowledged: Acknowledged::Programmed,
-            settled: self.now >= lane.changed_at + 300,
+            settled: self.now >= lane.changed_at + self.pace.settles,
             measured: None,
             mark: lane.parts.iter().filter_map(|part| part.1).max_by_key(|mark| mark.number),
             writer: None,
@@ -84,8 +118,17 @@ impl World {
         let share = split.share_of(&"green".into());
         let parts = self.lanes[lane].parts.len();
         let (fast, slow) = (self.rng.range(5, 80), self.rng.range(200, 2_900));
+        let fast = self.pace.writes.unwrap_or(fast);
         let faulty = self.stormy() && self.rng.chance(self.weather.provider);
-        let which = if faulty { self.rng.range(0, 8) } else { 99 };
+        let which = if self.strikes(proc, "write fails") {
+            self.rng.range(0, 6)
+        } else if self.strikes(proc, "write hangs") {
+            self.rng.range(6, 8)
+        } else if faulty {
+            self.rng.range(0, 8)
+        } else {
+            99
+        };
         let mut landing: Vec<(usize, u64)> = (0..parts).map(|part| (part, fast)).collect();
         let unavailable = || Err(Error::Unavailable("time-out".to_owned()));
         let answer: Option<Result<(), Error>> = match which {
@@ -98,7 +141,8 @@ impl World {
                 landing.clear();
                 Some(Err(Error::Conflict("changed meanwhile".to_owned())))
             }
-            4 if direction == Direction::Raise => {
+            4 if direction == Direction::Lower => Some(unavailable()),
+            4 => {
                 landing.clear();
                 Some(Err(Error::Invalid("no such backend".to_owned())))
             }
@@ -118,7 +162,7 @@ impl World {
             _ => Some(Ok(())),
         };
         if which < 99 {
-            self.cover(if answer.is_some() { "write fails" } else { "write hangs" });
+            self.cover_call(proc, if answer.is_some() { "write fails" } else { "write hangs" });
         }
         for (part, delay) in landing {
             self.push(delay, Ev::Land { proc, lane, part, share, mark: Some(mark), direction });

@@ -31,6 +31,12 @@ impl Rng {
         self.range(0, 1_000) < permille
     }
 
+    /// Picks one, where it cannot be copied.
+    pub fn pick_ref<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        let at = usize::try_from(self.range(0, from.len() as u64)).unwrap_or(0);
+        &from[at]
+    }
+
     /// Picks one.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         let at = usize::try_from(self.range(0, from.len() as u64)).unwrap_or(0);

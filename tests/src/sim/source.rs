@@ -8,7 +8,7 @@ use haldane_runtime::{Input, LookKey};
 use haldane_sources::{Look, SourceFacts};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Ev, World};
+use super::{Ev, Rng, World, world::EPOCH};
 
 /// The scrape interval that the source tells.
 const SCRAPE: Duration = Duration::from_secs(5);
@@ -29,6 +29,38 @@ pub enum Mood {
     Hung,
     /// Has nothing of the side under test, which is alive.
     Lost,
+    /// Has nothing of the side under test, and says that none of its targets is up.
+    Down,
+    /// Has a few requests only, too few to tell.
+    Thin,
+}
+
+/// How the source's clock goes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SourceClock {
+    /// How far it was ahead of the true time in the beginning, in milliseconds.
+    pub ahead: i64,
+    /// How much it gains, in millionths.
+    pub gains: i64,
+}
+
+// === impl SourceClock ===
+
+impl SourceClock {
+    /// Draws one: mostly right, else an hour behind, a little off, or drifting.
+    pub fn draw(rng: &mut Rng) -> Self {
+        let ahead = rng.pick(&[0, 0, 0, -3_600_000, -7_000, 120_000]);
+        Self { ahead, gains: rng.pick(&[0, 0, -2_000, 2_000]) }
+    }
+
+    fn at(self, now: u64) -> i64 {
+        let now = i64::try_from(now).unwrap_or(0);
+        now + self.ahead + now * self.gains / 1_000_000
+    }
+
+    fn true_time(self, there: i64) -> u64 {
+        u64::try_from((there - self.ahead) * 1_000_000 / (1_000_000 + self.gains)).unwrap_or(0)
+    }
 }
 
 // === impl World ===
@@ -37,19 +69,25 @@ impl World {
     pub(super) fn look(&mut self, proc: usize, key: LookKey, look: Look) {
         let slow = self.stormy() && self.rng.chance(60);
         let delay = if slow { self.rng.range(500, 9_000) } else { self.rng.range(5, 200) };
-        if self.mood == Mood::Hung {
-            self.cover("source broken");
+        if self.mood_of(key.check == "errors-aside".into()) == Mood::Hung {
+            self.cover_call(proc, "source broken");
             return;
         }
         self.push(delay, Ev::LookNow { proc, key: Box::new(key), look: Box::new(look) });
     }
 
     pub(super) fn look_now(&mut self, proc: usize, key: LookKey, look: &Look) {
-        let sample = self.sample(look);
+        let mood = self.mood_of(key.check == "errors-aside".into());
+        let sample = self.sample(proc, look, mood);
         self.input_in(proc, 1, Input::Looked { key, sample });
     }
 
-    fn sample(&mut self, look: &Look) -> Sample {
+    /// How a source behaves now: the one aside always answers.
+    fn mood_of(&self, aside: bool) -> Mood {
+        if aside { Mood::Good } else { self.mood }
+    }
+
+    fn sample(&mut self, proc: usize, look: &Look, mood: Mood) -> Sample {
         let window = look.window;
         let mut sample = Sample {
             window,
@@ -62,21 +100,24 @@ impl World {
         };
         let (test, errors) = self.requests(&look.sides.test, window.begin, window.end);
         let (serving, _) = self.requests(&look.sides.serving, window.begin, window.end);
-        match self.mood {
+        match mood {
             Mood::Empty => {
-                self.cover("source silent");
+                self.cover_call(proc, "source silent");
                 return sample;
             }
             Mood::Broken => {
-                self.cover("source broken");
+                self.cover_call(proc, "source broken");
                 sample.answer = Answer::Error { message: "502".to_owned(), retryable: true };
                 return sample;
             }
-            Mood::Lost => self.cover("source silent"),
-            Mood::Good | Mood::Hung => {}
+            Mood::Lost | Mood::Down => self.cover_call(proc, "source silent"),
+            Mood::Good | Mood::Thin | Mood::Hung => {}
         }
+        let few = |count: f64| if mood == Mood::Thin { count.min(2.0) } else { count };
+        let (test, errors, serving) = (few(test), few(errors), few(serving));
         sample.serving_count = (serving > 0.5).then_some(serving);
-        let gone = self.mood == Mood::Lost || test < 0.5;
+        sample.targets_down = mood == Mood::Down;
+        let gone = matches!(mood, Mood::Lost | Mood::Down) || test < 0.5;
         if !gone {
             sample.count = Some(test);
             sample.answer =
@@ -87,7 +128,8 @@ impl World {
 
     /// Returns the requests that a side had in a window of wall time, and how many failed.
     fn requests(&self, side: &SideName, begin: Timestamp, end: Timestamp) -> (f64, f64) {
-        let (begin, end) = (self.true_time(begin), self.true_time(end).min(self.now));
+        let there = |at: Timestamp| self.source_clock.true_time(at.as_millisecond() - EPOCH);
+        let (begin, end) = (there(begin), there(end).min(self.now));
         let (mut all, mut bad) = (0.0, 0.0);
         for (index, (at, share)) in self.shares.iter().enumerate() {
             let until = self.shares.get(index + 1).map_or(self.now, |next| next.0);
@@ -97,7 +139,8 @@ impl World {
             }
             let green = share.fraction();
             let part = if side.as_str() == "green" { green } else { 1.0 - green };
-            let count = RATE * part * (to - from) as f64 / 1_000.0;
+            let testers = if side.as_str() == "green" { self.testers } else { 0.0 };
+            let count = (RATE * part + testers) * (to - from) as f64 / 1_000.0;
             all += count;
             if self.is_bad(side, to) {
                 bad += count * 0.3;
@@ -124,15 +167,20 @@ impl World {
     }
 
     pub(super) fn facts(&mut self, proc: usize, source: haldane_model::SourceName) {
-        let facts = match self.mood {
+        let facts = match self.mood_of(source == "aside".into()) {
             Mood::Hung => return,
             Mood::Broken => Err("502".to_owned()),
-            Mood::Good | Mood::Empty | Mood::Lost => Ok(SourceFacts {
-                clock_ahead: SignedDuration::from_millis(-self.wall_off),
+            Mood::Good | Mood::Empty | Mood::Lost | Mood::Down | Mood::Thin => Ok(SourceFacts {
+                clock_ahead: SignedDuration::from_millis(self.source_ahead()),
                 scrape: Some(SCRAPE),
             }),
         };
         self.input_in(proc, 20, Input::Facts { source, facts });
+    }
+
+    /// How far the source's clock is ahead of the engine's wall clock.
+    fn source_ahead(&self) -> i64 {
+        self.source_clock.at(self.now) - i64::try_from(self.now).unwrap_or(0) - self.wall_off
     }
 
     /// Sets when a revision turns bad.

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use haldane_model::{JournalEntry, Record};
+use haldane_model::{JournalEntry, Outcome, Record, RequestId};
 use haldane_runtime::{
+    Input,
     codec::{self, Decoded},
     ports::{Stored, Swap, SwapRequest},
 };
+
+use super::{Ev, World};
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -20,6 +23,10 @@ pub(super) struct Kept {
     pub(super) marks: BTreeMap<u64, Vec<Record>>,
     /// The newest term that anyone took.
     pub(super) newest_term: u64,
+    /// Every outcome that a won record carried.
+    pub(super) outcomes: BTreeMap<RequestId, Outcome>,
+    /// Whether a newer engine wrote last.
+    pub(super) newer: bool,
 }
 
 // === impl Kept ===
@@ -35,8 +42,17 @@ impl Kept {
     }
 
     pub(super) fn forget(&mut self) {
-        let newest_term = self.newest_term;
-        *self = Self { newest_term, ..Self::default() };
+        let (newest_term, outcomes) = (self.newest_term, std::mem::take(&mut self.outcomes));
+        *self = Self { newest_term, outcomes, ..Self::default() };
+    }
+
+    /// A newer engine writes the record in its own format, or gives way to this one again.
+    pub(super) fn write_format(&mut self, newer: bool) {
+        let format = |newer: bool| format!("{{\"format\":{}", codec::FORMAT + u32::from(newer));
+        let text = String::from_utf8(std::mem::take(&mut self.bytes)).expect("a record is text");
+        self.bytes = text.replacen(&format(self.newer), &format(newer), 1).into_bytes();
+        self.newer = newer;
+        self.version += 1;
     }
 
     /// Swaps. Returns the answer and what was there before.
@@ -60,9 +76,96 @@ impl Kept {
                 known.push((*record).clone());
             }
         }
+        for (id, outcome) in &record.requests {
+            if !self.outcomes.contains_key(id) {
+                self.outcomes.insert(id.clone(), outcome.clone());
+            }
+        }
         for entry in &request.entries {
             self.journal.entry(entry.id).or_insert_with(|| entry.clone());
         }
         (Swap::Won, before)
+    }
+}
+
+// === impl World ===
+
+impl World {
+    pub(super) fn load(&mut self, proc: usize) {
+        let fails =
+            self.store_fault.is_some() || self.stormy() && self.rng.chance(self.weather.store);
+        let (delay, loaded) = if fails {
+            (500, Err("the store is away".to_owned()))
+        } else {
+            (10, Ok(self.kept.load()))
+        };
+        self.input_in(proc, delay, Input::Loaded(loaded));
+    }
+
+    pub(super) fn swap(&mut self, proc: usize, request: SwapRequest) {
+        let delay = self.rng.range(2, 60);
+        let request = Box::new(request);
+        let unknown = || Some(Swap::Unknown("time-out".to_owned()));
+        let drawn = if self.strikes(proc, "store unknown") {
+            self.rng.range(0, 2)
+        } else if self.strikes(proc, "store hung") {
+            self.rng.range(2, 4)
+        } else if self.strikes(proc, "store stale") {
+            4
+        } else if self.stormy() && self.rng.chance(self.weather.store) {
+            self.rng.range(0, 5)
+        } else {
+            match self.store_fault {
+                Some("hung") => 2,
+                Some("lost") => 1,
+                Some("landed") => 0,
+                Some("stale") => 4,
+                Some(_) | None => 9,
+            }
+        };
+        match drawn {
+            0 => {
+                self.cover_call(proc, "store unknown");
+                self.push(delay, Ev::Swap { proc, request, answer: unknown(), delay: 100 });
+            }
+            1 => {
+                self.cover_call(proc, "store unknown");
+                let why = "disk full".to_owned();
+                self.input_in(proc, delay, Input::Swapped(Swap::Unknown(why)));
+            }
+            2 => {
+                self.cover_call(proc, "store hung");
+                let why = "the store did not answer".to_owned();
+                self.input_in(proc, 2_000, Input::Swapped(Swap::Unknown(why)));
+            }
+            3 => {
+                // Hangs past its deadline and lands all the same, before the next load can look.
+                self.cover_call(proc, "store hung");
+                self.push(1_990, Ev::Swap { proc, request, answer: unknown(), delay: 10 });
+            }
+            4 => {
+                self.cover_call(proc, "store stale");
+                self.kept.edit();
+                self.push(delay, Ev::Swap { proc, request, answer: None, delay: 5 });
+            }
+            _ => self.push(delay, Ev::Swap { proc, request, answer: None, delay: 5 }),
+        }
+    }
+
+    pub(super) fn swap_now(&mut self, proc: usize, request: &SwapRequest) -> Swap {
+        let last = self.kept.journal.last_key_value().map_or(0, |(id, _)| *id);
+        let (answer, before) = self.kept.swap(request);
+        self.log(|| format!("STORE {proc} v{} {answer:?}", request.version));
+        if answer == Swap::Won && self.kept.newer {
+            self.break_claim(format!("process {proc} writes over a record that it cannot read"));
+        }
+        if answer == Swap::Won {
+            self.check_record(before.as_ref(), request, last);
+            let first = before.is_some_and(|before| before.attempt == 0);
+            if first && self.kept.record.as_ref().is_some_and(|record| record.attempt > 0) {
+                self.name_no_more();
+            }
+        }
+        answer
     }
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use haldane_model::{
     Answer, Direction, HoldKind, JournalEntry, LeaseSeen, Mark, MarkKind, Outcome, Place, Reason,
-    Record, RequestId, Split, State, Verb, Weight,
+    Record, RequestId, SpecSeen, Split, Verb, Weight,
 };
-use haldane_runtime::{Command, Core, Input, ports::SwapRequest};
+use haldane_runtime::{Command, Core, Input};
 
-use super::World;
+use super::{World, world::Proc};
 
 /// How long a step's weight was truly in force, in milliseconds: by attempt and step.
 type Held = BTreeMap<(u32, usize), u64>;
@@ -16,19 +16,19 @@ type Held = BTreeMap<(u32, usize), u64>;
 /// What the world knows and no engine is asked.
 #[derive(Debug, Default)]
 pub struct Truth {
-    held: Held,
+    pub(super) held: Held,
     /// Attempts that were rolled back, by record or by a write that is in force.
-    rolled_back: BTreeSet<u32>,
+    pub(super) rolled_back: BTreeSet<u32>,
     /// Good looks that reached a living process: by attempt and step.
-    passes: BTreeSet<(u32, usize)>,
+    pub(super) passes: BTreeSet<(u32, usize)>,
     /// How many requests were made.
     pub asked: u64,
     /// Whether the rollout was let go.
     pub gone: bool,
     /// For how long shares that others set may have gone unread: two guard slots and a deadline for each.
     pub unseen: u64,
-    /// Whether the wall clock was ever stepped.
-    pub clock_stepped: bool,
+    /// When no process lived, from and to.
+    pub(super) idle: Vec<(u64, u64)>,
 }
 
 /// What must come of an input.
@@ -43,15 +43,25 @@ pub(super) enum Expectation {
 // === impl World ===
 
 impl World {
-    /// Time passes: a process lives, and users see these shares.
-    pub(super) fn pass(&mut self, by: u64, low: Weight, high: Weight) {
+    /// Time passes: a process lives or none does, and users see these shares.
+    pub(super) fn pass(&mut self, by: u64) {
+        let lives = |proc: &Proc| proc.core.as_ref().is_some_and(|core| !core.is_stopped());
+        let led = self.procs.iter().any(lives);
+        if !led {
+            let until = self.now + by;
+            match self.truth.idle.last_mut() {
+                Some(last) if last.1 == self.now => last.1 = until,
+                Some(_) | None => self.truth.idle.push((self.now, until)),
+            }
+        }
+        let (low, high) = self.true_share();
         if low != high {
             return;
         }
         let records = self.procs.iter().filter_map(|proc| proc.core.as_ref()?.record());
         // What was decided and is not recorded yet may still be taken back to what is.
-        let held: BTreeSet<(u32, usize)> = records
-            .chain(self.kept.record.as_ref().filter(|_| self.leader().is_some()))
+        let mut held: Vec<(u32, usize)> = records
+            .chain(self.kept.record.as_ref().filter(|_| led))
             .filter_map(|record| {
                 let step = record.step()?;
                 let weight = record.plan.as_ref()?.weight(step);
@@ -60,6 +70,8 @@ impl World {
                 (weight == share).then_some((record.attempt, step))
             })
             .collect();
+        held.sort_unstable();
+        held.dedup();
         for step in held {
             *self.truth.held.entry(step).or_default() += by;
         }
@@ -195,7 +207,6 @@ impl World {
         if direction == Direction::Lower {
             return;
         }
-        let records = self.kept.marks.get(&mark.number).cloned().unwrap_or_default();
         let allows = |record: &Record| {
             let Some(plan) = &record.plan else { return false };
             let share = split.share_of(&record.header.test);
@@ -211,94 +222,17 @@ impl World {
                 | Place::Degraded { .. } => false,
             }
         };
-        let Some(record) = records.iter().find(|record| allows(record)) else {
+        let records = self.kept.marks.get(&mark.number).into_iter().flatten();
+        let Some(attempt) = records.filter(|record| allows(record)).map(|r| r.attempt).next()
+        else {
             self.break_claim(format!(
                 "process {proc} raises to {} with {mark}, and no won record says so",
                 split.share
             ));
             return;
         };
-        let attempt = record.attempt;
         if self.truth.rolled_back.contains(&attempt) && Some(proc) == self.leader() {
             self.break_claim(format!("attempt {attempt} is raised again after its rollback"));
-        }
-    }
-
-    pub(super) fn check_record(
-        &mut self,
-        before: Option<&Record>,
-        request: &SwapRequest,
-        last_id: u64,
-    ) {
-        let Some(record) = self.kept.record.clone() else { return };
-        let mut next = last_id;
-        for entry in &request.entries {
-            if entry.id <= last_id {
-                continue;
-            }
-            next += 1;
-            if entry.id != next {
-                self.break_claim(format!("journal entry {} came where {next} was due", entry.id));
-                return;
-            }
-        }
-        if record.next_entry != next + 1 {
-            let what = format!("the next entry is {}, the last one {next}", record.next_entry);
-            self.break_claim(what);
-        }
-        let was = before.map(|before| (before.place.state(), before.step()));
-        let moved = was.is_some_and(|was| was != (record.place.state(), record.step()));
-        if moved && request.entries.is_empty() {
-            self.break_claim(format!("{was:?} was left without a word: {:?}", record.place));
-        }
-        if let Place::RollingBack { .. } = record.place {
-            self.truth.rolled_back.insert(record.attempt);
-        }
-        if let Some(before) = before {
-            self.check_pause(before, &record, request);
-            self.check_step(before, &record);
-        }
-    }
-
-    /// A person's pause is lifted by resume alone.
-    fn check_pause(&mut self, before: &Record, record: &Record, request: &SwapRequest) {
-        let paused = |record: &Record| record.hold(HoldKind::Person).is_some();
-        let resumed = request.entries.iter().any(|entry| entry.reason == Reason::Resumed);
-        if paused(before) && !paused(record) && !resumed {
-            self.break_claim("a person's pause was lifted, and nobody resumed".to_owned());
-        }
-    }
-
-    /// No step up without a Pass, the step's own bake, or a waiver by name.
-    fn check_step(&mut self, before: &Record, record: &Record) {
-        if before.attempt != record.attempt || record.state() == State::RollingBack {
-            return;
-        }
-        let (Some(from), Some(to), Some(plan)) = (before.step(), record.step(), &record.plan)
-        else {
-            return;
-        };
-        if to <= from || !matches!(before.place, Place::Baking { .. } | Place::Shifting { .. }) {
-            return;
-        }
-        let waived = self.kept.journal.values().any(|entry| {
-            let named = matches!(
-                entry.reason,
-                Reason::PromotedByPerson | Reason::EvidenceWaived | Reason::MaxBakeReached
-            );
-            named && entry.attempt == record.attempt && entry.step == Some(from)
-        });
-        let held = self.truth.held.get(&(record.attempt, from)).copied().unwrap_or(0);
-        let bake = u64::try_from(plan.steps[from].bake.as_millis()).unwrap_or(0);
-        if waived {
-            return;
-        }
-        if held + self.truth.unseen < bake {
-            self.break_claim(format!("step {from} was left after {held} of {bake} ms"));
-        }
-        let silent = plan.weight(from) == Weight::ZERO;
-        if !silent && !self.truth.passes.contains(&(record.attempt, from)) {
-            self.break_claim(format!("step {from} was left, and no good look reached anyone"));
         }
     }
 
@@ -309,7 +243,16 @@ impl World {
         }
     }
 
-    pub(super) fn answered(&mut self, id: RequestId, outcome: Outcome) {
+    /// Who asked hears of an outcome only once a record that carries it was won: before that a crash,
+    /// or somebody's edit, can take it back.
+    pub(super) fn answered(&mut self, proc: usize, id: RequestId, outcome: Outcome) {
+        let full =
+            matches!(&outcome, Outcome::Refused(why) if why.contains("requests wait already"));
+        if !full && self.kept.outcomes.get(&id) != Some(&outcome) {
+            self.break_claim(format!(
+                "process {proc} answers {id} with {outcome:?}, and no won record says so"
+            ));
+        }
         self.requests.remove(&id);
         let first = self.answers.entry(id.clone()).or_insert_with(|| outcome.clone());
         if *first != outcome {
@@ -318,20 +261,23 @@ impl World {
         }
     }
 
-    /// A kill loses no more bake than was not written yet.
-    pub(super) fn check_loss(&mut self, core: &Core) {
-        let Some(Place::Baking { step, baked, .. }) = core.record().map(|r| &r.place) else {
+    /// A rollout is let go at rest, after its traffic went back, or with its namespace, and then with
+    /// one lowering write.
+    pub(super) fn check_gone(&mut self, proc: usize) {
+        let Some(record) = self.procs[proc].core.as_ref().and_then(|core| core.record()) else {
             return;
         };
-        let Some(kept) = &self.kept.record else { return };
-        let Place::Baking { step: kept_step, baked: kept_baked, .. } = kept.place else { return };
-        let lost = baked.saturating_sub(kept_baked).as_secs_f64();
-        if *step == kept_step
-            && self.weather.store == 0
-            && self.store_fault.is_none()
-            && lost > 21.0
-        {
-            self.break_claim(format!("a kill lost {lost} s of bake"));
+        if !record.place.is_in_flight() {
+            return;
+        }
+        let lowered = self.sent.iter().rev().take_while(|(at, _)| *at == self.now);
+        let lowered = lowered.map(|(_, text)| text).any(|text| text.starts_with("Lower"));
+        let sent = lowered || self.has_just_lowered();
+        let dead =
+            self.procs[proc].core.as_ref().is_some_and(|core| self.home_read_dead(core, record));
+        if self.spec != SpecSeen::NamespaceDeleted || !(sent || dead) {
+            let place = record.place.clone();
+            self.break_claim(format!("the rollout was let go in {place:?}"));
         }
     }
 

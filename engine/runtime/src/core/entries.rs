@@ -43,6 +43,8 @@ struct Known {
     asked_at: Option<Duration>,
     /// The read under way began before a write was answered: its answer is too old.
     outdated: bool,
+    /// The write that was acknowledged last, unless another was sent since.
+    in_force: Option<(Direction, Weight, Mark)>,
     write: Option<Write>,
     /// The last write that was answered, whether it went well, and when.
     last: Option<(Direction, Weight, Duration)>,
@@ -222,7 +224,7 @@ impl Entries {
         let id = self.next_id;
         if let Some(known) = self.known.get_mut(name) {
             known.write = Some(Write { id, direction, to, mark, since: now.mono });
-            known.outdated = known.asked_at.is_some();
+            known.outdate((direction, to, mark));
         }
         let split = Split::new(test.clone(), to);
         out.push(Command::Write { entry: name.clone(), id, split, direction, mark });
@@ -248,7 +250,8 @@ impl Entries {
         let Some(known) = self.known.get_mut(name) else { return };
         let Some(write) = known.write.take_if(|write| write.id == id) else { return };
         known.last = Some((write.direction, write.to, now.mono));
-        known.outdated = known.asked_at.is_some();
+        known.outdate((write.direction, write.to, write.mark));
+        known.in_force = result.is_ok().then_some((write.direction, write.to, write.mark));
         known.read_at = None;
         known.unread = write.direction == Direction::Raise && result.is_ok();
         match result {
@@ -324,6 +327,16 @@ impl Known {
 
     fn patience(&self) -> Duration {
         self.write_deadline + Duration::from_secs(1)
+    }
+
+    /// A write is sent, or answered: the read under way may say what was before it. Not where the very
+    /// same was acknowledged already, or a lowering that is repeated faster than a slow provider reads
+    /// would never be confirmed.
+    fn outdate(&mut self, write: (Direction, Weight, Mark)) {
+        if self.in_force != Some(write) {
+            self.in_force = None;
+            self.outdated = self.asked_at.is_some();
+        }
     }
 
     /// Whether this very write is under way, or was acknowledged a moment ago.

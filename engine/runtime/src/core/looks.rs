@@ -7,8 +7,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use haldane_judge::{Rule, fold};
 use haldane_model::{
-    Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Verdict,
-    Weight, Window,
+    Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Stamp,
+    Verdict, Weight, Window,
 };
 use haldane_sources::{Look, LookSides};
 use jiff::{SignedDuration, Timestamp};
@@ -193,7 +193,7 @@ impl Known {
             return None;
         }
         self.last_slot = Some(slot);
-        let window = window(record, plan, check, scrape, slot);
+        let window = window(record, plan, check, scrape, (slot, self.ahead));
         let deadline = check.interval.clamp(Duration::from_secs(2), Duration::from_secs(10));
         self.fresh_for = pace * 2 + deadline;
         let key = LookKey {
@@ -300,7 +300,13 @@ fn until(there: Timestamp, slot: Timestamp, pace: Duration) -> Duration {
 }
 
 /// What one look reaches over: this attempt, and no more than the check's window.
-fn window(record: &Record, plan: &Plan, check: &Check, scrape: Duration, end: Timestamp) -> Window {
+fn window(
+    record: &Record,
+    plan: &Plan,
+    check: &Check,
+    scrape: Duration,
+    (end, ahead): (Timestamp, SignedDuration),
+) -> Window {
     let shortest = plan.steps.iter().map(|step| step.bake).filter(|bake| !bake.is_zero()).min();
     let width = check
         .window
@@ -310,7 +316,12 @@ fn window(record: &Record, plan: &Plan, check: &Check, scrape: Duration, end: Ti
         .max(scrape * 2);
     let begin = end.checked_sub(width).unwrap_or(Timestamp::MIN);
     let exposed = record.exposed.confirmed.as_ref().or(record.exposed.could.as_ref());
-    let first = exposed.filter(|_| !is_at_rest(record)).map(|stamp| stamp.of(&check.source));
+    // Where the source had not told its time by then, what it tells now is used, as the machine does.
+    let moment = |stamp: &Stamp| {
+        let there = || stamp.wall.checked_add(ahead).unwrap_or(stamp.wall);
+        stamp.sources.get(&check.source).copied().unwrap_or_else(there)
+    };
+    let first = exposed.filter(|_| !is_at_rest(record)).map(moment);
     let first = first.and_then(|first| first.checked_sub(scrape).ok());
     Window { begin: first.map_or(begin, |first| begin.max(first)).min(end), end }
 }
