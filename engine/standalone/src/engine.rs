@@ -19,14 +19,14 @@ use haldane_runtime::{
     ports::{Desk, Journal, Store as _},
 };
 use serde_json::Value;
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::SystemClock,
     factory::Registered,
     files::Written,
-    fit::Fit,
+    fit::{ASKED_MAX, Fit},
     keep::Kept,
     store::{OpenError, Options, Store, StoreHandle},
 };
@@ -43,6 +43,7 @@ pub struct Engine {
     claims: Mutex<BTreeMap<String, RolloutId>>,
     /// The last proof that was begun.
     proofs: AtomicU64,
+    asking: Semaphore,
 }
 
 struct Running {
@@ -88,6 +89,7 @@ impl Engine {
             running: Mutex::default(),
             claims: Mutex::default(),
             proofs: AtomicU64::new(0),
+            asking: Semaphore::new(ASKED_MAX),
         }))
     }
 
@@ -133,6 +135,11 @@ impl Engine {
         let running = all.get_mut(id).filter(|running| running.proof == proof)?;
         running.fit = Some(fit.clone());
         Some(running.handle.clone())
+    }
+
+    /// Returns what bounds how many preflights are under way.
+    pub(crate) fn asking(&self) -> &Semaphore {
+        &self.asking
     }
 
     pub(crate) fn kept(&self) -> &Kept {

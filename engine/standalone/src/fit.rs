@@ -4,7 +4,7 @@
 //! never waits for it. What a person must put right is shown as a specification that cannot be used;
 //! it is asked again until it can.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use haldane_model::{Plan, RolloutId, SpecSeen};
@@ -20,8 +20,12 @@ use crate::{
 /// How long one provider may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long to wait before it is asked again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How long to wait before it is asked again, at first and at most: doubling in between.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
+
+/// How many rollouts are asked about at once: a thousand files at the start are no reason to flood
+/// one socket.
+pub(crate) const ASKED_MAX: usize = 16;
 
 /// Whether what a rollout would drive is there and as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +67,8 @@ async fn ask(id: &RolloutId, plan: &Plan) -> Fit {
     let answers = join_all(asked).await;
     let refused = |fit: &&Fit| matches!(fit, Fit::Refused(_));
     let waits = |fit: &&Fit| matches!(fit, Fit::Waits(_));
-    answers.iter().find(refused).or(answers.iter().find(waits)).cloned().unwrap_or(Fit::Ready)
+    let worst = answers.iter().find(refused).or_else(|| answers.iter().find(waits));
+    worst.cloned().unwrap_or(Fit::Ready)
 }
 
 // === impl Engine ===
@@ -84,11 +89,11 @@ impl Engine {
     /// Asks until everything is as it must be, or another version of the file, or its end, overtakes
     /// this one; tells the loop what is written as far as it can be used.
     pub(crate) async fn prove(self: Arc<Self>, written: Written, intent: Intent, proof: u64) {
-        let mut before = None;
+        let (mut before, mut wait) = (None, AGAIN.0);
         loop {
             let fit = tokio::select! {
                 () = self.ended() => return,
-                fit = ask(&written.id, &written.plan) => fit,
+                fit = self.ask_in_turn(&written) => fit,
             };
             let Some(handle) = self.note_fit(&written.id, proof, &fit) else { return };
             if before.as_ref() != Some(&fit) {
@@ -113,17 +118,14 @@ impl Engine {
             before = Some(fit);
             tokio::select! {
                 () = self.ended() => return,
-                () = tokio::time::sleep(AGAIN) => {}
+                () = tokio::time::sleep(wait) => {}
             }
+            wait = (wait * 2).min(AGAIN.1);
         }
     }
-}
 
-impl fmt::Display for Fit {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Ready => write!(out, "ready"),
-            Self::Waits(why) | Self::Refused(why) => write!(out, "{why}"),
-        }
+    async fn ask_in_turn(&self, written: &Written) -> Fit {
+        let _turn = self.asking().acquire().await;
+        ask(&written.id, &written.plan).await
     }
 }
