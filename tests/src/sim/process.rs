@@ -179,7 +179,8 @@ impl World {
             Command::Answer { id, outcome } => self.answered(proc, id, outcome),
             Command::Gate(gate) => self.ask_gate(proc, &gate),
             Command::Tell(entry) => self.check_told(&entry),
-            Command::Release | Command::Notice(_) | Command::Stop => {}
+            Command::Notice(notice) => self.note_sent(|| format!("{notice:?}")),
+            Command::Release | Command::Stop => {}
         }
     }
 }
