@@ -424,6 +424,8 @@ fn a_record_of_a_newer_format_is_lowered_on_request_and_never_fought_over() {
         world.sent.iter().filter(|(at, what)| *at > now && what.starts_with("Read")).count();
     assert!(reads <= 8, "a record that cannot be read is looked at {reads} times in nine seconds");
     assert_eq!((raises_since(&world, now), world.true_share()), (0, (percent(25), percent(25))));
+    let told_of = world.sent.iter().filter(|(_, what)| what == "NewerFormat").count();
+    assert_eq!(told_of, 1, "who runs the engine hears why nothing goes on");
     world.ask(Verb::Abort, false);
     let now = world.now;
     assert!(world.run_until(now + 1_000, |world| world.true_share().1 == Weight::ZERO));

@@ -240,10 +240,8 @@ impl World {
     /// What is to be struck does not come by itself.
     fn provoke(&mut self, fault: &str) {
         match fault {
-            "store unknown" | "store stale" | "store hung" => {
-                if self.may_ask() {
-                    self.ask(Verb::Skip, true);
-                }
+            "store unknown" | "store stale" | "store hung" if self.may_ask() => {
+                self.ask(Verb::Skip, true);
             }
             "write fails" | "write hangs" => self.disturb(),
             _ => {}

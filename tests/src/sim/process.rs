@@ -124,6 +124,13 @@ impl World {
         self.push(2_000, Ev::Start);
     }
 
+    /// Remembers a question for the claims, which alone look at it.
+    fn note_sent(&mut self, what: impl Fn() -> String) {
+        if self.tracing {
+            self.sent.push((self.now, what()));
+        }
+    }
+
     fn perform(&mut self, proc: usize, command: Command) {
         if self.tracing {
             let text = brief(format!("{command:?}"));
@@ -138,7 +145,7 @@ impl World {
                 self.truth.gone = true;
             }
             Command::Read { entry } => {
-                self.sent.push((self.now, format!("Read {entry}")));
+                self.note_sent(|| format!("Read {entry}"));
                 self.read(proc, entry);
             }
             Command::Write { entry, id, split, direction, mark } => {
@@ -154,7 +161,7 @@ impl World {
                 self.input_in(proc, delay, Input::Finished { entry, result });
             }
             Command::Look { key, look, .. } => {
-                self.sent.push((self.now, format!("Look {}", key.window.end)));
+                self.note_sent(|| format!("Look {}", key.window.end));
                 self.look(proc, key, look);
             }
             Command::Facts { source, .. } => self.facts(proc, source),
@@ -172,7 +179,8 @@ impl World {
             Command::Answer { id, outcome } => self.answered(proc, id, outcome),
             Command::Gate(gate) => self.ask_gate(proc, &gate),
             Command::Tell(entry) => self.check_told(&entry),
-            Command::Release | Command::Notice(_) | Command::Stop => {}
+            Command::Notice(notice) => self.note_sent(|| format!("{notice:?}")),
+            Command::Release | Command::Stop => {}
         }
     }
 }

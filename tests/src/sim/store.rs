@@ -1,8 +1,8 @@
 //! The simulated store: one record, a journal, and the four answers.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use haldane_model::{JournalEntry, Outcome, Record, RequestId};
+use haldane_model::{JournalEntry, Outcome, Place, Plan, Record, RequestId, SideName};
 use haldane_runtime::{
     Input,
     codec::{self, Decoded},
@@ -19,14 +19,23 @@ pub(super) struct Kept {
     bytes: Vec<u8>,
     pub(super) record: Option<Record>,
     pub(super) journal: BTreeMap<u64, JournalEntry>,
-    /// Every signature that a won record carried, with the record it came with.
-    pub(super) marks: BTreeMap<u64, Vec<Record>>,
+    /// Every signature that a won record carried, with what that record said of it.
+    pub(super) marks: BTreeMap<u64, Vec<Signed>>,
     /// The newest term that anyone took.
     pub(super) newest_term: u64,
     /// Every outcome that a won record carried.
     pub(super) outcomes: BTreeMap<RequestId, Outcome>,
     /// Whether a newer engine wrote last.
     pub(super) newer: bool,
+}
+
+/// What a record that carries a signature says: what may be written with it.
+#[derive(Debug)]
+pub(super) struct Signed {
+    pub(super) attempt: u32,
+    pub(super) test: SideName,
+    pub(super) place: Place,
+    pub(super) plan: Option<Arc<Plan>>,
 }
 
 // === impl Kept ===
@@ -66,14 +75,18 @@ impl Kept {
         let Ok(Decoded::Known(record)) = codec::decode(&request.bytes) else {
             return (Swap::Unknown("damaged".to_owned()), None);
         };
-        let before = self.record.replace((*record).clone());
         self.version = request.version;
         self.term = request.term;
         self.bytes.clone_from(&request.bytes);
         for mark in record.marks.values() {
             let known = self.marks.entry(mark.number).or_default();
             if known.last().is_none_or(|last| last.place != record.place) {
-                known.push((*record).clone());
+                known.push(Signed {
+                    attempt: record.attempt,
+                    test: record.header.test.clone(),
+                    place: record.place.clone(),
+                    plan: record.plan.clone(),
+                });
             }
         }
         for (id, outcome) in &record.requests {
@@ -84,7 +97,7 @@ impl Kept {
         for entry in &request.entries {
             self.journal.entry(entry.id).or_insert_with(|| entry.clone());
         }
-        (Swap::Won, before)
+        (Swap::Won, self.record.replace(*record))
     }
 }
 

@@ -8,7 +8,7 @@ use haldane_model::{
 };
 use haldane_runtime::{Command, Core, Input};
 
-use super::{World, world::Proc};
+use super::{World, store::Signed, world::Proc};
 
 /// How long a step's weight was truly in force, in milliseconds: by attempt and step.
 type Held = BTreeMap<(u32, usize), u64>;
@@ -207,9 +207,9 @@ impl World {
         if direction == Direction::Lower {
             return;
         }
-        let allows = |record: &Record| {
+        let allows = |record: &Signed| {
             let Some(plan) = &record.plan else { return false };
-            let share = split.share_of(&record.header.test);
+            let share = split.share_of(&record.test);
             match record.place {
                 Place::Shifting { step, .. } => share == plan.weight(step),
                 Place::Watching { .. } => share == Weight::FULL,

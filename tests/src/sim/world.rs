@@ -163,7 +163,7 @@ pub struct World {
     pub kill_at: Option<(u64, bool)>,
     /// How many commands were executed.
     pub commands: u64,
-    /// Every command by name, for claims.
+    /// Every write by name, and every question where the history is written down.
     pub sent: Vec<(u64, String)>,
     /// How swaps are answered while this is set.
     pub store_fault: Option<&'static str>,
