@@ -397,13 +397,9 @@ impl Core {
         out: &mut Vec<Command>,
     ) {
         let before = self.recording.trouble().map(ToOwned::to_owned);
-        let was_newer = self.recording.newer().is_some();
         let held = self.recording.loaded(loaded, now.mono);
         self.tell_newer(out);
         self.tell_trouble(before, out);
-        if !was_newer && self.recording.newer().is_some() {
-            out.push(Command::Notice(Notice::NewerFormat));
-        }
         self.tell_won(out);
         self.perform_held(held, now, out);
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use haldane_model::{JournalEntry, Outcome, Place, Plan, Record, RequestId, SideName};
+use haldane_model::{Header, JournalEntry, Outcome, Place, Plan, Record, RequestId, SideName};
 use haldane_runtime::{
     Input,
     codec::{self, Decoded},
@@ -62,6 +62,31 @@ impl Kept {
         self.bytes = text.replacen(&format(self.newer), &format(newer), 1).into_bytes();
         self.newer = newer;
         self.version += 1;
+        if let Ok(Decoded::Known(record)) = codec::decode(&self.bytes) {
+            self.record = Some(*record);
+        }
+    }
+
+    /// Whether the header says that the traffic goes back.
+    pub(super) fn is_lowered(&self) -> bool {
+        match codec::decode(&self.bytes) {
+            Ok(Decoded::Known(record)) => record.header.lowered.is_some(),
+            Ok(Decoded::Newer { header, .. }) => header.lowered.is_some(),
+            Err(_) => false,
+        }
+    }
+
+    /// An engine that cannot read the record says in its header that the traffic goes back, and changes
+    /// nothing else.
+    fn write_header(&mut self, request: &SwapRequest, header: &Header) -> Swap {
+        let expected = codec::with_header(&self.bytes, header);
+        if !self.newer || header.lowered.is_none() || expected.as_ref() != Some(&request.bytes) {
+            return Swap::Unknown("damaged".to_owned());
+        }
+        self.version = request.version;
+        self.term = request.term;
+        self.bytes.clone_from(&request.bytes);
+        Swap::Won
     }
 
     /// Swaps. Returns the answer and what was there before.
@@ -72,8 +97,12 @@ impl Kept {
         if self.version != request.expect {
             return (Swap::Stale, None);
         }
-        let Ok(Decoded::Known(record)) = codec::decode(&request.bytes) else {
-            return (Swap::Unknown("damaged".to_owned()), None);
+        let record = match codec::decode(&request.bytes) {
+            Ok(Decoded::Known(record)) => record,
+            Ok(Decoded::Newer { header, .. }) => {
+                return (self.write_header(request, &header), None);
+            }
+            Err(_) => return (Swap::Unknown("damaged".to_owned()), None),
         };
         self.version = request.version;
         self.term = request.term;
@@ -170,9 +199,11 @@ impl World {
         let (answer, before) = self.kept.swap(request);
         self.log(|| format!("STORE {proc} v{} {answer:?}", request.version));
         if answer == Swap::Won && self.kept.newer {
-            self.break_claim(format!("process {proc} writes over a record that it cannot read"));
-        }
-        if answer == Swap::Won {
+            if !matches!(codec::decode(&request.bytes), Ok(Decoded::Newer { .. })) {
+                let what = format!("process {proc} writes over a record that it cannot read");
+                self.break_claim(what);
+            }
+        } else if answer == Swap::Won {
             self.check_record(before.as_ref(), request, last);
             let first = before.is_some_and(|before| before.attempt == 0);
             if first && self.kept.record.as_ref().is_some_and(|record| record.attempt > 0) {

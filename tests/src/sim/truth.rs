@@ -246,6 +246,14 @@ impl World {
     /// Who asked hears of an outcome only once a record that carries it was won: before that a crash,
     /// or somebody's edit, can take it back.
     pub(super) fn answered(&mut self, proc: usize, id: RequestId, outcome: Outcome) {
+        if self.kept.newer {
+            // Only the newer engine keeps outcomes in this record; what is accepted is in the header.
+            if outcome == Outcome::Accepted && !self.kept.is_lowered() {
+                self.break_claim(format!("process {proc} accepts {id}, and no header says so"));
+            }
+            self.requests.remove(&id);
+            return;
+        }
         let full =
             matches!(&outcome, Outcome::Refused(why) if why.contains("requests wait already"));
         if !full && self.kept.outcomes.get(&id) != Some(&outcome) {
