@@ -131,3 +131,8 @@ fn an_empty_cell_and_one_that_was_met_though_it_cannot_be_are_both_told() {
     assert!(told("never met: Baking × clock × Pass"), "{gaps:?}");
     assert!(!told("never met: Promoting × write hangs × Pass"), "{gaps:?}");
 }
+
+#[test]
+fn a_process_whose_record_another_one_let_go_does_not_spin() {
+    assert_eq!(live(74_620, false).violation, None);
+}

@@ -234,7 +234,11 @@ impl Core {
     /// Decides once. Returns whether more applies at once.
     fn turn(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
         if self.recording.record().is_none() && self.recording.newer().is_none() {
+            // Nothing is asked where there is no record: what was under way when it went is forgotten.
             self.wake_at = None;
+            self.entries.follow(&[], None);
+            self.questions.rest();
+            self.looks.rest();
             return false;
         }
         self.look_around(now);

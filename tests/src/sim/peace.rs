@@ -1,6 +1,6 @@
 //! Peace: nothing goes wrong any more, and so every rollout ends.
 
-use haldane_model::{Health, HoldKind, LeaseSeen, Place, SpecSeen, Verb};
+use haldane_model::{Block, Health, HoldKind, LeaseSeen, Place, SpecSeen, Verb};
 use haldane_runtime::Input;
 
 use super::{World, plan, provider::Pace, source::Mood};
@@ -95,8 +95,13 @@ impl World {
         });
         // Whoever opens a gate in time, or too late, does both in one go.
         let waits = matches!(record.place, Place::Waiting { .. });
+        let changed = record.told.contains(&Block::HomeChanged) && record.place.is_in_flight();
         if held {
             self.ask(Verb::Resume, false);
+        }
+        if changed {
+            // What was baked was compared with something else: people give this attempt up.
+            self.ask(Verb::Abort, false);
         }
         if waits {
             self.ask(Verb::Promote { full: false, without_guards: false }, false);

@@ -40,9 +40,12 @@ impl World {
 
     /// Kills a process. What it sent may still arrive, or not.
     pub fn kill(&mut self, proc: usize, loses_writes: bool) {
+        let leads = self.leader() == Some(proc);
         let Some(core) = self.procs[proc].core.take() else { return };
         self.log(|| format!("KILL process {proc}, writes lost: {loses_writes}"));
-        self.check_loss(&core);
+        if leads {
+            self.check_loss(&core);
+        }
         if loses_writes {
             self.dead.insert(proc);
         }
