@@ -42,7 +42,8 @@ pub struct Engine {
 struct Running {
     handle: Handle,
     task: JoinHandle<()>,
-    effective: Value,
+    /// As JSON text: it is asked for seldom, and a tree of values takes many times as much.
+    effective: Box<str>,
 }
 
 /// What a command line says about how a rollout is taken up.
@@ -89,7 +90,7 @@ impl Engine {
 
     /// Takes a rollout up, or tells its loop what is written now.
     pub async fn apply(&self, written: &Written, intent: Intent) -> Handle {
-        let handle = self.loop_of(&written.id, Some(written.effective.clone())).await;
+        let handle = self.loop_of(&written.id, Some(&written.effective)).await;
         handle.send(Input::Spec(written.seen(intent))).await;
         handle
     }
@@ -124,13 +125,14 @@ impl Engine {
         claims.retain(|_, owner| owner != id);
     }
 
-    async fn loop_of(&self, id: &RolloutId, effective: Option<Value>) -> Handle {
+    async fn loop_of(&self, id: &RolloutId, effective: Option<&Value>) -> Handle {
+        let effective = effective.map(|effective| effective.to_string().into_boxed_str());
         let known = {
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
             running.retain(|_, running| !running.task.is_finished());
             running.get_mut(id).map(|running| {
-                if let Some(effective) = effective.clone() {
-                    running.effective = effective;
+                if let Some(effective) = &effective {
+                    running.effective.clone_from(effective);
                 }
                 running.handle.clone()
             })
@@ -141,7 +143,7 @@ impl Engine {
         let (handle, task) = drive::start(id.clone(), self.ports.clone(), self.token.clone());
         handle.send(Input::Lease(LeaseSeen::Held { term: self.kept.0.term() })).await;
         let running =
-            Running { handle: handle.clone(), task, effective: effective.unwrap_or(Value::Null) };
+            Running { handle: handle.clone(), task, effective: effective.unwrap_or_default() };
         self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone(), running);
         handle
     }
@@ -178,6 +180,8 @@ impl Desk for Engine {
 
     fn effective(&self, id: &RolloutId) -> Option<Value> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.get(id).map(|running| running.effective.clone())
+        let running = running.get(id)?;
+        // None is known of a rollout whose file could not be read yet.
+        Some(serde_json::from_str(&running.effective).unwrap_or(Value::Null))
     }
 }

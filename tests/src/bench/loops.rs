@@ -123,13 +123,13 @@ async fn begin(
     memory: &Memory,
     ports: &Ports,
     token: &CancellationToken,
-) -> (drive::Handle, serde_json::Value, tokio::task::JoinHandle<()>) {
+) -> (drive::Handle, Box<str>, tokio::task::JoinHandle<()>) {
     let stored = memory.seed.stored(&written);
     memory.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(written.id.clone(), stored);
     let (handle, task) = drive::start(written.id.clone(), ports.clone(), token.clone());
     handle.send(Input::Lease(LeaseSeen::Held { term: 1 })).await;
     handle.send(Input::Spec(written.seen(Intent::default()))).await;
-    (handle, written.effective, task)
+    (handle, written.effective.to_string().into_boxed_str(), task)
 }
 
 // === impl InMemory ===

@@ -12,7 +12,7 @@ mod targets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex as DataMutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -41,25 +41,37 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
     build,
 };
 
-/// How long the list of targets is believed.
-const TARGETS_KEPT: Duration = Duration::from_secs(60);
-/// How long an empty list is believed: a source that just started has none yet.
+/// How long the list of targets is believed by whoever may wait for another one.
+const TARGETS_KEPT: Duration = Duration::from_secs(30);
+/// How long after one that failed, or that was empty, the list is asked for again: a source that just
+/// started has no targets yet.
 const NO_TARGETS_KEPT: Duration = Duration::from_secs(5);
-/// What the list of targets may cost one look.
+/// What the list of targets may cost at most.
 const TARGETS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One Prometheus.
 #[derive(Clone, Debug)]
 struct Prometheus {
     client: Client,
-    targets: Arc<Mutex<Option<Known>>>,
+    targets: Arc<DataMutex<Option<Known>>>,
+    /// Held by the one who asks for the list; the others wait for the same answer.
+    asking: Arc<Mutex<()>>,
 }
 
-/// The targets that the source told of, and when.
+/// The targets that the source last told of, and until when it need not be asked again.
 #[derive(Debug)]
 struct Known {
-    read: Instant,
+    until: Instant,
     targets: Vec<Target>,
+}
+
+/// Who wants to know the scrape interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    /// A look: it takes what is known, however old, and waits only where nothing is.
+    Look,
+    /// Whoever asks the source about itself: it keeps the list fresh for the looks.
+    Facts,
 }
 
 fn build(settings: &Value, outside: &Outside) -> Result<Arc<dyn MetricSource>, SettingsError> {
@@ -70,6 +82,7 @@ fn build(settings: &Value, outside: &Outside) -> Result<Arc<dyn MetricSource>, S
     Ok(Arc::new(Prometheus {
         client: Client::new(config, outside.clone()),
         targets: Arc::default(),
+        asking: Arc::default(),
     }))
 }
 
@@ -116,7 +129,8 @@ impl Prometheus {
 
     async fn ask_facts(&self, end: Instant) -> Result<SourceFacts, String> {
         let any = BTreeMap::new();
-        let (clock, scrape) = tokio::join!(self.clock_ahead(end), self.scrape(&any, end));
+        let (clock, scrape) =
+            tokio::join!(self.clock_ahead(end), self.scrape(&any, Asker::Facts, end));
         Ok(SourceFacts { clock_ahead: clock.map_err(|error| error.message)?, scrape })
     }
 
@@ -137,25 +151,46 @@ impl Prometheus {
     }
 
     /// The scrape interval of the targets with these labels, as set, or as the source tells.
-    async fn scrape(&self, labels: &BTreeMap<String, String>, end: Instant) -> Option<Duration> {
+    ///
+    /// What the source told once stays true while it is too busy to tell it again, and while it has
+    /// no targets because it just started: the pace of the guards hangs on it.
+    async fn scrape(
+        &self,
+        labels: &BTreeMap<String, String>,
+        asker: Asker,
+        end: Instant,
+    ) -> Option<Duration> {
         if let Some(set) = self.client.config.scrape_interval {
             return Some(set);
         }
-        let mut kept = self.targets.lock().await;
-        if let Some(Known { read, targets }) = &*kept {
-            let believed = if targets.is_empty() { NO_TARGETS_KEPT } else { TARGETS_KEPT };
-            if read.elapsed() < believed {
-                return targets::interval(targets, labels);
+        if self.must_ask(asker) {
+            let _asking = self.asking.lock().await;
+            // Somebody else may have asked meanwhile.
+            if self.must_ask(asker) {
+                let end = end.min(Instant::now() + TARGETS_PATIENCE);
+                let told = self.client.targets(end).await.ok().flatten().unwrap_or_default();
+                self.learn(told);
             }
         }
-        let end = end.min(Instant::now() + TARGETS_PATIENCE);
-        let targets = match self.client.targets(end).await {
-            Ok(targets) => targets.unwrap_or_default(),
-            // What the source told before stays true while it is too busy to tell it again.
-            Err(_) => kept.take().map(|known| known.targets).unwrap_or_default(),
+        let known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        targets::interval(&known.as_ref()?.targets, labels)
+    }
+
+    fn must_ask(&self, asker: Asker) -> bool {
+        let known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().is_none_or(|known| {
+            let waits = asker == Asker::Facts || known.targets.is_empty();
+            waits && Instant::now() >= known.until
+        })
+    }
+
+    fn learn(&self, told: Vec<Target>) {
+        let mut known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = if told.is_empty() { NO_TARGETS_KEPT } else { TARGETS_KEPT };
+        let targets = match known.take() {
+            Some(before) if told.is_empty() => before.targets,
+            Some(_) | None => told,
         };
-        let interval = targets::interval(&targets, labels);
-        *kept = Some(Known { read: Instant::now(), targets });
-        interval
+        *known = Some(Known { until: Instant::now() + kept, targets });
     }
 }

@@ -36,11 +36,12 @@ pub(super) struct Looks {
 struct Known {
     asked: Option<(LookKey, Duration, Duration)>,
     last_slot: Option<Timestamp>,
-    seen: Option<CheckSeen>,
+    seen: Option<Arc<CheckSeen>>,
     seen_at: Duration,
     fresh_for: Duration,
     rule: Option<(Arc<str>, Rule)>,
     limits: Limits,
+    interval: Duration,
     next_at: Duration,
     ahead: SignedDuration,
     /// The scrape interval that this check's own series were last said to have.
@@ -128,7 +129,7 @@ impl Looks {
             return;
         }
         if !matches!(sample.answer, Answer::Error { .. }) {
-            known.scrape = Some(sample.scrape);
+            known.told_scrape(sample.scrape, now);
         }
         sample.share = lowest_share(shares, sample.window, known.ahead);
         known.judge(record, key, &sample, now);
@@ -181,6 +182,7 @@ impl Known {
     ) -> Option<Command> {
         self.read_rule(check);
         self.limits = check.limits;
+        self.interval = check.interval;
         if self.asked.is_some() || now.mono < self.next_at {
             return None;
         }
@@ -220,6 +222,18 @@ impl Known {
         Duration::try_from(since).unwrap_or_default() < check.initial_delay
     }
 
+    /// Takes in how often this check's own series are scraped. Where that is faster than was assumed,
+    /// the next look is due sooner: it must not wait for a slot of a pace that never was.
+    fn told_scrape(&mut self, scrape: Duration, now: Now) {
+        if self.scrape.replace(scrape) == Some(scrape) {
+            return;
+        }
+        let pace = self.interval.max(scrape);
+        let there = now.wall.checked_add(self.ahead).unwrap_or(now.wall);
+        let next = now.mono + until(there, on_grid(there, pace), pace);
+        self.next_at = self.next_at.min(next);
+    }
+
     fn read_rule(&mut self, check: &Check) {
         let known = self.rule.as_ref().is_some_and(|(text, _)| *text == check.rule);
         if !known {
@@ -236,7 +250,7 @@ impl Known {
             false => record.evidence.get(&key.check).unwrap_or(&none),
         };
         let folded = fold(rule, &self.limits, evidence, &key.check, sample);
-        self.seen = Some(CheckSeen {
+        self.seen = Some(Arc::new(CheckSeen {
             verdict: folded.verdict,
             evidence: folded.evidence,
             judged_to: if self.timed && folded.verdict != Verdict::SourceError {
@@ -249,7 +263,7 @@ impl Known {
             revision: key.revision.clone(),
             attempt: key.attempt,
             at_rest: key.at_rest,
-        });
+        }));
         self.seen_at = now.mono;
     }
 }

@@ -23,6 +23,7 @@ const FACTS_RETRY: Duration = Duration::from_secs(5);
 
 /// How often a side is asked which revision it shows.
 const REVISIONS_AT_REST: Duration = Duration::from_secs(10);
+/// Under way as often as the split is read, but never more often than this.
 const REVISIONS_UNDER_WAY: Duration = Duration::from_secs(2);
 
 /// How often a gate is asked.
@@ -46,11 +47,11 @@ pub(super) struct Questions {
 // === impl Questions ===
 
 impl Questions {
-    /// Asks what is due.
+    /// Asks what is due. `under_way`: how often the split is read while an attempt is.
     pub(super) fn ask(
         &mut self,
         plan: &Plan,
-        under_way: bool,
+        under_way: Option<Duration>,
         checks: bool,
         gates: &[Gate],
         now: Now,
@@ -67,7 +68,8 @@ impl Questions {
                 }
             }
         }
-        let pace = if under_way { REVISIONS_UNDER_WAY } else { REVISIONS_AT_REST };
+        let pace = under_way.unwrap_or(REVISIONS_AT_REST);
+        let pace = pace.clamp(REVISIONS_UNDER_WAY, REVISIONS_AT_REST);
         for side in &plan.sides {
             let Some(question) = &side.revision_query else { continue };
             if self.sides.entry(side.name.clone()).or_default().is_due(pace, now.mono) {
