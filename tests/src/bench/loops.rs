@@ -35,8 +35,9 @@ use super::{
     host,
 };
 
-/// How long the loops run before they are measured.
-const SETTLE: Duration = Duration::from_secs(20);
+/// How long the loops run before they are measured: a fixed time, and more for each.
+const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE_EACH: Duration = Duration::from_millis(1);
 
 /// The one world of all loops.
 struct Memory {
@@ -91,7 +92,10 @@ async fn measure(seed: Seed, count: usize, kind: Kind, interval_secs: u64, span:
         let written = fleet::compile(&format!("app-{at}"), kind, interval_secs);
         running.push(begin(written, &memory, &ports, &token).await);
     }
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(
+        SETTLE + SETTLE_EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)),
+    )
+    .await;
     let counts = || (memory.reads.load(Relaxed), memory.looks.load(Relaxed));
     let (begin, processor, first) = (tokio::time::Instant::now(), host::processor_time(), counts());
     tokio::time::sleep(span).await;

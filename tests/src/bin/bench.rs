@@ -28,8 +28,11 @@ const RESULTS: &str = "tests/bench/RESULTS.md";
 /// How many trials are made unless `TRIALS` says otherwise.
 const TRIALS: usize = 30;
 
-/// How long real loops are measured.
-const REAL: Duration = Duration::from_secs(20);
+/// How long real loops are measured: one period of what they do.
+const REAL_REST: u64 = 30;
+const REAL_BAKING: u64 = 60;
+/// A few loops take so little that less will do.
+const REAL_FEW: u64 = 10;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -111,9 +114,14 @@ fn fleets(program: &Path, failed: &mut Vec<String>) -> Vec<Fleet> {
 }
 
 fn real_loops(program: &Path, failed: &mut Vec<String>) -> Vec<Fleet> {
-    let kinds = [(10_000, Kind::Rest), (10_000, Kind::Baking)];
-    let mut ask = |(count, kind)| ask(program, failed, "loops", count, kind, 60, REAL.as_secs());
-    kinds.into_iter().filter_map(&mut ask).collect()
+    let mut all = Vec::new();
+    for count in [1, 100, 1_000, 10_000] {
+        for (kind, period) in [(Kind::Rest, REAL_REST), (Kind::Baking, REAL_BAKING)] {
+            let span = if count < 10_000 { REAL_FEW } else { period };
+            all.extend(ask(program, failed, "loops", count, kind, 60, span));
+        }
+    }
+    all
 }
 
 /// Measures one fleet in a process of its own.

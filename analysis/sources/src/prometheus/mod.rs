@@ -194,3 +194,62 @@ impl Prometheus {
         *known = Some(Known { until: Instant::now() + kept, targets });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use haldane_outside::Outside;
+    use serde_json::json;
+    use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
+
+    use super::*;
+
+    fn asking(server: &MockServer) -> Prometheus {
+        let written: Written = settings::read(&json!({"url": server.uri()})).unwrap();
+        let client = Client::new(Config::read(written).unwrap(), Outside::default());
+        Prometheus { client, targets: Arc::default(), asking: Arc::default() }
+    }
+
+    /// A source that told of one second once, and must be asked again.
+    async fn knowing(answer: ResponseTemplate) -> (MockServer, Prometheus) {
+        let server = MockServer::start().await;
+        Mock::given(any()).respond_with(answer).mount(&server).await;
+        let source = asking(&server);
+        let told = r#"{"activeTargets": [{"labels": {}, "scrapeInterval": "1s"}]}"#;
+        let told: Box<serde_json::value::RawValue> = serde_json::from_str(told).unwrap();
+        source.learn(targets::read(&told).unwrap());
+        if let Some(known) = &mut *source.targets.lock().unwrap() {
+            known.until = Instant::now();
+        }
+        (server, source)
+    }
+
+    async fn scrape(source: &Prometheus, asker: Asker) -> Option<Duration> {
+        source.scrape(&BTreeMap::new(), asker, Instant::now() + Duration::from_secs(1)).await
+    }
+
+    #[tokio::test]
+    async fn a_list_of_targets_that_fails_or_is_empty_slows_no_guard_down() {
+        let none = json!({"status": "success", "data": {"activeTargets": []}});
+        for answer in [
+            ResponseTemplate::new(503),
+            ResponseTemplate::new(403),
+            ResponseTemplate::new(200).set_body_string("<html>"),
+            ResponseTemplate::new(200).set_body_json(none),
+            ResponseTemplate::new(200).set_delay(Duration::from_secs(10)),
+        ] {
+            let (server, source) = knowing(answer).await;
+            for asker in [Asker::Facts, Asker::Look] {
+                assert_eq!(scrape(&source, asker).await, Some(Duration::from_secs(1)));
+            }
+            assert_eq!(server.received_requests().await.unwrap().len(), 1, "it was asked");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_waits_for_no_list_once_one_is_known() {
+        let (server, source) = knowing(ResponseTemplate::new(503)).await;
+        let _asking = source.asking.lock().await;
+        assert_eq!(scrape(&source, Asker::Look).await, Some(Duration::from_secs(1)));
+        assert!(server.received_requests().await.unwrap().is_empty());
+    }
+}
