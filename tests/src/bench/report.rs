@@ -83,6 +83,14 @@ pub fn write(results: &Results) -> String {
     text
 }
 
+/// Writes up the trials alone.
+#[must_use]
+pub fn trials(trials: &Trials) -> String {
+    let mut text = String::new();
+    breach(&mut text, trials);
+    text
+}
+
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").expect("text takes text");
 }

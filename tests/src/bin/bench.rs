@@ -7,7 +7,7 @@
 
 use std::{
     env, fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -44,9 +44,13 @@ fn main() -> ExitCode {
             println!("{}", load.to_line());
         }
         ["decide"] => decide(),
+        ["breach", trials] => {
+            let trials = breach::measure(&own_program(), trials.parse().expect("a count"));
+            println!("{}", report::trials(&trials));
+        }
         [] => return write_up(),
         _ => {
-            println!("usage: bench, or bench decide");
+            println!("usage: bench, bench decide, or bench breach TRIALS");
             return ExitCode::from(64);
         }
     }
@@ -64,6 +68,10 @@ fn one_fleet(how: &str, count: &str, kind: &str, interval: &str, span: &str) -> 
     }
 }
 
+fn own_program() -> PathBuf {
+    env::current_exe().expect("a program knows itself")
+}
+
 /// Shows the cost of a decision alone.
 fn decide() {
     for cost in cost::measure() {
@@ -72,7 +80,7 @@ fn decide() {
 }
 
 fn write_up() -> ExitCode {
-    let program = env::current_exe().expect("a program knows itself");
+    let program = own_program();
     let hurried = host::hurry();
     let machine = host::describe();
     println!("the cost of a decision");
