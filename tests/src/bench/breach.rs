@@ -185,6 +185,7 @@ impl Bench {
         let jitter = Duration::from_millis((trial as u64 * 373) % 1_000);
         thread::sleep(Duration::from_secs(3) + jitter);
         let before = self.stage.ask(BAD_TOTAL).unwrap_or(0.0);
+        let paces_lost = self.tape.count(Event::PaceLost);
         self.tape.rewind();
         self.stage.inject("green", "error_rate=0.5");
         let injected = Instant::now();
@@ -195,7 +196,7 @@ impl Bench {
         let spans = self.spans(injected, queryable)?;
         let zero = injected + spans[PHASES.len() - 1];
         let pause = self.tape.longest_pause(Event::Look, injected, zero);
-        Ok(Trial { spans, pause, paces_lost: self.tape.count(Event::PaceLost) })
+        Ok(Trial { spans, pause, paces_lost: paces_lost + self.tape.count(Event::PaceLost) })
     }
 
     /// Waits until Prometheus has a bad sample; returns the earliest moment that can have been.

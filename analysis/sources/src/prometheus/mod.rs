@@ -45,7 +45,7 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
 const TARGETS_KEPT: Duration = Duration::from_secs(30);
 /// How long after one that failed, or that was empty, the list is asked for again: a source that just
 /// started has no targets yet.
-const NO_TARGETS_KEPT: Duration = Duration::from_secs(5);
+const NO_TARGETS_KEPT: Duration = Duration::from_millis(1_500);
 /// What the list of targets may cost at most.
 const TARGETS_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -168,8 +168,10 @@ impl Prometheus {
             // Somebody else may have asked meanwhile.
             if self.must_ask(asker) {
                 let end = end.min(Instant::now() + TARGETS_PATIENCE);
-                let told = self.client.targets(end).await.ok().flatten().unwrap_or_default();
-                self.learn(told);
+                match self.client.targets(end).await {
+                    Ok(told) => self.learn(told),
+                    Err(_) => self.learn(Some(Vec::new())),
+                }
             }
         }
         let known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -184,9 +186,12 @@ impl Prometheus {
         })
     }
 
-    fn learn(&self, told: Vec<Target>) {
+    /// `None`: the source does not show its targets, and need not be asked so soon again.
+    fn learn(&self, told: Option<Vec<Target>>) {
         let mut known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = if told.is_empty() { NO_TARGETS_KEPT } else { TARGETS_KEPT };
+        let none_yet = told.as_ref().is_some_and(Vec::is_empty);
+        let kept = if none_yet { NO_TARGETS_KEPT } else { TARGETS_KEPT };
+        let told = told.unwrap_or_default();
         let targets = match known.take() {
             Some(before) if told.is_empty() => before.targets,
             Some(_) | None => told,
@@ -216,7 +221,7 @@ mod tests {
         let source = asking(&server);
         let told = r#"{"activeTargets": [{"labels": {}, "scrapeInterval": "1s"}]}"#;
         let told: Box<serde_json::value::RawValue> = serde_json::from_str(told).unwrap();
-        source.learn(targets::read(&told).unwrap());
+        source.learn(targets::read(&told));
         if let Some(known) = &mut *source.targets.lock().unwrap() {
             known.until = Instant::now();
         }

@@ -41,7 +41,8 @@ struct Known {
     fresh_for: Duration,
     rule: Option<(Arc<str>, Rule)>,
     limits: Limits,
-    interval: Duration,
+    /// The longer of the check's interval and the scrapes'.
+    pace: Duration,
     next_at: Duration,
     ahead: SignedDuration,
     /// The scrape interval that this check's own series were last said to have.
@@ -95,13 +96,16 @@ impl Looks {
         for check in &plan.checks {
             // A source says first what time it has; one that cannot is asked all the same.
             let Some(facts) = questions.source(&check.source) else { continue };
-            let (ahead, scrape) = match facts {
-                Ok(facts) => (facts.clock_ahead, facts.scrape.unwrap_or(SCRAPE_DEFAULT)),
-                Err(_) => (SignedDuration::ZERO, SCRAPE_DEFAULT),
+            let (ahead, longest) = match facts {
+                Ok(facts) => (facts.clock_ahead, facts.scrape),
+                Err(_) => (SignedDuration::ZERO, None),
             };
             let known = self.checks.entry(check.name.clone()).or_default();
             known.ahead = ahead;
-            let scrape = known.scrape.unwrap_or(scrape);
+            // What the source says of itself is the longest interval of all its targets: a look that
+            // was told more was told a default.
+            let told = known.scrape.into_iter().chain(longest).min();
+            let scrape = told.unwrap_or(SCRAPE_DEFAULT);
             if let Some(command) = known.ask(record, plan, check, scrape, now) {
                 known.timed = facts.is_ok();
                 out.push(command);
@@ -129,7 +133,7 @@ impl Looks {
             return;
         }
         if !matches!(sample.answer, Answer::Error { .. }) {
-            known.told_scrape(sample.scrape, now);
+            known.scrape = Some(sample.scrape);
         }
         sample.share = lowest_share(shares, sample.window, known.ahead);
         known.judge(record, key, &sample, now);
@@ -182,11 +186,11 @@ impl Known {
     ) -> Option<Command> {
         self.read_rule(check);
         self.limits = check.limits;
-        self.interval = check.interval;
+        self.keep_pace(check.interval.max(scrape), now);
         if self.asked.is_some() || now.mono < self.next_at {
             return None;
         }
-        let pace = check.interval.max(scrape);
+        let pace = self.pace;
         let there = now.wall.checked_add(self.ahead).unwrap_or(now.wall);
         let slot = on_grid(there, pace);
         let judged = record.judged_to.get(&check.name).is_some_and(|judged| *judged >= slot);
@@ -222,16 +226,14 @@ impl Known {
         Duration::try_from(since).unwrap_or_default() < check.initial_delay
     }
 
-    /// Takes in how often this check's own series are scraped. Where that is faster than was assumed,
-    /// the next look is due sooner: it must not wait for a slot of a pace that never was.
-    fn told_scrape(&mut self, scrape: Duration, now: Now) {
-        if self.scrape.replace(scrape) == Some(scrape) {
-            return;
+    /// Asks in time for this pace. Where it is faster than what was assumed, the next look is due
+    /// sooner: it must not wait for a slot of a pace that never was.
+    fn keep_pace(&mut self, pace: Duration, now: Now) {
+        if pace < self.pace {
+            let there = now.wall.checked_add(self.ahead).unwrap_or(now.wall);
+            self.next_at = self.next_at.min(now.mono + until(there, on_grid(there, pace), pace));
         }
-        let pace = self.interval.max(scrape);
-        let there = now.wall.checked_add(self.ahead).unwrap_or(now.wall);
-        let next = now.mono + until(there, on_grid(there, pace), pace);
-        self.next_at = self.next_at.min(next);
+        self.pace = pace;
     }
 
     fn read_rule(&mut self, check: &Check) {
