@@ -7,6 +7,7 @@ pub mod load;
 pub mod process;
 pub mod prometheus;
 pub mod rig;
+pub mod rollout;
 pub mod sim;
 pub mod stage;
 pub mod world;

@@ -339,7 +339,7 @@ impl World {
             health: (Health::Untold, Health::Untold),
         };
         let seen = EntrySeen { reading: Ok(reading), first: moment(first) };
-        self.seen.entries.insert(EDGE.into(), seen);
+        self.seen.entries.insert(EDGE.into(), Arc::new(seen));
         self
     }
 
@@ -367,14 +367,15 @@ impl World {
     /// The entry's reading, to be changed.
     pub fn reading(&mut self) -> &mut Reading {
         let seen = self.seen.entries.get_mut(&EntryName::from(EDGE)).expect("the entry is read");
-        seen.reading.as_mut().expect("the entry can be read")
+        Arc::make_mut(seen).reading.as_mut().expect("the entry can be read")
     }
 
     /// The entry cannot be read.
     #[must_use]
     pub fn unreadable(mut self) -> Self {
         let reading = Err(Unreadable { message: "connection refused".to_owned() });
-        self.seen.entries.insert(EDGE.into(), EntrySeen { reading, first: self.now });
+        let seen = EntrySeen { reading, first: self.now };
+        self.seen.entries.insert(EDGE.into(), Arc::new(seen));
         self
     }
 
@@ -451,9 +452,14 @@ impl World {
                 attempt: self.record.attempt,
                 at_rest: matches!(self.record.place, Place::Pending { .. }),
             };
-            self.seen.checks.insert(name, seen);
+            self.seen.checks.insert(name, Arc::new(seen));
         }
         self
+    }
+
+    /// What the checks say, to be changed.
+    pub fn checks(&mut self) -> impl Iterator<Item = &mut CheckSeen> {
+        self.seen.checks.values_mut().map(Arc::make_mut)
     }
 
     /// No check answers.

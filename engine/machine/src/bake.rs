@@ -56,7 +56,8 @@ pub(crate) fn count(turn: &mut Turn<'_>) {
 
 /// Tells failures that stay within their limit.
 fn failures(turn: &mut Turn<'_>) {
-    if !turn.record.place.is_guarded() {
+    let within = Verdict::Fail { breach: false };
+    if !turn.record.place.is_guarded() || !turn.any_verdict(|verdict| verdict == within) {
         return;
     }
     let failed: Vec<_> = turn
@@ -64,8 +65,8 @@ fn failures(turn: &mut Turn<'_>) {
         .into_iter()
         .filter_map(|(check, seen)| {
             let seen = seen?;
-            let within = seen.verdict == Verdict::Fail { breach: false };
-            (within && turn.is_new(&check.name, seen)).then(|| (*seen.finding).clone())
+            (seen.verdict == within && turn.is_new(&check.name, seen))
+                .then(|| (*seen.finding).clone())
         })
         .collect();
     for finding in failed {

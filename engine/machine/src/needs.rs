@@ -7,8 +7,15 @@ use haldane_model::{Gate, GateKind, Place, Plan, Record, SpecSeen};
 /// How often the split is read at rest.
 const AT_REST: Duration = Duration::from_secs(30);
 
-/// How often the split is read while something is under way.
+/// How often the split is read before an attempt and during a clean-up, and at most while it is only
+/// held: a part of the guards' pace, as what is read serves for two of their slots.
 const UNDER_WAY: Duration = Duration::from_secs(1);
+
+/// How often the split is read at least while it is held.
+const HELD_MAX: Duration = Duration::from_secs(10);
+
+/// How many reads fall to one look of the guards.
+const READS_A_LOOK: u32 = 10;
 
 /// How often the split is read while it is expected to change.
 const CHANGING: Duration = Duration::from_millis(200);
@@ -47,11 +54,12 @@ pub fn needs(record: &Record, spec: Option<&SpecSeen>) -> Needs {
     };
     let read_every = match record.place {
         Place::Healthy | Place::Degraded { .. } => AT_REST,
+        Place::Waiting { .. } | Place::Baking { .. } | Place::Watching { restore: None, .. } => {
+            record.plan.as_deref().map_or(UNDER_WAY, held)
+        }
         Place::Pending { .. }
-        | Place::Waiting { .. }
-        | Place::Baking { .. }
         | Place::Promoting { .. }
-        | Place::Watching { .. } => UNDER_WAY,
+        | Place::Watching { restore: Some(_), .. } => UNDER_WAY,
         Place::Shifting { .. } | Place::RollingBack { .. } => CHANGING,
     };
     let pending = matches!(record.place, Place::Pending { .. }) && record.serving.is_some();
@@ -61,6 +69,15 @@ pub fn needs(record: &Record, spec: Option<&SpecSeen>) -> Needs {
         checks: record.place.is_guarded() || pending,
         gates: gates(record),
     }
+}
+
+/// How often a share that nobody is about to change is read: often enough that a foreign write is seen
+/// before the next look, and that each window and each bake holds several reads.
+fn held(plan: &Plan) -> Duration {
+    let windows = plan.gating().filter_map(|check| check.window);
+    let bakes = plan.steps.iter().map(|step| step.bake).filter(|bake| !bake.is_zero());
+    let shortest = windows.chain(bakes).fold(plan.guard_interval(), Duration::min);
+    (shortest / READS_A_LOOK).clamp(UNDER_WAY, HELD_MAX)
 }
 
 fn gates(record: &Record) -> Vec<Gate> {

@@ -45,7 +45,8 @@ impl<'a> Turn<'a> {
     /// Returns what is seen of the entries that count here and answered.
     pub(crate) fn seen_entries(&self) -> impl Iterator<Item = (&EntryName, &'a EntrySeen)> {
         let seen = self.seen;
-        self.entry_names().filter_map(move |name| seen.entries.get(name).map(|entry| (name, entry)))
+        self.entry_names()
+            .filter_map(move |name| seen.entries.get(name).map(|entry| (name, entry.as_ref())))
     }
 
     /// Returns the readings of the entries that count here and could be read.
@@ -227,7 +228,7 @@ impl<'a> Turn<'a> {
 
     /// Returns the latest verdict of a check, if it is about this revision and attempt.
     pub(crate) fn verdict(&self, name: &CheckName) -> Option<&'a CheckSeen> {
-        self.seen.checks.get(name).filter(|check| self.is_current(check))
+        self.seen.checks.get(name).map(AsRef::as_ref).filter(|check| self.is_current(check))
     }
 
     /// Returns whether a verdict is about this revision and this attempt.
@@ -287,8 +288,17 @@ impl<'a> Turn<'a> {
         checks.map(|check| (check, self.verdict(&check.name))).collect()
     }
 
+    /// Returns whether any check at all says what `wanted` picks. Most turns end with this: nothing is
+    /// looked up for it.
+    pub(crate) fn any_verdict(&self, wanted: impl Fn(Verdict) -> bool) -> bool {
+        self.seen.checks.values().any(|check| wanted(check.verdict))
+    }
+
     /// Returns the first guard with a new verdict that `wanted` picks.
     pub(crate) fn new_verdict(&self, wanted: impl Fn(Verdict) -> bool) -> Option<Finding> {
+        if !self.any_verdict(&wanted) {
+            return None;
+        }
         self.guards().into_iter().find_map(|(check, seen)| {
             let seen = seen?;
             let picked = wanted(seen.verdict) && self.is_new(&check.name, seen);

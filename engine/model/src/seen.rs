@@ -19,7 +19,7 @@ pub struct Seen {
     /// Whether this engine may raise.
     pub lease: Option<LeaseSeen>,
     /// What each traffic entry was read to have.
-    pub entries: BTreeMap<EntryName, EntrySeen>,
+    pub entries: BTreeMap<EntryName, Arc<EntrySeen>>,
     /// How writes to each traffic entry went, and whether one is under way.
     pub writes: BTreeMap<EntryName, WriteSeen>,
     /// How the clean-up of each traffic entry went, this turn.
@@ -27,7 +27,7 @@ pub struct Seen {
     /// What is known of each side.
     pub sides: BTreeMap<SideName, SideSeen>,
     /// The latest verdict of each check.
-    pub checks: BTreeMap<CheckName, CheckSeen>,
+    pub checks: BTreeMap<CheckName, Arc<CheckSeen>>,
     /// How far each source's clock is ahead of the wall clock, where that is known.
     pub clocks: BTreeMap<SourceName, SignedDuration>,
     /// What the gates of the step ahead answer.

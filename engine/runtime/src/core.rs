@@ -159,7 +159,10 @@ impl Core {
     fn take(&mut self, input: Input, now: Now, out: &mut Vec<Command>) {
         match input {
             Input::Tick => {}
-            Input::Loaded(loaded) => self.loaded(loaded, now, out),
+            Input::Loaded(loaded) => {
+                self.loaded(loaded, now, out);
+                self.share_plan();
+            }
             Input::Swapped(answer) => self.swapped(answer, now, out),
             Input::Read { entry, result } => {
                 let history = self.entries.read(&entry, result, now);
@@ -178,10 +181,19 @@ impl Core {
             Input::Facts { source, facts } => self.questions.facts(source, facts, now),
             Input::Revisions { side, revisions } => self.questions.revisions(side, revisions, now),
             Input::Gate { gate, answer } => self.questions.gate(gate, answer, now),
-            Input::Spec(spec) => self.spec = Some(spec),
+            Input::Spec(spec) => {
+                self.spec = Some(spec);
+                self.share_plan();
+            }
             Input::Lease(lease) => self.lease = Some(lease),
             Input::Alerts(alerts) => self.alerts = alerts,
             Input::Request(request) => self.request(request, out),
+        }
+    }
+
+    fn share_plan(&mut self) {
+        if let Some(SpecSeen::Valid { plan, .. }) = &self.spec {
+            self.recording.share_plan(plan);
         }
     }
 
@@ -380,7 +392,7 @@ impl Core {
 
     fn ask_questions(&mut self, plan: &Arc<Plan>, needs: &Needs, now: Now, out: &mut Vec<Command>) {
         let Some(record) = self.recording.record() else { return };
-        let under_way = record.place.is_guarded();
+        let under_way = record.place.is_guarded().then_some(needs.read_every);
         self.questions.ask(plan, under_way, needs.checks, &needs.gates, now, out);
         if needs.checks {
             self.looks.ask(record, plan, &self.questions, now, out);

@@ -49,7 +49,8 @@ pub struct Engine {
 struct Running {
     handle: Handle,
     task: JoinHandle<()>,
-    effective: Value,
+    /// As JSON text: it is asked for seldom, and a tree of values takes many times as much.
+    effective: Box<str>,
     /// The proof that counts; an older one was overtaken.
     proof: u64,
     /// What it found.
@@ -103,7 +104,7 @@ impl Engine {
     /// Takes a rollout up, or tells its loop what is written now: at once where it may be in flight,
     /// else once what it would drive was looked at.
     pub async fn apply(self: &Arc<Self>, written: &Written, intent: Intent) -> Handle {
-        let handle = self.loop_of(&written.id, Some(written.effective.clone())).await;
+        let handle = self.loop_of(&written.id, Some(&written.effective)).await;
         let proof = self.begin_proof(&written.id);
         if self.may_be_in_flight(&written.id).await {
             handle.send(Input::Spec(written.seen(intent))).await;
@@ -187,13 +188,14 @@ impl Engine {
         claims.retain(|_, owner| owner != id);
     }
 
-    async fn loop_of(&self, id: &RolloutId, effective: Option<Value>) -> Handle {
+    async fn loop_of(&self, id: &RolloutId, effective: Option<&Value>) -> Handle {
+        let effective = effective.map(|effective| effective.to_string().into_boxed_str());
         let known = {
             let mut running = self.running();
             running.retain(|_, running| !running.task.is_finished());
             running.get_mut(id).map(|running| {
-                if let Some(effective) = effective.clone() {
-                    running.effective = effective;
+                if let Some(effective) = &effective {
+                    running.effective.clone_from(effective);
                 }
                 running.handle.clone()
             })
@@ -203,7 +205,7 @@ impl Engine {
         }
         let (handle, task) = drive::start(id.clone(), self.ports.clone(), self.token.clone());
         handle.send(Input::Lease(LeaseSeen::Held { term: self.kept.0.term() })).await;
-        let effective = effective.unwrap_or(Value::Null);
+        let effective = effective.unwrap_or_default();
         let running = Running { handle: handle.clone(), task, effective, proof: 0, fit: None };
         self.running().insert(id.clone(), running);
         handle
@@ -241,6 +243,8 @@ impl Desk for Engine {
 
     fn effective(&self, id: &RolloutId) -> Option<Value> {
         let running = self.running();
-        running.get(id).map(|running| running.effective.clone())
+        let running = running.get(id)?;
+        // None is known of a rollout whose file could not be read yet.
+        Some(serde_json::from_str(&running.effective).unwrap_or(Value::Null))
     }
 }

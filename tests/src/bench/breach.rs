@@ -30,6 +30,7 @@ use super::{
 };
 use crate::{
     load::Load,
+    rollout,
     stage::{Shares, Stage},
 };
 
@@ -41,6 +42,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How often Prometheus is asked whether it has the first bad sample.
 const POLL: Duration = Duration::from_millis(8);
+
+/// Looks are taken every second; a longer pause than this is a late guard.
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(2_200);
 
 /// The names of the phases, in order: what happens, and whose time it is.
 pub const PHASES: [(&str, &str); 11] = [
@@ -67,9 +71,21 @@ pub struct Trials {
     pub phases: Vec<Spread>,
     /// Trials that did not end as they should, and where they stood.
     pub lost: Vec<String>,
+    /// Trials in which a look came late, or was told a wrong pace: each with its breakdown.
+    pub late: Vec<String>,
     /// Requests that reached Prometheus' query API each second while the rollout baked, by its own
     /// count, and looks each second.
     pub queries: Option<(f64, f64)>,
+}
+
+/// One trial.
+struct Trial {
+    /// As [`PHASES`] names them.
+    spans: [Duration; 11],
+    /// The longest pause between two looks, from the fault to weight 0.
+    pause: Duration,
+    /// How many looks were told a wrong pace.
+    paces_lost: usize,
 }
 
 struct Bench {
@@ -96,13 +112,23 @@ pub fn measure(program: &Path, trials: usize) -> Trials {
     let bench = Bench { stage, shares, tape, runtime, handle };
     let mut stamps = Vec::new();
     let mut lost = Vec::new();
+    let mut late = Vec::new();
     let mut queries = None;
     for trial in 0..trials {
         match bench.trial(trial) {
-            Ok(spans) => stamps.push(spans),
-            Err(why) => lost.push(format!("trial {trial}: {why}")),
+            Ok(trial_of) => {
+                let line = trial_of.line(trial);
+                eprintln!("{line}");
+                if trial_of.is_late() {
+                    late.push(line);
+                }
+                stamps.push(trial_of.spans);
+            }
+            Err(why) => {
+                eprintln!("trial {trial}: {why}");
+                lost.push(format!("trial {trial}: {why}"));
+            }
         }
-        eprint!("\rtrial {} of {trials}", trial + 1);
         if trial == 0 {
             queries = bench.count_queries();
         }
@@ -111,11 +137,10 @@ pub fn measure(program: &Path, trials: usize) -> Trials {
             break;
         }
     }
-    eprintln!();
     token.cancel();
     let _ = bench.runtime.block_on(task);
     let phase = |at: usize| Spread::millis(stamps.iter().map(|spans: &[Duration; 11]| spans[at]));
-    Trials { phases: (0..PHASES.len()).map(phase).collect(), lost, queries }
+    Trials { phases: (0..PHASES.len()).map(phase).collect(), lost, late, queries }
 }
 
 async fn start(
@@ -123,7 +148,7 @@ async fn start(
     tape: &Tape,
     token: &CancellationToken,
 ) -> (Handle, tokio::task::JoinHandle<()>) {
-    let state = stage.folder().join("state");
+    let state = rollout::state(stage);
     let store = Store::open(&state, &Options::default()).expect("the folder is new");
     let store = StoreHandle::start(store).expect("a thread starts");
     let term = store.term();
@@ -145,43 +170,22 @@ async fn start(
 }
 
 fn document(stage: &Stage) -> String {
-    let document = json!({
-        "apiVersion": "haldane.dev/v1alpha1",
-        "kind": "Rollout",
-        "metadata": {"name": "app"},
-        "spec": {
-            "sides": [
-                {"name": "blue", "labels": {"side": "blue"}},
-                {"name": "green", "labels": {"side": "green"}},
-            ],
-            "revision": "v2",
-            "traffic": [{"name": "edge", "haproxy": stage.traffic()}],
-            "steps": [{"weight": 25, "bake": "10h"}, {"weight": 100, "bake": "10m"}],
-            "progressDeadline": "100h",
-            "analysis": {
-                "sources": [{"name": "main", "prometheus": {"url": stage.prometheus_url()}}],
-                "interval": "1s",
-                "checks": [
-                    {"name": "errors", "errors": {"max": "1%", "metrics": "prometheus"}},
-                    {"name": "p99", "latency":
-                        {"quantile": "0.99", "max": "2s", "metrics": "prometheus"}},
-                ],
-            },
-        },
-    });
-    format!("{document:#}\n")
+    let steps = json!([{"weight": 25, "bake": "10h"}, {"weight": 100, "bake": "10m"}]);
+    let more = json!({"steps": steps, "progressDeadline": "100h"});
+    rollout::document(stage, "v2", &[rollout::errors(), rollout::latency("2s")], &more)
 }
 
 // === impl Bench ===
 
 impl Bench {
     /// One trial: from calm at 25 % to calm at 0.
-    fn trial(&self, trial: usize) -> Result<[Duration; 11], String> {
+    fn trial(&self, trial: usize) -> Result<Trial, String> {
         self.wait_for("at 25 %", || self.phase() == "Baking" && self.shares.now() == 2_500)?;
         // Faults come at any moment of a second.
         let jitter = Duration::from_millis((trial as u64 * 373) % 1_000);
         thread::sleep(Duration::from_secs(3) + jitter);
         let before = self.stage.ask(BAD_TOTAL).unwrap_or(0.0);
+        let paces_lost = self.tape.count(Event::PaceLost);
         self.tape.rewind();
         self.stage.inject("green", "error_rate=0.5");
         let injected = Instant::now();
@@ -189,7 +193,10 @@ impl Bench {
         let rolled_back = || self.tape.first(Event::RolledBack, injected).is_some();
         self.wait_for("rolled back", rolled_back)?;
         self.stage.inject("green", "error_rate=0");
-        self.spans(injected, queryable)
+        let spans = self.spans(injected, queryable)?;
+        let zero = injected + spans[PHASES.len() - 1];
+        let pause = self.tape.longest_pause(Event::Look, injected, zero);
+        Ok(Trial { spans, pause, paces_lost: paces_lost + self.tape.count(Event::PaceLost) })
     }
 
     /// Waits until Prometheus has a bad sample; returns the earliest moment that can have been.
@@ -294,6 +301,32 @@ impl Bench {
         }
         Ok(())
     }
+}
+
+// === impl Trial ===
+
+impl Trial {
+    /// Whether a guard came later than two slots of its pace.
+    fn is_late(&self) -> bool {
+        self.paces_lost > 0 || self.pause > LOOK_PAUSE_MAX
+    }
+
+    /// Says everything in one line.
+    fn line(&self, trial: usize) -> String {
+        let phases = PHASES.iter().zip(&self.spans);
+        let phases = phases.map(|((what, _), span)| format!("{what} {:.1}", millis(*span)));
+        let phases: Vec<String> = phases.collect();
+        format!(
+            "trial {trial}: {}; longest pause between looks {:.0} ms, wrong paces {}",
+            phases.join(", "),
+            millis(self.pause),
+            self.paces_lost
+        )
+    }
+}
+
+fn millis(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e3
 }
 
 /// How many bad requests Prometheus knows of.

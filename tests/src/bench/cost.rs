@@ -47,7 +47,7 @@ fn baking(checks: usize) -> World {
     // What a check of a real rollout leaves behind is some hundred bytes.
     let world = world.but(|world| {
         let evidence = Evidence(vec![b'x'; 300].into());
-        world.seen.checks.values_mut().for_each(|seen| seen.evidence = evidence.clone());
+        world.checks().for_each(|seen| seen.evidence = evidence.clone());
     });
     let decision = world.turn();
     assert!(decision.entries.is_empty() && decision.effects.is_empty(), "an idle turn is idle");

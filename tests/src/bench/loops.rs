@@ -35,8 +35,9 @@ use super::{
     host,
 };
 
-/// How long the loops run before they are measured.
-const SETTLE: Duration = Duration::from_secs(20);
+/// How long the loops run before they are measured: a fixed time, and more for each.
+const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE_EACH: Duration = Duration::from_millis(1);
 
 /// The one world of all loops.
 struct Memory {
@@ -91,7 +92,10 @@ async fn measure(seed: Seed, count: usize, kind: Kind, interval_secs: u64, span:
         let written = fleet::compile(&format!("app-{at}"), kind, interval_secs);
         running.push(begin(written, &memory, &ports, &token).await);
     }
-    tokio::time::sleep(SETTLE).await;
+    tokio::time::sleep(
+        SETTLE + SETTLE_EACH.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX)),
+    )
+    .await;
     let counts = || (memory.reads.load(Relaxed), memory.looks.load(Relaxed));
     let (begin, processor, first) = (tokio::time::Instant::now(), host::processor_time(), counts());
     tokio::time::sleep(span).await;
@@ -123,13 +127,13 @@ async fn begin(
     memory: &Memory,
     ports: &Ports,
     token: &CancellationToken,
-) -> (drive::Handle, serde_json::Value, tokio::task::JoinHandle<()>) {
+) -> (drive::Handle, Box<str>, tokio::task::JoinHandle<()>) {
     let stored = memory.seed.stored(&written);
     memory.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(written.id.clone(), stored);
     let (handle, task) = drive::start(written.id.clone(), ports.clone(), token.clone());
     handle.send(Input::Lease(LeaseSeen::Held { term: 1 })).await;
     handle.send(Input::Spec(written.seen(Intent::default()))).await;
-    (handle, written.effective, task)
+    (handle, written.effective.to_string().into_boxed_str(), task)
 }
 
 // === impl InMemory ===

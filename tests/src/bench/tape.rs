@@ -25,6 +25,9 @@ use jiff::Timestamp;
 /// The share of bad requests above which an answer is a bad one.
 const BAD: f64 = 0.01;
 
+/// No scrape interval of the bench's own servers is longer.
+const PACE_MAX: Duration = Duration::from_secs(2);
+
 /// What happened, and when.
 #[derive(Clone, Debug, Default)]
 pub struct Tape(Arc<Mutex<Vec<(Instant, Event)>>>);
@@ -52,6 +55,9 @@ pub enum Event {
     RolledBack,
     /// Any look was sent.
     Look,
+    /// A look was told a scrape interval longer than two seconds, where a second is set: the guards
+    /// would take it for their pace.
+    PaceLost,
 }
 
 /// Puts stamps on another store.
@@ -90,6 +96,17 @@ impl Tape {
         let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let times = events.iter().filter(|(at, what)| *what == event && *at >= after);
         times.map(|(at, _)| *at).min()
+    }
+
+    /// Returns the longest pause between two events of a kind within a stretch of time.
+    #[must_use]
+    pub fn longest_pause(&self, event: Event, from: Instant, to: Instant) -> Duration {
+        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let within = |at: &Instant| *at > from && *at < to;
+        let times = events.iter().filter(|(_, what)| *what == event).map(|(at, _)| *at);
+        let mut times: Vec<Instant> = times.filter(within).chain([from, to]).collect();
+        times.sort();
+        times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
     /// Returns how often an event happened.
@@ -225,6 +242,9 @@ impl MetricSource for StampedSource {
         let sample = self.0.look(question, look);
         sample
             .inspect(move |sample| {
+                if sample.scrape > PACE_MAX {
+                    tape.stamp(Event::PaceLost);
+                }
                 if is_bad(&sample.answer) {
                     tape.stamp_at(due, Event::BadLookDue);
                     tape.stamp_at(sent, Event::BadLookSent);

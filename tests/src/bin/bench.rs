@@ -7,7 +7,7 @@
 
 use std::{
     env, fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
     time::Duration,
 };
@@ -28,8 +28,11 @@ const RESULTS: &str = "tests/bench/RESULTS.md";
 /// How many trials are made unless `TRIALS` says otherwise.
 const TRIALS: usize = 30;
 
-/// How long real loops are measured.
-const REAL: Duration = Duration::from_secs(20);
+/// How long real loops are measured: one period of what they do.
+const REAL_REST: u64 = 30;
+const REAL_BAKING: u64 = 60;
+/// A few loops take so little that less will do.
+const REAL_FEW: u64 = 10;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -41,9 +44,13 @@ fn main() -> ExitCode {
             println!("{}", load.to_line());
         }
         ["decide"] => decide(),
+        ["breach", trials] => {
+            let trials = breach::measure(&own_program(), trials.parse().expect("a count"));
+            println!("{}", report::trials(&trials));
+        }
         [] => return write_up(),
         _ => {
-            println!("usage: bench, or bench decide");
+            println!("usage: bench, bench decide, or bench breach TRIALS");
             return ExitCode::from(64);
         }
     }
@@ -61,6 +68,10 @@ fn one_fleet(how: &str, count: &str, kind: &str, interval: &str, span: &str) -> 
     }
 }
 
+fn own_program() -> PathBuf {
+    env::current_exe().expect("a program knows itself")
+}
+
 /// Shows the cost of a decision alone.
 fn decide() {
     for cost in cost::measure() {
@@ -69,7 +80,7 @@ fn decide() {
 }
 
 fn write_up() -> ExitCode {
-    let program = env::current_exe().expect("a program knows itself");
+    let program = own_program();
     let hurried = host::hurry();
     let machine = host::describe();
     println!("the cost of a decision");
@@ -111,9 +122,14 @@ fn fleets(program: &Path, failed: &mut Vec<String>) -> Vec<Fleet> {
 }
 
 fn real_loops(program: &Path, failed: &mut Vec<String>) -> Vec<Fleet> {
-    let kinds = [(10_000, Kind::Rest), (10_000, Kind::Baking)];
-    let mut ask = |(count, kind)| ask(program, failed, "loops", count, kind, 60, REAL.as_secs());
-    kinds.into_iter().filter_map(&mut ask).collect()
+    let mut all = Vec::new();
+    for count in [1, 100, 1_000, 10_000] {
+        for (kind, period) in [(Kind::Rest, REAL_REST), (Kind::Baking, REAL_BAKING)] {
+            let span = if count < 10_000 { REAL_FEW } else { period };
+            all.extend(ask(program, failed, "loops", count, kind, 60, span));
+        }
+    }
+    all
 }
 
 /// Measures one fleet in a process of its own.

@@ -10,7 +10,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode},
+    process::{Command, ExitCode},
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
@@ -19,6 +19,7 @@ use std::{
 use haldane_tests::{
     app::App,
     load::{Failure, Load},
+    rollout::{self, Run},
     stage::{SIDES, Shares, Stage},
 };
 use serde_json::json;
@@ -69,9 +70,6 @@ struct Report {
     by_weight_change: usize,
     explanation: String,
 }
-
-/// A run that does not outlive the demo.
-struct Running(Option<Child>);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -139,7 +137,7 @@ fn roll_out(stage: &mut Stage, load: &Load, haldane: &Path, release: &Release) -
     let file = write_rollout(stage, release.version);
     let shares = stage.follow(test);
     let (before, failed_before) = (load.requests(), load.failures().len());
-    let mut run = Running(Some(start(haldane, stage, &file)));
+    let mut run = Run::start(haldane, stage, &file, None);
     let (mut injected, mut sampled) = (None, None);
     let code = loop {
         if INTERRUPTED.load(Relaxed) {
@@ -173,7 +171,7 @@ fn roll_out(stage: &mut Stage, load: &Load, haldane: &Path, release: &Release) -
     println!("   {explanation}");
     Some(Report {
         name: release.name,
-        outcome: outcome(code),
+        outcome: rollout::outcome(code),
         wanted: code == Some(release.exit),
         injection_to_zero: took(injected),
         sample_to_zero: took(sampled),
@@ -212,49 +210,15 @@ fn causes(
 
 fn write_rollout(stage: &Stage, version: &str) -> PathBuf {
     let steps = [10, 25, 50, 100].map(|weight| json!({"weight": weight, "bake": "5s"}));
-    let rollout = json!({
-        "apiVersion": "haldane.dev/v1alpha1",
-        "kind": "Rollout",
-        "metadata": {"name": "app"},
-        "spec": {
-            "sides": [
-                {"name": "blue", "labels": {"side": "blue"}},
-                {"name": "green", "labels": {"side": "green"}},
-            ],
-            "revision": version,
-            "traffic": [{"name": "edge", "haproxy": stage.traffic()}],
-            "steps": steps,
-            "watch": "3s",
-            "analysis": {
-                "sources": [{"name": "main", "prometheus": {"url": stage.prometheus_url()}}],
-                "interval": "1s",
-                "checks": [
-                    {"name": "errors", "errors": {"max": "1%", "metrics": "prometheus"}},
-                    {"name": "p99", "latency":
-                        {"quantile": "0.99", "max": "100ms", "metrics": "prometheus"}},
-                ],
-            },
-        },
-    });
-    let file = stage.folder().join("rollout.yaml");
-    fs::write(&file, format!("{rollout:#}\n")).expect("a file in the folder");
-    file
-}
-
-fn start(haldane: &Path, stage: &Stage, file: &Path) -> Child {
-    Command::new(haldane)
-        .arg("run")
-        .arg(file)
-        .arg("--state")
-        .arg(stage.folder().join("state"))
-        .spawn()
-        .unwrap_or_else(|error| panic!("{} must be built: {error}", haldane.display()))
+    let more = json!({"steps": steps, "watch": "3s"});
+    let checks = [rollout::errors(), rollout::latency("100ms")];
+    rollout::write(stage, &rollout::document(stage, version, &checks, &more))
 }
 
 fn explain(haldane: &Path, stage: &Stage) -> String {
     let told = Command::new(haldane)
         .args(["explain", "app", "--state"])
-        .arg(stage.folder().join("state"))
+        .arg(rollout::state(stage))
         .output();
     match told {
         // The first sentence answers why; the others say where the rollout is now.
@@ -276,15 +240,6 @@ fn is_sampled(stage: &Stage, side: &str, fault: Fault) -> bool {
         Fault::Kill => format!("up{{side=\"{side}\"}} == 0"),
     };
     stage.ask(&query).is_some()
-}
-
-fn outcome(code: Option<i32>) -> String {
-    match code {
-        Some(0) => "promoted".to_owned(),
-        Some(10) => "rolled back".to_owned(),
-        Some(code) => format!("exit {code}"),
-        None => "ended by a signal".to_owned(),
-    }
 }
 
 /// Prints the table and writes the report. Returns whether everything is as it should be.
@@ -354,29 +309,4 @@ fn write_report(reports: &[Report]) -> std::io::Result<()> {
     let folder = Path::new("target/demo");
     fs::create_dir_all(folder)?;
     fs::write(folder.join("report.json"), format!("{:#}\n", json!({"rollouts": rollouts})))
-}
-
-// === impl Running ===
-
-impl Running {
-    /// Returns the exit code once the run has ended; `Some(None)`: by a signal.
-    fn ended(&mut self) -> Option<Option<i32>> {
-        let child = self.0.as_mut()?;
-        match child.try_wait() {
-            Ok(Some(status)) => {
-                self.0 = None;
-                Some(status.code())
-            }
-            Ok(None) | Err(_) => None,
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
 }

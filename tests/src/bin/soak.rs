@@ -9,7 +9,7 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitCode, Stdio},
+    process::ExitCode,
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +17,7 @@ use std::{
 use haldane_tests::{
     app::App,
     load::{Failure, Load},
+    rollout::{self, Run},
     stage::{SIDES, Shares, Stage},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -67,9 +68,6 @@ struct Outcome {
     failures: usize,
     unexplained: usize,
 }
-
-/// The engine, as a process that does not outlive the soak.
-struct Engine(Child);
 
 struct Soak {
     stage: Stage,
@@ -182,8 +180,8 @@ impl Soak {
         let mut troubles = release.troubles.clone();
         let (mut kills, mut injected) = (0, None);
         let code = loop {
-            if let Ok(Some(status)) = engine.0.try_wait() {
-                break status.code();
+            if let Some(code) = engine.ended() {
+                break code;
             }
             if begin.elapsed() > RELEASE_MAX {
                 break None;
@@ -211,7 +209,7 @@ impl Soak {
         let zero = injected.and_then(|moment| shares.zero_after(moment));
         let expected = if release.bad && injected.is_some() { (10, 0) } else { (0, 10_000) };
         Outcome {
-            end: end(code),
+            end: rollout::outcome(code),
             wanted: (code, shares.now()) == (Some(expected.0), expected.1),
             took: begin.elapsed(),
             kills,
@@ -242,21 +240,8 @@ impl Soak {
         }
     }
 
-    fn run(&self, file: &Path) -> Engine {
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.log());
-        let log = log.expect("a log in the folder");
-        let errors = log.try_clone().expect("a second handle");
-        let child = Command::new(&self.haldane)
-            .arg("run")
-            .arg(file)
-            .arg("--state")
-            .arg(self.stage.folder().join("state"))
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .spawn();
-        let program = self.haldane.display();
-        Engine(child.unwrap_or_else(|error| panic!("{program} must be built: {error}")))
+    fn run(&self, file: &Path) -> Run {
+        Run::start(&self.haldane, &self.stage, file, Some(&self.log()))
     }
 
     fn log(&self) -> PathBuf {
@@ -276,36 +261,10 @@ impl Soak {
 
     fn write_rollout(&self, release: &Release) -> PathBuf {
         let steps = [10, 25, 50, 100].map(|weight| json!({"weight": weight, "bake": "4s"}));
-        let source = json!({"name": "main", "prometheus": {"url": self.stage.prometheus_url()}});
-        let errors = json!({"name": "errors", "errors": {"max": "1%", "metrics": "prometheus"}});
-        let rollout = json!({
-            "apiVersion": "haldane.dev/v1alpha1",
-            "kind": "Rollout",
-            "metadata": {"name": "app"},
-            "spec": {
-                "sides": [
-                    {"name": "blue", "labels": {"side": "blue"}},
-                    {"name": "green", "labels": {"side": "green"}},
-                ],
-                "revision": release.version,
-                "traffic": [{"name": "edge", "haproxy": self.stage.traffic()}],
-                "steps": steps,
-                "watch": "3s",
-                "analysis": {"sources": [source], "interval": "1s", "checks": [errors]},
-            },
-        });
-        let file = self.stage.folder().join("rollout.yaml");
-        fs::write(&file, format!("{rollout:#}\n")).expect("a file in the folder");
-        file
-    }
-}
-
-fn end(code: Option<i32>) -> String {
-    match code {
-        Some(0) => "promoted".to_owned(),
-        Some(10) => "rolled back".to_owned(),
-        Some(code) => format!("exit {code}"),
-        None => "not ended".to_owned(),
+        let more = json!({"steps": steps, "watch": "3s"});
+        let version = &release.version;
+        let document = rollout::document(&self.stage, version, &[rollout::errors()], &more);
+        rollout::write(&self.stage, &document)
     }
 }
 
@@ -317,14 +276,5 @@ impl Trouble {
             Self::RaiseByHand | Self::LowerByHand => true,
             Self::KillEngine | Self::RestartPrometheus => false,
         }
-    }
-}
-
-// === impl Engine ===
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

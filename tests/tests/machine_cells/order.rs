@@ -85,10 +85,8 @@ const OTHERS: &[Row] = &[
     ("a conflict is due", |world| world.but(|world| world.record.foreign = vec![at(9_999); 3])),
     ("A8 share off", |world| {
         world.but(|world| {
-            if let Some(seen) = world.seen.entries.get_mut(&EDGE.into())
-                && let Ok(reading) = &mut seen.reading
-            {
-                reading.measured = Some(percent(33));
+            if world.seen.entries.get(&EDGE.into()).is_some_and(|seen| seen.reading.is_ok()) {
+                world.reading().measured = Some(percent(33));
             }
         })
     }),

@@ -54,7 +54,7 @@ fn c1_a_verdict_of_the_previous_revision_or_attempt_is_no_input() {
     for column in Column::GUARDED {
         let stale = |change: fn(&mut haldane_model::CheckSeen)| {
             World::at(column).verdict(BREACH).but(|world| {
-                world.seen.checks.values_mut().for_each(change);
+                world.checks().for_each(change);
             })
         };
         for world in [
@@ -67,7 +67,7 @@ fn c1_a_verdict_of_the_previous_revision_or_attempt_is_no_input() {
         }
     }
     let pass = World::at(Column::Baking).baked().but(|world| {
-        world.seen.checks.values_mut().for_each(|check| check.attempt = 0);
+        world.checks().for_each(|check| check.attempt = 0);
     });
     assert_eq!(pass.turn().raises(), None, "nor is a Pass");
 }

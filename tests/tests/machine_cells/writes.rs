@@ -106,7 +106,7 @@ fn b2_a_raise_to_all_needs_something_to_judge_it_by() {
     assert_eq!(rates.turn().raises(), Some(Weight::FULL), "by the rates of this attempt");
     assert!(!rates.turn().record.frozen.is_empty(), "which are frozen");
     let nothing = rates.but(|world| {
-        for check in world.seen.checks.values_mut() {
+        for check in world.checks() {
             check.evidence = haldane_model::Evidence::default();
         }
     });

@@ -234,7 +234,7 @@ impl Env {
             Some(if self.lease_sure { LeaseSeen::Held { term } } else { LeaseSeen::Unsure });
         if let Some(said) = &self.said {
             world = world.verdict_on(said.verdict, said.window());
-            for check in world.seen.checks.values_mut() {
+            for check in world.checks() {
                 check.attempt = said.attempt;
                 check.revision = said.revision.clone();
                 check.at_rest = said.at_rest;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use haldane_model::{Answer, Sample};
 
 use super::{
-    Prometheus,
+    Asker, Prometheus,
     answer::{Found, Refusal},
 };
 use crate::{Look, Query, Question, SideQuestion, promql, question::Ask};
@@ -36,8 +36,8 @@ impl Prometheus {
             Ok((question, window)) => {
                 let asked = Asked { look, window, end };
                 let test = &question.sides[look.sides.test.as_str()];
-                let (looked, scrape) =
-                    tokio::join!(self.ask(&question, asked), self.scrape(&test.labels, end));
+                let scrape = self.scrape(&test.labels, Asker::Look, end);
+                let (looked, scrape) = tokio::join!(self.ask(&question, asked), scrape);
                 let down = is_silent(&looked.answer) && self.targets_down(test, asked).await;
                 (looked, scrape, down)
             }

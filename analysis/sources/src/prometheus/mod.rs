@@ -12,7 +12,7 @@ mod targets;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex as DataMutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -41,25 +41,37 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
     build,
 };
 
-/// How long the list of targets is believed.
-const TARGETS_KEPT: Duration = Duration::from_secs(60);
-/// How long an empty list is believed: a source that just started has none yet.
-const NO_TARGETS_KEPT: Duration = Duration::from_secs(5);
-/// What the list of targets may cost one look.
+/// How long the list of targets is believed by whoever may wait for another one.
+const TARGETS_KEPT: Duration = Duration::from_secs(30);
+/// How long after one that failed, or that was empty, the list is asked for again: a source that just
+/// started has no targets yet.
+const NO_TARGETS_KEPT: Duration = Duration::from_millis(1_500);
+/// What the list of targets may cost at most.
 const TARGETS_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One Prometheus.
 #[derive(Clone, Debug)]
 struct Prometheus {
     client: Client,
-    targets: Arc<Mutex<Option<Known>>>,
+    targets: Arc<DataMutex<Option<Known>>>,
+    /// Held by the one who asks for the list; the others wait for the same answer.
+    asking: Arc<Mutex<()>>,
 }
 
-/// The targets that the source told of, and when.
+/// The targets that the source last told of, and until when it need not be asked again.
 #[derive(Debug)]
 struct Known {
-    read: Instant,
+    until: Instant,
     targets: Vec<Target>,
+}
+
+/// Who wants to know the scrape interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asker {
+    /// A look: it takes what is known, however old, and waits only where nothing is.
+    Look,
+    /// Whoever asks the source about itself: it keeps the list fresh for the looks.
+    Facts,
 }
 
 fn build(settings: &Value, outside: &Outside) -> Result<Arc<dyn MetricSource>, SettingsError> {
@@ -70,6 +82,7 @@ fn build(settings: &Value, outside: &Outside) -> Result<Arc<dyn MetricSource>, S
     Ok(Arc::new(Prometheus {
         client: Client::new(config, outside.clone()),
         targets: Arc::default(),
+        asking: Arc::default(),
     }))
 }
 
@@ -116,7 +129,8 @@ impl Prometheus {
 
     async fn ask_facts(&self, end: Instant) -> Result<SourceFacts, String> {
         let any = BTreeMap::new();
-        let (clock, scrape) = tokio::join!(self.clock_ahead(end), self.scrape(&any, end));
+        let (clock, scrape) =
+            tokio::join!(self.clock_ahead(end), self.scrape(&any, Asker::Facts, end));
         Ok(SourceFacts { clock_ahead: clock.map_err(|error| error.message)?, scrape })
     }
 
@@ -137,25 +151,110 @@ impl Prometheus {
     }
 
     /// The scrape interval of the targets with these labels, as set, or as the source tells.
-    async fn scrape(&self, labels: &BTreeMap<String, String>, end: Instant) -> Option<Duration> {
+    ///
+    /// What the source told once stays true while it is too busy to tell it again, and while it has
+    /// no targets because it just started: the pace of the guards hangs on it.
+    async fn scrape(
+        &self,
+        labels: &BTreeMap<String, String>,
+        asker: Asker,
+        end: Instant,
+    ) -> Option<Duration> {
         if let Some(set) = self.client.config.scrape_interval {
             return Some(set);
         }
-        let mut kept = self.targets.lock().await;
-        if let Some(Known { read, targets }) = &*kept {
-            let believed = if targets.is_empty() { NO_TARGETS_KEPT } else { TARGETS_KEPT };
-            if read.elapsed() < believed {
-                return targets::interval(targets, labels);
+        if self.must_ask(asker) {
+            let _asking = self.asking.lock().await;
+            // Somebody else may have asked meanwhile.
+            if self.must_ask(asker) {
+                let end = end.min(Instant::now() + TARGETS_PATIENCE);
+                match self.client.targets(end).await {
+                    Ok(told) => self.learn(told),
+                    Err(_) => self.learn(Some(Vec::new())),
+                }
             }
         }
-        let end = end.min(Instant::now() + TARGETS_PATIENCE);
-        let targets = match self.client.targets(end).await {
-            Ok(targets) => targets.unwrap_or_default(),
-            // What the source told before stays true while it is too busy to tell it again.
-            Err(_) => kept.take().map(|known| known.targets).unwrap_or_default(),
+        let known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        targets::interval(&known.as_ref()?.targets, labels)
+    }
+
+    fn must_ask(&self, asker: Asker) -> bool {
+        let known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().is_none_or(|known| {
+            let waits = asker == Asker::Facts || known.targets.is_empty();
+            waits && Instant::now() >= known.until
+        })
+    }
+
+    /// `None`: the source does not show its targets, and need not be asked so soon again.
+    fn learn(&self, told: Option<Vec<Target>>) {
+        let mut known = self.targets.lock().unwrap_or_else(PoisonError::into_inner);
+        let none_yet = told.as_ref().is_some_and(Vec::is_empty);
+        let kept = if none_yet { NO_TARGETS_KEPT } else { TARGETS_KEPT };
+        let told = told.unwrap_or_default();
+        let targets = match known.take() {
+            Some(before) if told.is_empty() => before.targets,
+            Some(_) | None => told,
         };
-        let interval = targets::interval(&targets, labels);
-        *kept = Some(Known { read: Instant::now(), targets });
-        interval
+        *known = Some(Known { until: Instant::now() + kept, targets });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use haldane_outside::Outside;
+    use serde_json::json;
+    use wiremock::{Mock, MockServer, ResponseTemplate, matchers::any};
+
+    use super::*;
+
+    fn asking(server: &MockServer) -> Prometheus {
+        let written: Written = settings::read(&json!({"url": server.uri()})).unwrap();
+        let client = Client::new(Config::read(written).unwrap(), Outside::default());
+        Prometheus { client, targets: Arc::default(), asking: Arc::default() }
+    }
+
+    /// A source that told of one second once, and must be asked again.
+    async fn knowing(answer: ResponseTemplate) -> (MockServer, Prometheus) {
+        let server = MockServer::start().await;
+        Mock::given(any()).respond_with(answer).mount(&server).await;
+        let source = asking(&server);
+        let told = r#"{"activeTargets": [{"labels": {}, "scrapeInterval": "1s"}]}"#;
+        let told: Box<serde_json::value::RawValue> = serde_json::from_str(told).unwrap();
+        source.learn(targets::read(&told));
+        if let Some(known) = &mut *source.targets.lock().unwrap() {
+            known.until = Instant::now();
+        }
+        (server, source)
+    }
+
+    async fn scrape(source: &Prometheus, asker: Asker) -> Option<Duration> {
+        source.scrape(&BTreeMap::new(), asker, Instant::now() + Duration::from_secs(1)).await
+    }
+
+    #[tokio::test]
+    async fn a_list_of_targets_that_fails_or_is_empty_slows_no_guard_down() {
+        let none = json!({"status": "success", "data": {"activeTargets": []}});
+        for answer in [
+            ResponseTemplate::new(503),
+            ResponseTemplate::new(403),
+            ResponseTemplate::new(200).set_body_string("<html>"),
+            ResponseTemplate::new(200).set_body_json(none),
+            ResponseTemplate::new(200).set_delay(Duration::from_secs(10)),
+        ] {
+            let (server, source) = knowing(answer).await;
+            for asker in [Asker::Facts, Asker::Look] {
+                assert_eq!(scrape(&source, asker).await, Some(Duration::from_secs(1)));
+            }
+            assert_eq!(server.received_requests().await.unwrap().len(), 1, "it was asked");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_waits_for_no_list_once_one_is_known() {
+        let (server, source) = knowing(ResponseTemplate::new(503)).await;
+        let _asking = source.asking.lock().await;
+        assert_eq!(scrape(&source, Asker::Look).await, Some(Duration::from_secs(1)));
+        assert!(server.received_requests().await.unwrap().is_empty());
     }
 }

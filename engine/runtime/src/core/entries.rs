@@ -1,7 +1,7 @@
 //! The traffic entries of one rollout: reads, writes in flight, back-off, and since when a share
 //! has been read.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use haldane_model::{
     Direction, EntryName, EntrySeen, Mark, Now, Plan, Reading, Seen, SideName, Split, Unreadable,
@@ -13,6 +13,9 @@ use super::{ByName, Command};
 
 /// A read that has not been answered for this long is asked again.
 const READ_LOST: Duration = Duration::from_secs(5);
+
+/// A read that failed is repeated no sooner than this.
+const READ_AGAIN: Duration = Duration::from_secs(1);
 
 /// How long a write that failed waits at first, and at most: doubling in between.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -38,7 +41,7 @@ pub(super) struct Entries {
 
 #[derive(Debug, Default)]
 struct Known {
-    seen: Option<EntrySeen>,
+    seen: Option<Arc<EntrySeen>>,
     read_at: Option<Duration>,
     asked_at: Option<Duration>,
     /// The read under way began before a write was answered: its answer is too old.
@@ -103,8 +106,7 @@ impl Entries {
                 known.read_at = None;
             }
             let asking = known.asked_at.is_some();
-            let due = known.read_at.is_none_or(|at| now.mono >= at + every);
-            if !asking && due {
+            if !asking && now.mono >= known.due_at(every, now.mono) {
                 known.asked_at = Some(now.mono);
                 known.outdated = false;
                 known.wake_read = None;
@@ -117,8 +119,7 @@ impl Entries {
     fn wake_for_reads(&mut self, every: Duration, now: Now) {
         for known in self.known.values_mut() {
             if known.asked_at.is_none() {
-                let due = known.read_at.map_or(now.mono, |at| at + every);
-                known.wait_for_read(due);
+                known.wake_read = Some(known.due_at(every, now.mono));
             }
         }
     }
@@ -146,7 +147,7 @@ impl Entries {
             Some(_) | None => now,
         };
         let told = reading.is_ok();
-        known.seen = Some(EntrySeen { reading, first });
+        known.seen = Some(Arc::new(EntrySeen { reading, first }));
         told
     }
 
@@ -321,8 +322,15 @@ impl Entries {
 // === impl Known ===
 
 impl Known {
-    fn wait_for_read(&mut self, due: Duration) {
-        self.wake_read = Some(due);
+    /// When the next read is due. One that failed, or that some part did not answer, is repeated
+    /// sooner: it holds the rollout up.
+    fn due_at(&self, every: Duration, now: Duration) -> Duration {
+        let told = self.seen.as_ref().is_none_or(|seen| match &seen.reading {
+            Ok(reading) => reading.silent_parts().next().is_none(),
+            Err(_) => false,
+        });
+        let every = if told { every } else { every.min(READ_AGAIN.max(every / 6)) };
+        self.read_at.map_or(now, |at| at + every)
     }
 
     fn patience(&self) -> Duration {

@@ -36,11 +36,13 @@ pub(super) struct Looks {
 struct Known {
     asked: Option<(LookKey, Duration, Duration)>,
     last_slot: Option<Timestamp>,
-    seen: Option<CheckSeen>,
+    seen: Option<Arc<CheckSeen>>,
     seen_at: Duration,
     fresh_for: Duration,
     rule: Option<(Arc<str>, Rule)>,
     limits: Limits,
+    /// The longer of the check's interval and the scrapes'.
+    pace: Duration,
     next_at: Duration,
     ahead: SignedDuration,
     /// The scrape interval that this check's own series were last said to have.
@@ -94,13 +96,16 @@ impl Looks {
         for check in &plan.checks {
             // A source says first what time it has; one that cannot is asked all the same.
             let Some(facts) = questions.source(&check.source) else { continue };
-            let (ahead, scrape) = match facts {
-                Ok(facts) => (facts.clock_ahead, facts.scrape.unwrap_or(SCRAPE_DEFAULT)),
-                Err(_) => (SignedDuration::ZERO, SCRAPE_DEFAULT),
+            let (ahead, longest) = match facts {
+                Ok(facts) => (facts.clock_ahead, facts.scrape),
+                Err(_) => (SignedDuration::ZERO, None),
             };
             let known = self.checks.entry(check.name.clone()).or_default();
             known.ahead = ahead;
-            let scrape = known.scrape.unwrap_or(scrape);
+            // What the source says of itself is the longest interval of all its targets: a look that
+            // was told more was told a default.
+            let told = known.scrape.into_iter().chain(longest).min();
+            let scrape = told.unwrap_or(SCRAPE_DEFAULT);
             if let Some(command) = known.ask(record, plan, check, scrape, now) {
                 known.timed = facts.is_ok();
                 out.push(command);
@@ -181,10 +186,11 @@ impl Known {
     ) -> Option<Command> {
         self.read_rule(check);
         self.limits = check.limits;
+        self.keep_pace(check.interval.max(scrape), now);
         if self.asked.is_some() || now.mono < self.next_at {
             return None;
         }
-        let pace = check.interval.max(scrape);
+        let pace = self.pace;
         let there = now.wall.checked_add(self.ahead).unwrap_or(now.wall);
         let slot = on_grid(there, pace);
         let judged = record.judged_to.get(&check.name).is_some_and(|judged| *judged >= slot);
@@ -220,6 +226,16 @@ impl Known {
         Duration::try_from(since).unwrap_or_default() < check.initial_delay
     }
 
+    /// Asks in time for this pace. Where it is faster than what was assumed, the next look is due
+    /// sooner: it must not wait for a slot of a pace that never was.
+    fn keep_pace(&mut self, pace: Duration, now: Now) {
+        if pace < self.pace {
+            let there = now.wall.checked_add(self.ahead).unwrap_or(now.wall);
+            self.next_at = self.next_at.min(now.mono + until(there, on_grid(there, pace), pace));
+        }
+        self.pace = pace;
+    }
+
     fn read_rule(&mut self, check: &Check) {
         let known = self.rule.as_ref().is_some_and(|(text, _)| *text == check.rule);
         if !known {
@@ -236,7 +252,7 @@ impl Known {
             false => record.evidence.get(&key.check).unwrap_or(&none),
         };
         let folded = fold(rule, &self.limits, evidence, &key.check, sample);
-        self.seen = Some(CheckSeen {
+        self.seen = Some(Arc::new(CheckSeen {
             verdict: folded.verdict,
             evidence: folded.evidence,
             judged_to: if self.timed && folded.verdict != Verdict::SourceError {
@@ -249,7 +265,7 @@ impl Known {
             revision: key.revision.clone(),
             attempt: key.attempt,
             at_rest: key.at_rest,
-        });
+        }));
         self.seen_at = now.mono;
     }
 }

@@ -21,8 +21,14 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const FACTS_EVERY: Duration = Duration::from_secs(60);
 const FACTS_RETRY: Duration = Duration::from_secs(5);
 
+/// How soon, and how often at first, a source is asked again that does not say how often it scrapes: one
+/// that just started has no targets yet, and the pace of the guards hangs on it.
+const SCRAPE_RETRY: Duration = Duration::from_secs(2);
+const SCRAPE_RETRIES_MAX: u32 = 15;
+
 /// How often a side is asked which revision it shows.
 const REVISIONS_AT_REST: Duration = Duration::from_secs(10);
+/// Under way as often as the split is read, but never more often than this.
 const REVISIONS_UNDER_WAY: Duration = Duration::from_secs(2);
 
 /// How often a gate is asked.
@@ -33,6 +39,7 @@ struct Asked<T> {
     asked_at: Option<Duration>,
     answered_at: Option<Duration>,
     answer: Option<T>,
+    times: u32,
 }
 
 #[derive(Debug, Default)]
@@ -46,11 +53,11 @@ pub(super) struct Questions {
 // === impl Questions ===
 
 impl Questions {
-    /// Asks what is due.
+    /// Asks what is due. `under_way`: how often the split is read while an attempt is.
     pub(super) fn ask(
         &mut self,
         plan: &Plan,
-        under_way: bool,
+        under_way: Option<Duration>,
         checks: bool,
         gates: &[Gate],
         now: Now,
@@ -60,14 +67,14 @@ impl Questions {
         if checks {
             for source in &plan.sources {
                 let asked = self.sources.entry(source.name.clone()).or_default();
-                let known = matches!(asked.answer, Some(Ok(_)));
-                if asked.is_due(if known { FACTS_EVERY } else { FACTS_RETRY }, now.mono) {
+                if asked.is_due(asked.facts_every(), now.mono) {
                     let source = source.name.clone();
                     out.push(Command::Facts { source, deadline: DEADLINE });
                 }
             }
         }
-        let pace = if under_way { REVISIONS_UNDER_WAY } else { REVISIONS_AT_REST };
+        let pace = under_way.unwrap_or(REVISIONS_AT_REST);
+        let pace = pace.clamp(REVISIONS_UNDER_WAY, REVISIONS_AT_REST);
         for side in &plan.sides {
             let Some(question) = &side.revision_query else { continue };
             if self.sides.entry(side.name.clone()).or_default().is_due(pace, now.mono) {
@@ -88,10 +95,8 @@ impl Questions {
     fn plan_wake(&mut self, pace: Duration, checks: bool) {
         let sides = self.sides.values().map(|asked| asked.due_at(pace));
         let gates = self.gates.values().map(|asked| asked.due_at(GATE_EVERY));
-        let sources = self.sources.values().filter(|_| checks).map(|asked| {
-            let known = matches!(asked.answer, Some(Ok(_)));
-            asked.due_at(if known { FACTS_EVERY } else { FACTS_RETRY })
-        });
+        let sources = self.sources.values().filter(|_| checks);
+        let sources = sources.map(|asked| asked.due_at(asked.facts_every()));
         self.wake_at = sides.chain(gates).chain(sources).min();
     }
 
@@ -173,7 +178,18 @@ impl Questions {
 
 impl<T> Default for Asked<T> {
     fn default() -> Self {
-        Self { asked_at: None, answered_at: None, answer: None }
+        Self { asked_at: None, answered_at: None, answer: None, times: 0 }
+    }
+}
+
+impl Asked<Result<SourceFacts, String>> {
+    fn facts_every(&self) -> Duration {
+        match &self.answer {
+            Some(Ok(SourceFacts { scrape: Some(_), .. })) => FACTS_EVERY,
+            Some(Ok(_)) if self.times < SCRAPE_RETRIES_MAX => SCRAPE_RETRY,
+            Some(Ok(_)) => FACTS_EVERY,
+            Some(Err(_)) | None => FACTS_RETRY,
+        }
     }
 }
 
@@ -183,6 +199,7 @@ impl<T> Asked<T> {
         let due = now >= self.due_at(every);
         if due {
             self.asked_at = Some(now);
+            self.times = self.times.saturating_add(1);
         }
         due
     }

@@ -1,9 +1,9 @@
 //! The record between memory and store: one swap at a time, and what waits for it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use haldane_machine::{Change, Effect};
-use haldane_model::{Header, JournalEntry, Outcome, Record, RequestId};
+use haldane_model::{Header, JournalEntry, Outcome, Plan, Record, RequestId};
 
 use crate::{
     codec::{self, Decoded},
@@ -132,6 +132,17 @@ impl Recording {
         self.trouble.as_deref()
     }
 
+    /// Holds the plan that is written in place of the pinned one where they are the same: a record
+    /// that was loaded brought a copy of its own.
+    pub(super) fn share_plan(&mut self, written: &Arc<Plan>) {
+        if let Phase::Here(record) = &mut self.phase
+            && let Some(pinned) = &mut record.plan
+            && pinned == written
+        {
+            *pinned = written.clone();
+        }
+    }
+
     pub(super) fn make(&mut self, record: Record) {
         self.phase = Phase::Here(Box::new(record));
         self.dirty = Change::Progress;
@@ -219,7 +230,7 @@ impl Recording {
         match answer {
             Swap::Won => self.won(version, carried, now),
             Swap::Stale => {
-                self.swapping = None;
+                self.end_swap();
                 self.drop_held();
                 self.unsure = true;
                 self.loading = false;
@@ -241,7 +252,7 @@ impl Recording {
     }
 
     fn won(&mut self, version: u64, carried: usize, now: Duration) -> Vec<Effect> {
-        self.swapping = None;
+        self.end_swap();
         self.unsure = false;
         self.stored = version;
         self.outcomes = std::mem::take(&mut self.outcomes_in_swap);
@@ -266,6 +277,12 @@ impl Recording {
     fn effect_age_max(&self) -> Duration {
         let plan = self.record().and_then(|record| record.plan.as_ref());
         plan.map_or(EFFECT_AGE_MAX, |plan| plan.guard_interval())
+    }
+
+    /// Nothing is under way any more; what was written is not needed to know it again.
+    fn end_swap(&mut self) {
+        self.swapping = None;
+        self.bytes_in_swap = Vec::new();
     }
 
     /// Returns whether the record must be loaded now, and notes that it is.
@@ -301,14 +318,14 @@ impl Recording {
             }
             if there == self.stored {
                 // It was not in: what is here is tried again.
-                self.swapping = None;
+                self.end_swap();
                 self.unsure = false;
                 // Reading goes well on a full disk too: it is over once something is written.
                 self.dirty = Change::Decided;
                 return Vec::new();
             }
         }
-        self.swapping = None;
+        self.end_swap();
         self.stale = false;
         self.unsure = false;
         self.trouble = None;

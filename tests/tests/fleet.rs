@@ -1,0 +1,175 @@
+//! What many rollouts in one process cost, in counts: turns in simulated time, never seconds of a clock.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use haldane_machine::needs;
+use haldane_model::{LeaseSeen, Now, Place, Plan, Stamp};
+use haldane_runtime::{Command, Core, Input, ports::Swap};
+use haldane_sources::SourceFacts;
+use haldane_standalone::{Intent, Written};
+use haldane_tests::{
+    bench::fleet::{self, Kind, Seed},
+    world::{Column, World, plan},
+};
+use jiff::{SignedDuration, Timestamp};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn turns(count: usize, kind: Kind, interval_secs: u64, span: Duration) -> u64 {
+    fleet::run(count, kind, interval_secs, span).turns
+}
+
+#[test]
+fn at_rest_a_rollout_takes_two_turns_a_read_and_no_more() {
+    // It reads every 30 s: a turn asks, a turn hears.
+    assert_eq!(turns(1, Kind::Rest, 60, MINUTE * 10), 40);
+    assert_eq!(turns(20, Kind::Rest, 60, MINUTE * 10), 20 * 40);
+}
+
+#[test]
+fn a_slow_guard_costs_a_part_of_what_a_quick_one_does() {
+    let [quick, slow] = [10, 60].map(|interval| turns(1, Kind::Baking, interval, MINUTE * 10));
+    assert!(slow * 4 <= quick, "{slow} turns at 60 s, {quick} at 10 s");
+}
+
+#[test]
+fn a_rollout_among_a_thousand_takes_as_many_turns_as_alone() {
+    let alone = turns(1, Kind::Baking, 60, MINUTE * 5);
+    let among = turns(1_000, Kind::Baking, 60, MINUTE * 5);
+    // They began at different moments, so that some have a turn more at an end of the span.
+    assert!(among.abs_diff(1_000 * alone) <= 1_000 * 5, "{among} and 1000 times {alone}");
+}
+
+// === how often the split is read ===
+
+#[track_caller]
+fn reads_every(column: Column, change: impl Fn(&mut Plan), expected: Duration) {
+    let mut plan = plan();
+    change(&mut plan);
+    let world = World::with(column, plan);
+    assert_eq!(needs(&world.record, None).read_every, expected, "{column:?}");
+}
+
+fn paced(interval: u64, window: Option<u64>, bake: u64) -> impl Fn(&mut Plan) {
+    move |plan| {
+        for check in &mut plan.checks {
+            check.interval = Duration::from_secs(interval);
+            check.window = window.map(Duration::from_secs);
+        }
+        for step in &mut plan.steps {
+            step.bake = Duration::from_secs(bake);
+        }
+    }
+}
+
+#[test]
+fn a_held_share_is_read_ten_times_a_look_but_every_one_to_ten_seconds() {
+    let seconds = Duration::from_secs;
+    for (interval, window, bake, expected) in [
+        (60, None, 600, 6),
+        (10, None, 600, 1),
+        (1, None, 600, 1),
+        (3_600, None, 7_200, 10),
+        (60, Some(20), 600, 2),
+        (60, None, 30, 3),
+    ] {
+        for column in [Column::Waiting, Column::Baking, Column::Watching] {
+            reads_every(column, paced(interval, window, bake), seconds(expected));
+        }
+    }
+}
+
+#[test]
+fn what_waits_for_a_write_is_read_at_once() {
+    for (column, millis) in
+        [(Column::Shifting, 200), (Column::RollingBack, 200), (Column::Promoting, 1_000)]
+    {
+        reads_every(column, paced(3_600, None, 7_200), Duration::from_millis(millis));
+    }
+    let mut plan = plan();
+    paced(3_600, None, 7_200)(&mut plan);
+    let restoring = World::with(Column::Watching, plan).but(|world| {
+        let since = Stamp { wall: world.now.wall, sources: Default::default() };
+        world.record.place = Place::Watching { watched: Duration::ZERO, restore: Some(since) };
+    });
+    assert_eq!(needs(&restoring.record, None).read_every, Duration::from_secs(1));
+}
+
+// === one loop, by hand ===
+
+/// One rollout that bakes, with guards every second.
+struct One {
+    core: Core,
+    seed: Seed,
+    written: Written,
+    now: Now,
+    has_targets: bool,
+}
+
+impl One {
+    fn start() -> Self {
+        let (seed, written) =
+            (fleet::seed(Kind::Baking, 1), fleet::compile("app", Kind::Baking, 1));
+        // In the middle between two points of the 15 s grid.
+        let wall = Timestamp::from_second(1_770_000_007).unwrap();
+        let now = Now { wall, mono: Duration::from_secs(5_000), boot: 7 };
+        let (core, _) = Core::new(written.id.clone(), now);
+        let mut one = Self { core, seed, written, now, has_targets: false };
+        one.feed(Input::Lease(LeaseSeen::Held { term: 1 }));
+        one.feed(Input::Spec(one.written.seen(Intent::default())));
+        one.feed(Input::Loaded(Ok(Some(one.seed.stored(&one.written)))));
+        one
+    }
+
+    /// Gives it an input, and then the answers: a source that has no targets yet does not tell its
+    /// scrape interval, and looks are told 15 s; later both say one second. Returns how many looks
+    /// were asked for.
+    fn feed(&mut self, input: Input) -> usize {
+        let second = Some(Duration::from_secs(1)).filter(|_| self.has_targets);
+        let (mut inputs, mut looks) = (VecDeque::from([input]), 0);
+        while let Some(input) = inputs.pop_front() {
+            for command in self.core.handle(input, self.now) {
+                inputs.extend(match command {
+                    Command::Read { entry } => {
+                        Some(Input::Read { entry, result: Ok(self.seed.traffic.reading()) })
+                    }
+                    Command::Facts { source, .. } => {
+                        let facts =
+                            SourceFacts { clock_ahead: SignedDuration::ZERO, scrape: second };
+                        Some(Input::Facts { source, facts: Ok(facts) })
+                    }
+                    Command::Look { key, question, look, .. } => {
+                        looks += 1;
+                        let mut sample = fleet::sample(&question, look.window);
+                        sample.scrape = second.unwrap_or(sample.scrape);
+                        Some(Input::Looked { key, sample })
+                    }
+                    Command::Swap(_) => Some(Input::Swapped(Swap::Won)),
+                    _ => None,
+                });
+            }
+        }
+        looks
+    }
+}
+
+#[test]
+fn a_record_that_was_loaded_shares_the_plan_that_is_written() {
+    let one = One::start();
+    let pinned = one.core.record().unwrap().plan.clone().unwrap();
+    assert!(Arc::ptr_eq(&pinned, &one.written.plan));
+}
+
+#[test]
+fn a_source_that_just_started_does_not_slow_the_guards_down() {
+    let mut one = One::start();
+    one.has_targets = true;
+    let mut looks = 0;
+    for _ in 0..70 {
+        one.now = one.now.after(Duration::from_millis(100));
+        if one.core.wake_at().is_some_and(|at| at <= one.now.mono) {
+            looks += one.feed(Input::Tick);
+        }
+    }
+    assert!(looks >= 2 * 4, "{looks} looks of two checks within seven seconds");
+}
