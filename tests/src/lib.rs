@@ -9,4 +9,3 @@ pub mod prometheus;
 pub mod rig;
 pub mod sim;
 pub mod stage;
-pub mod world;
