@@ -1,6 +1,6 @@
 //! The machine, cell by cell: what each input does in each place.
 //!
-//! One module for each letter of the machine's tables, one for the order within a turn. Every test
+//! One module for each letter of the machine's tables, one for the order within a turn, one for time. Every test
 //! builds a rollout that is calmly somewhere, changes one fact and reads the decision.
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -19,6 +19,8 @@ mod outside;
 mod requests;
 #[path = "machine_cells/revisions.rs"]
 mod revisions;
+#[path = "machine_cells/time.rs"]
+mod time;
 #[path = "machine_cells/verdicts.rs"]
 mod verdicts;
 #[path = "machine_cells/writes.rs"]
