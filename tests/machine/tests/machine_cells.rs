@@ -9,6 +9,8 @@
 
 #[path = "machine_cells/drift.rs"]
 mod drift;
+#[path = "machine_cells/edges.rs"]
+mod edges;
 #[path = "machine_cells/gates.rs"]
 mod gates;
 #[path = "machine_cells/order.rs"]
