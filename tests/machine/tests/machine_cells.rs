@@ -7,6 +7,8 @@
     reason = "a claim names the case that it is about, and all others fail it"
 )]
 
+#[path = "machine_cells/asked.rs"]
+mod asked;
 #[path = "machine_cells/drift.rs"]
 mod drift;
 #[path = "machine_cells/edges.rs"]
@@ -17,10 +19,14 @@ mod gates;
 mod order;
 #[path = "machine_cells/outside.rs"]
 mod outside;
+#[path = "machine_cells/paper.rs"]
+mod paper;
 #[path = "machine_cells/requests.rs"]
 mod requests;
 #[path = "machine_cells/revisions.rs"]
 mod revisions;
+#[path = "machine_cells/starts.rs"]
+mod starts;
 #[path = "machine_cells/time.rs"]
 mod time;
 #[path = "machine_cells/verdicts.rs"]
