@@ -39,12 +39,11 @@ bench: setup build ## measure, and write tests/bench/RESULTS.md
 soak: setup build ## one rollout after another against real servers, with kills, for HOURS (default 1)
 	@target/release/soak
 
-# First the cells and a short walk of the model check; what survives is shown a long one. Every change is compiled: 944 of
-# them took MINUTES on one core. 2: some survived, 3: some never came back, which the clock caught.
+# First the cells alone, which catch nearly all; then what survives them is shown every proof, with walks of 5000 states. cargo-mutants answers 2 where some survived, and 3 where the clock caught some.
 mutants: ## change the machine and the vocabulary in every way; each change must fail a test
 	@tests/setup.sh cargo-mutants
-	HALDANE_WALK=600 $(CARGO) mutants --output target || [ $$? -eq 2 ] || [ $$? -eq 3 ]
-	HALDANE_WALK=5000 $(CARGO) mutants --output target --iterate || [ $$? -eq 3 ]
+	$(CARGO) mutants --output target -- --test machine_cells || [ $$? -eq 2 ] || [ $$? -eq 3 ]
+	HALDANE_WALK=5000 $(CARGO) mutants --output target --iterate -- --tests || [ $$? -eq 3 ]
 
 clean: ## remove what was built
 	$(CARGO) clean
