@@ -1,8 +1,8 @@
 //! The paper of a turn: what is numbered, what is remembered, and how urgently it is recorded.
 
-use haldane_machine::Change;
-use haldane_machine_tests::world::{Column, Told, World, at, manual, stamp};
-use haldane_model::{HoldKind, LeaseSeen, Place, Reason, SourceName, Verb, Verdict};
+use haldane_machine::{Change, Effect};
+use haldane_machine_tests::world::{Column, KNOWN, Told, World, at, manual, stamp};
+use haldane_model::{HoldKind, LeaseSeen, Mark, Place, Reason, SourceName, Verb, Verdict};
 
 #[test]
 fn entries_are_numbered_without_a_gap() {
@@ -12,6 +12,16 @@ fn entries_are_numbered_without_a_gap() {
     let turn = world.turn();
     let ids: Vec<u64> = turn.entries.iter().map(|entry| entry.id).collect();
     assert_eq!((ids, turn.record.next_entry), (vec![41, 42], 43));
+}
+
+#[test]
+fn a_step_is_signed_above_every_number_known_and_its_raise_carries_that() {
+    for world in [World::at(Column::Pending), World::at(Column::Waiting)] {
+        let turn = world.turn();
+        let [Effect::Raise { mark, .. }] = turn.effects[..] else { panic!("{:?}", turn.effects) };
+        assert_eq!(mark, Mark::raise(KNOWN + 1));
+        assert!(turn.record.marks.values().all(|known| *known == mark));
+    }
 }
 
 #[test]
