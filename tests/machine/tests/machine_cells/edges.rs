@@ -94,6 +94,12 @@ fn a4_a_newer_raise_of_ours_is_a_lost_rollback_only_below_what_is_asserted() {
 }
 
 #[test]
+fn a4_a_rollback_numbered_as_our_raise_is_found_before_anything_rose() {
+    let world = shifting(0, 0).ours(0, Mark::rollback(KNOWN));
+    assert!(world.turn().rolls_back(), "the raise that the record knows must not follow it");
+}
+
+#[test]
 fn a4_after_the_watch_only_a_signed_undo_that_reads_all_is_finished() {
     for (share, mark) in [(0, Mark::rollback(KNOWN + 1)), (100, Mark::raise(KNOWN + 1))] {
         let turn = World::at(Column::Healthy).ours(share, mark).turn();

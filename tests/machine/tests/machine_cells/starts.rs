@@ -92,10 +92,19 @@ fn f1_at_rest_nothing_begins_on_a_file_that_cannot_be_used() {
 }
 
 #[test]
-fn f1_a_side_held_by_a_person_is_not_settled_either() {
-    let held = World::at(Column::Degraded).shows("green", &["v1"]).held(HoldKind::Block);
-    let held = held.fires(haldane_model::AlertAction::Block, 5);
-    assert!(matches!(held.turn().record.place, Place::Degraded { .. }));
+fn f1_at_rest_nothing_begins_nor_settles_while_an_alert_blocks() {
+    let blocked = |column, side, revision| {
+        let world = World::at(column).shows(side, &[revision]).held(HoldKind::Block);
+        world.fires(haldane_model::AlertAction::Block, 5)
+    };
+    for (column, side, revision) in [
+        (Column::Healthy, "blue", "v3"),
+        (Column::Degraded, "green", "v3"),
+        (Column::Degraded, "green", "v1"),
+    ] {
+        let held = blocked(column, side, revision);
+        assert_eq!(held.turn().record.place, held.record.place, "{column:?} {revision}");
+    }
 }
 
 #[test]
