@@ -10,4 +10,3 @@ pub mod rig;
 pub mod rollout;
 pub mod sim;
 pub mod stage;
-pub mod world;

@@ -3,14 +3,12 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use haldane_machine::needs;
+use haldane_machine_tests::world::{Column, World, plan};
 use haldane_model::{LeaseSeen, Now, Place, Plan, Stamp};
 use haldane_runtime::{Command, Core, Input, ports::Swap};
 use haldane_sources::SourceFacts;
 use haldane_standalone::{Intent, Written};
-use haldane_tests::{
-    bench::fleet::{self, Kind, Seed},
-    world::{Column, World, plan},
-};
+use haldane_tests::bench::fleet::{self, Kind, Seed};
 use jiff::{SignedDuration, Timestamp};
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -26,6 +26,8 @@ pub(crate) fn count(turn: &mut Turn<'_>) {
     let longest = turn.step().and_then(|step| step.max_bake);
     match &mut turn.record.place {
         Place::Baking { baked, done_at, .. } => {
+            let ran_out = |baked| longest.is_some_and(|longest| baked >= longest);
+            let before = *baked;
             if counts {
                 *baked += passed;
             }
@@ -33,7 +35,7 @@ pub(crate) fn count(turn: &mut Turn<'_>) {
                 *done_at = Some(stamp);
             }
             let left = length.unwrap_or_default().saturating_sub(*baked);
-            if counts && longest.is_some_and(|longest| *baked >= longest) {
+            if ran_out(*baked) && !ran_out(before) {
                 turn.wake(Duration::ZERO);
             } else if counting && !left.is_zero() {
                 turn.wake(left);
@@ -192,13 +194,13 @@ fn has_passed(turn: &Turn<'_>) -> bool {
     passes > 0
 }
 
-/// Whether the bake is over, every check was looked at since, and no Pass came of it.
+/// Whether the bake is over and every check was looked at since; asked where no Pass came of it.
 pub(crate) fn awaits_pass(turn: &Turn<'_>) -> bool {
     let Place::Baking { done_at: Some(done_at), .. } = &turn.record.place else { return false };
     let looked = |(check, seen): (&Check, Option<&CheckSeen>)| {
         seen.is_some_and(|seen| seen.window.end >= turn.moment(done_at, &check.source))
     };
-    turn.guards().into_iter().all(looked) && done(turn).is_none()
+    turn.guards().into_iter().all(looked)
 }
 
 /// Whether the longest bake of the step is over without it being done.

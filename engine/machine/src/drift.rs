@@ -131,7 +131,7 @@ fn gives_all_back(turn: &Turn<'_>) -> bool {
         | Place::Shifting { .. }
         | Place::Baking { .. }
         | Place::Promoting { .. }
-        | Place::Watching { .. } => range.highest == Weight::ZERO && expected(turn) > Weight::ZERO,
+        | Place::Watching { .. } => range.highest == Weight::ZERO,
         Place::Pending { .. } | Place::RollingBack { .. } | Place::Degraded { .. } => false,
     };
     back && foreign()

@@ -6,7 +6,7 @@ use haldane_machine::{Change, decide};
 use haldane_model::{Cause, Evidence, Verdict};
 
 use super::spread::Spread;
-use crate::world::{Column, Told, World, check, plan};
+use haldane_machine_tests::world::{Column, Told, World, check, plan};
 
 /// How many calls make a batch, and how many batches are measured.
 const CALLS: u32 = 500;

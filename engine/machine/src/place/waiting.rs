@@ -1,6 +1,6 @@
 //! Waiting: the step before is done, and the next one's gates are not all open.
 
-use haldane_model::{Actor, Block, GateAnswer, GateKind, Place, Reason, Weight};
+use haldane_model::{Actor, Block, GateAnswer, GateKind, Place, Reason};
 
 use crate::{raise, requests, turn::Turn};
 
@@ -22,8 +22,6 @@ pub(crate) fn advance(turn: &mut Turn<'_>) {
     if turn.record.holds.is_empty() && raise::may_raise(turn, from, to, None) {
         raise::begin_step(turn, target, from);
         turn.tell(Reason::GateOpened, Actor::Engine, None, None);
-    } else if to == Weight::ZERO {
-        turn.wake(std::time::Duration::from_secs(1));
     }
 }
 

@@ -2,11 +2,11 @@
 //! look changes nothing the second time.
 
 use haldane_machine::Effect;
+use haldane_machine_tests::world::{Column, EDGE, KNOWN, Told, World, at, external, percent, secs};
 use haldane_model::{
     AlertAction, Gap, GapPolicy, GateAnswer, Health, HoldKind, LeaseSeen, Mark, OnDeadline, Place,
     Reason, SpecSeen, State, Verb, Verdict, Weight,
 };
-use haldane_tests::world::{Column, EDGE, KNOWN, Told, World, at, external, percent, secs};
 
 type Arrives = fn(World) -> World;
 type Row = (&'static str, Arrives);

@@ -1,11 +1,11 @@
 //! The invariants, on one turn: numbered as in the machine's table of proofs.
 
 use haldane_machine::{Change, Decision, Effect, decide};
+use haldane_machine_tests::world::EDGE;
 use haldane_model::{
     AlertAction, Cause, Gap, GapPolicy, Health, HoldKind, LeaseSeen, OnDeadline, OnInconclusive,
     Place, Plan, Reason, Record, Seen, SideName, Verb, Verdict, WaiverKind, Weight,
 };
-use haldane_tests::world::EDGE;
 
 use crate::env::{State, Written, now};
 
@@ -177,7 +177,7 @@ fn rollback_comes_first(state: &State, turn: &Decision) -> Result<(), String> {
     if !matches!(turn.record.place, Place::RollingBack { .. }) || turn.gone {
         return Ok(());
     }
-    let blue = header.home == haldane_tests::world::BLUE.into();
+    let blue = header.home == haldane_machine_tests::world::BLUE.into();
     let dead = if blue { !state.env.blue_up } else { !state.env.green_up };
     let first = matches!(turn.effects.first(), Some(Effect::Lower { to: Weight::ZERO, .. }));
     must(dead || first, "3: the lowering write comes first, in every turn of a rollback", turn)?;

@@ -1,10 +1,10 @@
 //! Rows G: the file, the lease and other engines. And the record that a newer engine wrote.
 
 use haldane_machine::{Effect, newer};
+use haldane_machine_tests::world::{Column, Told, World, percent};
 use haldane_model::{
     Cause, Health, LeaseSeen, Mark, Outcome, Reason, SpecSeen, State, Verb, Verdict, Weight,
 };
-use haldane_tests::world::{Column, Told, World, percent};
 
 #[test]
 fn g1_a_plan_edited_in_flight_is_told_and_applies_to_the_next_attempt() {

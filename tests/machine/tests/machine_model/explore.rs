@@ -8,8 +8,8 @@ use std::{
 };
 
 use haldane_machine::{Change, Decision, Effect, decide};
+use haldane_machine_tests::world::percent;
 use haldane_model::{AlertAction, Plan, Seen, Verb, Verdict, Weight};
-use haldane_tests::world::percent;
 
 use crate::{
     env::{Budget, State, Written, age, begin, now},
@@ -23,9 +23,19 @@ pub(crate) type Label = (&'static str, &'static str);
 /// A finite space is not walked further than this.
 const STATES_MAX: usize = 400_000;
 
+/// The variable that ends each walk after so many states, breadth first: what a mutant is shown.
+const WALK: &str = "HALDANE_WALK";
+
+/// How far a walk may go before it ends unfinished; unset, it goes everywhere.
+fn states_wanted() -> usize {
+    std::env::var(WALK).map_or(usize::MAX, |text| {
+        text.parse().unwrap_or_else(|_| panic!("{WALK} must be a number of states, got {text}"))
+    })
+}
+
 /// Walks everything that is reachable under this budget of faults, and prints how much that is.
 pub(crate) fn explore(name: &str, plan: &Plan, budget: Budget) {
-    let begun = Instant::now();
+    let (begun, wanted) = (Instant::now(), states_wanted());
     let plan = Arc::new(plan.clone());
     let first = begin(&plan, budget).canonical(&plan);
     let mut walk = Walk { plan: plan.clone(), seen: HashMap::new(), queue: VecDeque::new() };
@@ -46,6 +56,10 @@ pub(crate) fn explore(name: &str, plan: &Plan, budget: Budget) {
             }
         }
         assert!(walk.seen.len() < STATES_MAX, "{name}: more than {STATES_MAX} states");
+        if walk.seen.len() >= wanted {
+            eprintln!("{name}: unfinished, {WALK} ends it after {wanted} states");
+            return;
+        }
     }
     let (states, took) = (walk.seen.len(), begun.elapsed());
     assert!(states > 20, "{name}: {states} states are no proof");
@@ -434,7 +448,7 @@ pub(crate) fn fair_turn(state: &State, plan: &Arc<Plan>) -> (State, Decision, Se
 /// The share that a record stands for, of green.
 pub(crate) fn green_of(state: &State) -> Weight {
     let asserted = state.memory.asserted();
-    if state.memory.header.test == haldane_tests::world::GREEN.into() {
+    if state.memory.header.test == haldane_machine_tests::world::GREEN.into() {
         asserted
     } else {
         asserted.complement()

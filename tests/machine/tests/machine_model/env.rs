@@ -6,11 +6,11 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use haldane_machine_tests::world::{BLUE, Column, EDGE, GREEN, World, ada, moment, ready};
 use haldane_model::{
     AlertAction, GateAnswer, Health, HoldKind, LeaseSeen, Mark, Now, Place, Plan, Record, Request,
     Seen, SpecSeen, Stamp, Verb, Verdict, Weight, Window,
 };
-use haldane_tests::world::{BLUE, Column, EDGE, GREEN, World, ada, moment, ready};
 use jiff::{SignedDuration, Timestamp};
 
 /// One tick: longer than a write, as long as a bake, and a fifth of the memory of foreign writes.

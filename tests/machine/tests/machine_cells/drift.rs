@@ -1,10 +1,10 @@
 //! Rows A: the split that is read, against the one that is asserted.
 
 use haldane_machine::Effect;
+use haldane_machine_tests::world::{Column, KNOWN, Told, World, at, moment, percent, plan};
 use haldane_model::{
     Cause, HoldKind, LeaseSeen, Mark, MarkKind, Place, Reason, SpecSeen, State, Verdict, Weight,
 };
-use haldane_tests::world::{Column, KNOWN, Told, World, at, moment, percent, plan};
 
 #[test]
 fn a1_a_calm_turn_tells_nothing_and_writes_nothing() {

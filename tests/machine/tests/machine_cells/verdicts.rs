@@ -1,10 +1,10 @@
 //! Rows C: what the checks say, and what the bake makes of it.
 
+use haldane_machine_tests::world::{Column, Told, World, at, counting, percent, ready, secs};
 use haldane_model::{
     Cause, Gap, GapPolicy, Health, HoldKind, OnDeadline, OnInconclusive, Place, Reason, State,
     Verb, Verdict, WaiverKind, Weight, Window,
 };
-use haldane_tests::world::{Column, Told, World, at, counting, percent, ready, secs};
 
 const BREACH: Verdict = Verdict::Fail { breach: true };
 
@@ -182,7 +182,7 @@ fn c5_no_data_leads_to_no_gate_either() {
         [Verdict::NoData, Verdict::SourceError, Verdict::Inconclusive { over_limit: false }]
     {
         let gated = World::at(Column::Baking).baked().planned(|plan| {
-            plan.steps[2].gates = vec![haldane_tests::world::manual("go")];
+            plan.steps[2].gates = vec![haldane_machine_tests::world::manual("go")];
         });
         let turn = gated.verdict(verdict).turn();
         assert!(matches!(turn.record.place, Place::Baking { .. }), "{verdict:?}");
@@ -211,7 +211,7 @@ fn c5_a_broken_source_is_no_answer_for_a_raise_even_where_it_is_ignored() {
     };
     // Its gate is open, its raise was not sent, it is to begin: it waits, and says for what.
     let gated = World::at(Column::Waiting).planned(|plan| {
-        plan.steps[1].gates = vec![haldane_tests::world::external("go")];
+        plan.steps[1].gates = vec![haldane_machine_tests::world::external("go")];
     });
     let open = gated.gate("go", haldane_model::GateAnswer::Open);
     let unsent = World::at(Column::Shifting).read(10);
@@ -308,7 +308,7 @@ fn c8_a_step_ends_when_every_gating_check_passed() {
     assert!(turn.says(Reason::StepPassed));
     assert!(matches!(turn.record.place, Place::Shifting { step: 2, restore: None, .. }));
     let two = World::at(Column::Baking).baked().planned(|plan| {
-        plan.checks.push(haldane_tests::world::check("latency"));
+        plan.checks.push(haldane_machine_tests::world::check("latency"));
     });
     assert_eq!(two.clone().turn().raises(), None, "one of two is silent");
     let dry = two.planned(|plan| plan.checks[1].dry_run = true);
@@ -356,8 +356,8 @@ fn c11_the_last_step_ends_by_time_with_no_guard_failing() {
         world.record.place = Place::Baking {
             step: 2,
             baked: secs(60),
-            from: haldane_tests::world::stamp(at(9_900)),
-            done_at: Some(haldane_tests::world::stamp(at(9_990))),
+            from: haldane_machine_tests::world::stamp(at(9_900)),
+            done_at: Some(haldane_machine_tests::world::stamp(at(9_990))),
         };
     });
     let last = last.read(100);
@@ -480,7 +480,7 @@ fn a_waiver_does_not_survive_a_new_attempt() {
         world.record.waivers.push(haldane_model::Waiver {
             step: 0,
             kind: WaiverKind::Skip,
-            actor: haldane_tests::world::ada(),
+            actor: haldane_machine_tests::world::ada(),
             request: None,
         });
         world.record.evidence.insert("errors".into(), haldane_model::Evidence::default());

@@ -17,8 +17,8 @@ mod invariants;
 #[path = "machine_model/liveness.rs"]
 mod liveness;
 
+use haldane_machine_tests::world::{external, manual, plan};
 use haldane_model::{GapPolicy, OnDeadline, OnInconclusive, Plan, Step, Weight};
-use haldane_tests::world::{external, manual, plan};
 
 use self::{
     env::{Budget, TICK},

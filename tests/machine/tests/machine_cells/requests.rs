@@ -1,10 +1,10 @@
 //! Rows E: what people ask for.
 
+use haldane_machine_tests::world::{Column, Told, World, external, manual, percent};
 use haldane_model::{
     AlertAction, Cause, GateAnswer, Ground, HoldKind, Outcome, Place, Reason, State, Verb, Verdict,
     WaiverKind, Weight,
 };
-use haldane_tests::world::{Column, Told, World, external, manual, percent};
 
 const PROMOTE: Verb = Verb::Promote { full: false, without_guards: false };
 const FULL: Verb = Verb::Promote { full: true, without_guards: false };
@@ -200,7 +200,7 @@ fn e6_a_full_promotion_goes_to_the_last_step() {
         world.record.place = Place::Baking {
             step: 0,
             baked: std::time::Duration::ZERO,
-            from: haldane_tests::world::stamp(world.now.wall),
+            from: haldane_machine_tests::world::stamp(world.now.wall),
             done_at: None,
         };
     });

@@ -1,11 +1,11 @@
 //! Rows B: what comes of our own writes.
 
 use haldane_machine::Effect;
+use haldane_machine_tests::world::{Column, EDGE, KNOWN, Told, World, percent, ready, secs};
 use haldane_model::{
     Cause, Ground, Health, HoldKind, LeaseSeen, Mark, Place, Reason, SpecSeen, State, Verdict,
     Weight,
 };
-use haldane_tests::world::{Column, EDGE, KNOWN, Told, World, percent, ready, secs};
 
 #[test]
 fn b1_a_step_bakes_only_once_every_entry_reads_its_weight_settled() {

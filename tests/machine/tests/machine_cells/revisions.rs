@@ -1,9 +1,9 @@
 //! Rows F: what the sides show, and how an attempt begins.
 
+use haldane_machine_tests::world::{Column, Told, World, percent, ready};
 use haldane_model::{
     Health, HoldKind, PendingCause, Place, Reason, SpecSeen, State, Verdict, Weight,
 };
-use haldane_tests::world::{Column, Told, World, percent, ready};
 
 #[test]
 fn f1_another_revision_in_flight_goes_back_to_zero() {
@@ -60,7 +60,7 @@ fn f1_the_flip_remembers_what_stood_on_the_side_that_it_left() {
     });
     let watched = done.won().but(|world| {
         world.record.place =
-            Place::Watching { watched: haldane_tests::world::secs(600), restore: None };
+            Place::Watching { watched: haldane_machine_tests::world::secs(600), restore: None };
     });
     let healthy = watched.won();
     assert_eq!(healthy.record.place, Place::Healthy);

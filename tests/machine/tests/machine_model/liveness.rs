@@ -67,7 +67,7 @@ fn calm(state: &State) -> State {
         // Home shows again what it showed; other waiting for it ends by the deadline alone.
         let previous = state.memory.previous.as_ref().map(|revision| revision.as_str());
         let number = previous.and_then(|text| text.strip_prefix('v')?.parse().ok());
-        let blue = state.memory.header.home == haldane_tests::world::BLUE.into();
+        let blue = state.memory.header.home == haldane_machine_tests::world::BLUE.into();
         let shows = if blue { &mut state.env.blue_shows } else { &mut state.env.green_shows };
         *shows = number.unwrap_or(*shows);
     }

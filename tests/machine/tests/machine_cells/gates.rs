@@ -1,9 +1,9 @@
 //! Rows D: gates and alerts.
 
+use haldane_machine_tests::world::{Column, Told, World, external, manual, percent, secs};
 use haldane_model::{
     AlertAction, Exposure, GateAnswer, HoldKind, Place, Reason, State, Verb, Weight,
 };
-use haldane_tests::world::{Column, Told, World, external, manual, percent, secs};
 
 fn gated(column: Column) -> World {
     World::at(column).planned(|plan| plan.steps[1].gates = vec![external("qa")])
