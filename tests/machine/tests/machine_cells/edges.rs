@@ -155,7 +155,7 @@ fn b2_a_look_that_ends_with_the_lowering_is_no_look_after_it() {
 fn b2_below_all_no_limit_is_needed_and_at_all_none_where_nothing_is_analysed() {
     let bare = |column| {
         World::at(column).planned(|plan| plan.guards_at_full = false).but(|world| {
-            for check in world.seen.checks.values_mut() {
+            for check in world.checks() {
                 check.evidence = Evidence::default();
             }
         })
