@@ -107,6 +107,15 @@ fn e5_the_last_word_about_a_step_counts() {
 }
 
 #[test]
+fn e5_a_step_that_is_promoted_already_is_confirmed_first_and_ended_in_the_next_turn() {
+    let arrived = World::at(Column::Shifting).asks(PROMOTE).won().read(50);
+    let turn = arrived.turn();
+    assert!(matches!(turn.record.place, Place::Baking { step: 1, .. }), "one change of place");
+    assert_eq!((turn.effects.len(), turn.wake_in), (0, Some(std::time::Duration::ZERO)));
+    assert_eq!(arrived.won().turn().raises(), Some(Weight::FULL));
+}
+
+#[test]
 fn e5_a_raise_without_guards_stays_so_though_the_next_step_is_waived_meanwhile() {
     let raised = World::at(Column::Baking).verdict(Verdict::SourceError).asks(UNGUARDED).won();
     assert!(matches!(raised.record.place, Place::Shifting { step: 2, .. }));
