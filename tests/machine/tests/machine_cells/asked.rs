@@ -72,6 +72,27 @@ fn d6_an_alert_is_another_one_when_it_fires_anew_or_carries_other_labels() {
     assert!(other.turn().says(Reason::AlertBlock));
 }
 
+// === D: gates ===
+
+#[test]
+fn d3_a_manual_gate_waits_for_a_person_and_says_what_to_do() {
+    let waits = World::at(Column::Waiting).planned(|plan| {
+        plan.steps[1].gates = vec![external("qa"), manual("go")];
+    });
+    let words = |world: &World| {
+        let turn = world.turn();
+        assert_eq!((turn.raises(), turn.state()), (None, State::Waiting));
+        let told = turn.entries.iter().find(|entry| entry.reason == Reason::GateClosed);
+        told.and_then(|entry| entry.detail.clone()).expect("what is waited for is told")
+    };
+    assert_eq!(words(&waits), "gate qa has not answered");
+    let red = waits.clone().gate("qa", GateAnswer::Closed("red".to_owned()));
+    assert_eq!(words(&red), "gate qa is closed: red");
+    let open = waits.gate("qa", GateAnswer::Open);
+    assert_eq!(words(&open), "gate go waits for a person to promote");
+    assert_eq!(open.asks(PROMOTE).turn().raises(), Some(percent(50)));
+}
+
 // === E: requests ===
 
 #[test]
@@ -104,6 +125,15 @@ fn e5_the_last_word_about_a_step_counts() {
     let promoted = skipped.asks(PROMOTE).turn();
     assert_eq!(promoted.raises(), Some(Weight::FULL));
     assert_eq!(promoted.record.waivers.len(), 1);
+}
+
+#[test]
+fn e5_a_step_that_is_promoted_already_is_confirmed_first_and_ended_in_the_next_turn() {
+    let arrived = World::at(Column::Shifting).asks(PROMOTE).won().read(50);
+    let turn = arrived.turn();
+    assert!(matches!(turn.record.place, Place::Baking { step: 1, .. }), "one change of place");
+    assert_eq!((turn.effects.len(), turn.wake_in), (0, Some(std::time::Duration::ZERO)));
+    assert_eq!(arrived.won().turn().raises(), Some(Weight::FULL));
 }
 
 #[test]
