@@ -2,9 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use haldane_machine::needs;
-use haldane_machine_tests::world::{Column, World, plan};
-use haldane_model::{LeaseSeen, Now, Place, Plan, Stamp};
+use haldane_model::{LeaseSeen, Now};
 use haldane_runtime::{Command, Core, Input, ports::Swap};
 use haldane_sources::SourceFacts;
 use haldane_standalone::{Intent, Written};
@@ -36,61 +34,6 @@ fn a_rollout_among_a_thousand_takes_as_many_turns_as_alone() {
     let among = turns(1_000, Kind::Baking, 60, MINUTE * 5);
     // They began at different moments, so that some have a turn more at an end of the span.
     assert!(among.abs_diff(1_000 * alone) <= 1_000 * 5, "{among} and 1000 times {alone}");
-}
-
-// === how often the split is read ===
-
-#[track_caller]
-fn reads_every(column: Column, change: impl Fn(&mut Plan), expected: Duration) {
-    let mut plan = plan();
-    change(&mut plan);
-    let world = World::with(column, plan);
-    assert_eq!(needs(&world.record, None).read_every, expected, "{column:?}");
-}
-
-fn paced(interval: u64, window: Option<u64>, bake: u64) -> impl Fn(&mut Plan) {
-    move |plan| {
-        for check in &mut plan.checks {
-            check.interval = Duration::from_secs(interval);
-            check.window = window.map(Duration::from_secs);
-        }
-        for step in &mut plan.steps {
-            step.bake = Duration::from_secs(bake);
-        }
-    }
-}
-
-#[test]
-fn a_held_share_is_read_ten_times_a_look_but_every_one_to_ten_seconds() {
-    let seconds = Duration::from_secs;
-    for (interval, window, bake, expected) in [
-        (60, None, 600, 6),
-        (10, None, 600, 1),
-        (1, None, 600, 1),
-        (3_600, None, 7_200, 10),
-        (60, Some(20), 600, 2),
-        (60, None, 30, 3),
-    ] {
-        for column in [Column::Waiting, Column::Baking, Column::Watching] {
-            reads_every(column, paced(interval, window, bake), seconds(expected));
-        }
-    }
-}
-
-#[test]
-fn what_waits_for_a_write_is_read_at_once() {
-    for (column, millis) in
-        [(Column::Shifting, 200), (Column::RollingBack, 200), (Column::Promoting, 1_000)]
-    {
-        reads_every(column, paced(3_600, None, 7_200), Duration::from_millis(millis));
-    }
-    let mut plan = plan();
-    paced(3_600, None, 7_200)(&mut plan);
-    let restoring = World::with(Column::Watching, plan).but(|world| {
-        let since = Stamp { wall: world.now.wall, sources: Default::default() };
-        world.record.place = Place::Watching { watched: Duration::ZERO, restore: Some(since) };
-    });
-    assert_eq!(needs(&restoring.record, None).read_every, Duration::from_secs(1));
 }
 
 // === one loop, by hand ===

@@ -1,6 +1,6 @@
 //! The machine, cell by cell: what each input does in each place.
 //!
-//! One module for each letter of the machine's tables, one for the order within a turn, one for time. Every test
+//! One module for each letter of the machine's tables, one for the order within a turn, one for time, one for the pace of reads. Every test
 //! builds a rollout that is calmly somewhere, changes one fact and reads the decision.
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -19,6 +19,8 @@ mod gates;
 mod order;
 #[path = "machine_cells/outside.rs"]
 mod outside;
+#[path = "machine_cells/pace.rs"]
+mod pace;
 #[path = "machine_cells/paper.rs"]
 mod paper;
 #[path = "machine_cells/requests.rs"]

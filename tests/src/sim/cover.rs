@@ -72,6 +72,10 @@ fn excuse((state, fault, verdict): Cell) -> Option<Excuse> {
         (State::Healthy, "write fails" | "write hangs", "CanaryLost") => Some(Excuse::Rare(
             "only where others lowered the share in the watch, and the loss is left out by policy",
         )),
+        (State::Healthy, "write fails" | "write hangs", "SourceError") => Some(Excuse::Rare(
+            "a restoration in the watch is raised by answers alone: the source must break between the \
+             raise and its answer",
+        )),
         (
             State::Degraded,
             _,

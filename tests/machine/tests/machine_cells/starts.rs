@@ -1,11 +1,7 @@
 //! Where the rows F begin and end: the first read, a rename, what is rolled out, and what is asked.
 
-use std::time::Duration;
-
 use haldane_machine::{Effect, needs, newer};
-use haldane_machine_tests::world::{
-    Column, EDGE, Told, World, external, manual, percent, ready, secs,
-};
+use haldane_machine_tests::world::{Column, EDGE, Told, World, external, manual, percent, ready};
 use haldane_model::{
     Cause, Health, HoldKind, PendingCause, Place, Reason, SpecSeen, State, Verb, Weight,
 };
@@ -197,12 +193,6 @@ fn a_place_asks_for_what_it_can_use() {
         let checks = Column::GUARDED.contains(&column) || column == Column::Pending;
         assert_eq!(ask(column).checks, checks, "{column:?}");
         assert!(ask(column).plan.is_some(), "{column:?}");
-        let pace = match column {
-            Column::Healthy | Column::Degraded => secs(30),
-            Column::Shifting | Column::RollingBack => Duration::from_millis(200),
-            _ => secs(1),
-        };
-        assert_eq!(ask(column).read_every, pace, "{column:?}");
     }
     let world = fresh();
     assert!(!needs(&world.record, world.seen.spec.as_ref()).checks, "the split is not known");
