@@ -158,10 +158,12 @@ fn where_the_file_no_longer_names_a_revision_the_attempt_goes_on_with_its_own() 
 }
 
 #[test]
-fn where_the_file_names_what_serves_nothing_is_known_of_the_idle_side() {
-    let turn = told_by_file(Column::Waiting, Some("v1")).turn();
-    assert!(turn.says(Reason::RevisionUnknown));
-    assert_eq!((turn.raises(), turn.state()), (None, State::Waiting));
+fn a_file_that_is_set_back_to_what_serves_rolls_back_in_flight_and_settles_at_rest() {
+    for column in Column::IN_FLIGHT {
+        let turn = told_by_file(column, Some("v1")).turn();
+        assert!(turn.says(Reason::RevisionChanged), "{column:?}");
+        assert_eq!((turn.lowers(), turn.state()), (Some(Weight::ZERO), State::RollingBack));
+    }
     let rest = told_by_file(Column::Degraded, Some("v1")).turn();
     assert_eq!(rest.record.place, Place::Healthy, "at rest there is nothing to roll out");
 }
