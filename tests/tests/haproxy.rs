@@ -620,6 +620,26 @@ async fn a_late_raise_leaves_a_newer_rollback_alone_in_every_process_and_in_the_
     assert_eq!(bed.read().await.mark, Some(Mark::raise(7)));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_that_reached_the_file_alone_is_read_and_counted_on_from() {
+    let bed = Bed::share(Layout { processes: 2, ..Layout::default() });
+    bed.raise(2_500, 4).await.unwrap();
+    assert_eq!(bed.read().await.mark, Some(Mark::raise(4)));
+    let file = fs::read_to_string(bed.map()).unwrap().replace("raise:4", "rollback:57");
+    fs::write(bed.map(), file).unwrap();
+    // What was read before is believed until a raise yields to it.
+    assert!(matches!(bed.raise(5_000, 5).await, Err(Error::Conflict(_))));
+    assert_eq!(bed.read().await.mark, Some(Mark::rollback(57)));
+    bed.raise(5_000, 58).await.unwrap();
+    assert_eq!(bed.read().await.mark, Some(Mark::raise(58)));
+    // It counts no more, even where the processes lose their mark.
+    for at in [0, 1] {
+        let gone = format!("del map {} checkout.mark", bed.map().display());
+        assert_eq!(bed.haproxy.tell(at, &gone).trim(), "");
+    }
+    assert_eq!(bed.read().await.mark, None);
+}
+
 // --- mode ServerWeights ---
 
 #[tokio::test(flavor = "multi_thread")]

@@ -100,7 +100,8 @@ fn build(settings: &Value, sides: &Sides, _outside: &Outside) -> Built {
     Ok(Arc::new(match settings.way {
         Way::Share { map, key, backends } => {
             let file = MapFile::new(map.clone());
-            Haproxy::Share(Share { sockets, map, key, backends, sides, file })
+            let filed = Arc::default();
+            Haproxy::Share(Share { sockets, map, key, backends, sides, file, filed })
         }
         Way::ServerWeights { backend, servers } => {
             Haproxy::ServerWeights(ServerWeights { sockets, backend, servers, sides })

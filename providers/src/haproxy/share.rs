@@ -6,10 +6,14 @@
 //! a file that cannot be written does not fail it. A raise looks before it writes, and leaves a rollback
 //! alone that is newer than itself. Only the key and its mark are ever changed.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::join_all;
-use haldane_model::{Direction, Health, Mark, Reading, Split, Weight};
+use haldane_model::{Direction, Health, Mark, MarkKind, Reading, Split, Weight};
 use serde_json::json;
 
 use super::{
@@ -38,13 +42,54 @@ pub(super) struct Share {
     pub(super) backends: [String; 2],
     pub(super) sides: Sides,
     pub(super) file: MapFile,
+    pub(super) filed: Arc<Mutex<Filed>>,
+}
+
+/// Whether the file holds a rollback that no process holds.
+///
+/// A rollback can reach the file alone, if the processes hang and the engine dies. Every raise yields
+/// to it, so it is read as if a process held it; or nothing would ever rise again and nobody knew why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Filed {
+    /// Not looked at yet, or not since a raise yielded to it.
+    #[default]
+    Unread,
+    /// This one, or none.
+    Read(Option<Mark>),
 }
 
 impl Share {
     pub(super) async fn read(&self) -> Result<Reading, Error> {
         let questions = self.questions();
-        let looks = every(&self.sockets, &questions, READ_DEADLINE, |told| self.look(told)).await;
-        processes::reading(&self.sides.second, looks)
+        let looks = every(&self.sockets, &questions, READ_DEADLINE, |told| self.look(told));
+        let (looks, filed) = futures::join!(looks, self.filed_rollback());
+        let mut reading = processes::reading(&self.sides.second, looks)?;
+        match filed {
+            Some(filed) if reading.mark.is_none_or(|mark| mark.number < filed.number) => {
+                reading.mark = Some(filed);
+            }
+            Some(_) => self.note_filed(Filed::Read(None)),
+            None => {}
+        }
+        Ok(reading)
+    }
+
+    /// Returns the rollback that the file holds. It is looked up once, and not again where it hangs.
+    async fn filed_rollback(&self) -> Option<Mark> {
+        let known = *self.filed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Filed::Read(mark) = known {
+            return mark;
+        }
+        self.note_filed(Filed::Read(None));
+        let (file, key) = (self.file.clone(), self.key.clone());
+        let held = off_the_loop(move || Ok(map::filed(&file.read()?, &key).ok())).await.ok()?;
+        let mark = held?.mark.filter(|mark| mark.kind == MarkKind::Rollback)?;
+        self.note_filed(Filed::Read(Some(mark)));
+        Some(mark)
+    }
+
+    fn note_filed(&self, filed: Filed) {
+        *self.filed.lock().unwrap_or_else(PoisonError::into_inner) = filed;
     }
 
     pub(super) async fn write(
@@ -62,7 +107,8 @@ impl Share {
                 if looks.iter().any(|(_, look)| matches!(look, Err(Fault::Overruled(_)))) {
                     return processes::outcome(&looks);
                 }
-                self.write_file(turn, share, mark, direction).await.map_err(file_error)?;
+                let filed = self.write_file(turn, share, mark, direction).await;
+                filed.map_err(|fault| self.refused_by_file(fault))?;
                 processes::outcome(&self.write_processes(share, mark, direction).await)
             }
             Direction::Lower => {
@@ -77,18 +123,26 @@ impl Share {
         }
     }
 
-    /// Takes our mark away, from the processes and from the file.
+    /// A rollback that the file alone holds is read from now on.
+    fn refused_by_file(&self, fault: FileFault) -> Error {
+        if matches!(fault.kind, FaultKind::Overruled) {
+            self.note_filed(Filed::Unread);
+        }
+        file_error(fault)
+    }
+
+    /// Takes our mark away, from the file and from the processes: a mark that stays in a process is
+    /// read, and the next attempt counts on from it.
     pub(super) async fn release(&self) -> Result<(), Error> {
+        let key = self.key.clone();
+        let edit = move |old: &[u8]| Ok(map::without_mark(old, &key));
+        self.change_file(self.file.turn(), edit).await.map_err(file_error)?;
         let command = [format!("del map {} {}", self.map.display(), map::mark_key(&self.key))];
         let make = |told: &[String]| match answer(told, 0) {
             "" | NO_KEY => Ok(()),
             refusal => Err(self.refused(refusal)),
         };
-        let each = every(&self.sockets, &command, WRITE_STEP_DEADLINE, make).await;
-        let key = self.key.clone();
-        let edit = move |old: &[u8]| Ok(map::without_mark(old, &key));
-        self.change_file(self.file.turn(), edit).await.map_err(file_error)?;
-        processes::outcome(&each)
+        processes::outcome(&every(&self.sockets, &command, WRITE_STEP_DEADLINE, make).await)
     }
 
     pub(super) async fn preflight(&self) -> Result<Snapshot, Error> {
