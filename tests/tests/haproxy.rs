@@ -357,9 +357,10 @@ async fn a_hung_process_neither_hides_nor_delays_the_other() {
         async move { provider.write(green(0), Direction::Lower, Mark::rollback(2)).await }
     });
     let map = bed.map();
-    wait_for("the living process lowered", Duration::from_millis(200), || {
+    wait_for("the living process lowered", Duration::from_secs(5), || {
         bed.haproxy.tell(0, &format!("get map {} checkout", map.display())).contains("value=\"0\"")
     });
+    assert!(!lowering.is_finished(), "it did not wait for the other one");
     let outcome = lowering.await.unwrap();
     let Err(Error::Partial { done: 1, of: 2, message }) = outcome else { panic!("{outcome:?}") };
     assert!(message.contains("admin-1.sock") && message.contains("hangs"), "{message}");
