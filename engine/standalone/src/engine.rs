@@ -24,8 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::SystemClock,
+    compile::Written,
     factory::Registered,
-    files::Written,
     fit::{ASKED_MAX, Fit},
     keep::Kept,
     store::{OpenError, Options, Store, StoreHandle},
@@ -101,6 +101,15 @@ impl Engine {
         Ok(listed.into_iter().map(|listed| listed.id).collect())
     }
 
+    /// Starts a loop for each rollout that is stored: its pinned plan needs no file. Returns which.
+    pub async fn take_up(&self) -> Result<Vec<RolloutId>, String> {
+        let stored = self.stored().await?;
+        for id in &stored {
+            self.loop_of(id, None).await;
+        }
+        Ok(stored)
+    }
+
     /// Takes a rollout up, or tells its loop what is written now: at once where it may be in flight,
     /// else once what it would drive was looked at.
     pub async fn apply(self: &Arc<Self>, written: &Written, intent: Intent) -> Handle {
@@ -172,11 +181,12 @@ impl Engine {
         None
     }
 
-    /// Tells the loop of a rollout that what is written cannot be used.
-    pub async fn invalid(&self, id: &RolloutId, message: String) {
+    /// Tells the loop of a rollout that what is written cannot be used; what is in flight goes on.
+    pub async fn invalid(&self, id: &RolloutId, message: String) -> Handle {
         let handle = self.loop_of(id, None).await;
         self.begin_proof(id);
         handle.send(Input::Spec(SpecSeen::Invalid { message })).await;
+        handle
     }
 
     /// Tells the loop of a rollout that its file is gone.

@@ -12,9 +12,9 @@ use haldane_providers::{Error, Sides};
 use haldane_runtime::{Input, codec::Decoded, drive::Factory as _, ports::Store as _};
 
 use crate::{
+    compile::Written,
     engine::{Engine, Intent},
     factory::Registered,
-    files::Written,
 };
 
 /// How long one provider may take.
@@ -75,7 +75,7 @@ async fn ask(id: &RolloutId, plan: &Plan) -> Fit {
 
 impl Engine {
     /// Returns whether users may see a rollout's side under test, or whether that cannot be told.
-    pub(crate) async fn may_be_in_flight(&self, id: &RolloutId) -> bool {
+    pub async fn may_be_in_flight(&self, id: &RolloutId) -> bool {
         match self.kept().load(id).await {
             Ok(None) => false,
             Ok(Some(stored)) => match haldane_runtime::codec::decode(&stored.bytes) {
