@@ -252,9 +252,10 @@ impl Run<'_> {
 
     /// Says at once what does not answer and what to do about it: it may come while one waits.
     fn tell_what_is_missing(&mut self) {
+        let begun = is_in_flight(&self.handle.status());
         let waits = match self.engine.fit(&self.id) {
-            Some(Fit::Waits(why)) => Some(why),
-            Some(Fit::Ready | Fit::Refused(_)) | None => None,
+            Some(Fit::Waits(why)) if !begun => Some(why),
+            Some(Fit::Waits(_) | Fit::Ready | Fit::Refused(_)) | None => None,
         };
         if waits != self.waits {
             if let Some(why) = &waits {
@@ -274,6 +275,8 @@ impl Run<'_> {
             self.refused = Some(why);
             return Some(End::Refused);
         }
+        // It may have been put right before the end was certain.
+        self.refused = None;
         if status.phase == "Loading" {
             return None;
         }
@@ -361,8 +364,8 @@ impl Run<'_> {
     async fn interrupted(&mut self) -> Option<End> {
         let status = self.handle.status();
         let held_by_deadline = status.holds.iter().any(|hold| hold.kind == "DeadlineReached");
-        let in_flight = !matches!(status.phase.as_str(), "Healthy" | "Degraded" | "Pending");
-        if self.args.on_interrupt == OnInterrupt::Rollback && in_flight && !self.aborting {
+        let may_move = is_in_flight(&status) || status.phase == "Loading";
+        if self.args.on_interrupt == OnInterrupt::Rollback && may_move && !self.aborting {
             self.aborting = true;
             let reason = Some("interrupted, with --on-interrupt rollback".to_owned());
             let _ = self.request(Verb::Abort, &status, reason).await;
@@ -410,6 +413,11 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Whether the rollout is under way.
+fn is_in_flight(status: &Status) -> bool {
+    !matches!(status.phase.as_str(), "Healthy" | "Degraded" | "Pending" | "Loading")
 }
 
 /// Whether the rollout cannot begin without a person changing something.
