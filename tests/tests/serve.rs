@@ -154,3 +154,86 @@ fn a_rollout_that_haproxy_is_not_fit_for_is_shown_and_others_go_on() {
     assert_eq!(rig.status("servers")["specError"], Value::Null);
     at(&rig, "app", "Baking", 2_500);
 }
+
+/// A rollout whose metrics are looked up in the source.
+fn looked_up(rig: &Rig) -> Value {
+    let mut rollout = rig.rollout("v2", &[(25, "10m"), (100, "10m")]);
+    let errors = &mut rollout["spec"]["analysis"]["checks"][0]["errors"];
+    errors.as_object_mut().expect("an object").remove("metrics");
+    rollout
+}
+
+#[test]
+fn a_restart_while_the_source_is_down_goes_on_guarding_by_the_pinned_plan() {
+    let mut rig = Rig::start();
+    write(&rig, "app", &looked_up(&rig));
+    let mut engine = serve(&rig);
+    at(&rig, "app", "Baking", 2_500);
+    engine.kill();
+    rig.stage.kill_prometheus();
+
+    let mut engine = serve(&rig);
+    rig.wait_for("what is in flight is taken up", SOON, || {
+        let status = rig.status("app");
+        status["traffic"][0]["observed"] == json!(2_500)
+            && status["specError"].to_string().contains("which metrics")
+    });
+    // Once the source answers, the file is compiled without anybody touching it.
+    rig.stage.start_prometheus();
+    rig.wait_for("the file is used again", SOON, || {
+        let status = rig.status("app");
+        status["specError"] == Value::Null && status["phase"] == "Baking"
+    });
+    assert_eq!(rig.count(Reason::Started), 1, "{}", rig.story());
+    engine.kill();
+
+    // `haldane run` goes on with it as well.
+    rig.stage.kill_prometheus();
+    let file = folder(&rig).join("app.yaml");
+    let run = rig.run_again(&file, &[]);
+    rig.wait_for("run goes on", SOON, || rig.status("app")["traffic"][0]["observed"] == 2_500);
+    assert_eq!(rig.haldane(&["abort", "app", "--reason", "blind"]).code, Some(0));
+    rig.wait_for_share(0);
+    drop(run);
+}
+
+#[test]
+fn what_is_in_flight_is_guarded_though_its_file_broke_or_went_while_no_engine_ran() {
+    let rig = Rig::start();
+    write(&rig, "app", &rig.rollout("v2", &[(25, "10m"), (100, "10m")]));
+    let mut engine = serve(&rig);
+    at(&rig, "app", "Baking", 2_500);
+    engine.kill();
+    rig.write("rollouts/app.yaml", "kind: [");
+    let mut engine = serve(&rig);
+    at(&rig, "app", "Baking", 2_500);
+    rig.wait_for("it is told", SOON, || rig.status("app")["specError"] != Value::Null);
+    engine.kill();
+
+    fs::remove_file(folder(&rig).join("app.yaml")).expect("the file goes");
+    let _engine = serve(&rig);
+    at(&rig, "app", "Baking", 2_500);
+    rig.wait_for("it is told", SOON, || {
+        rig.status("app")["specError"].to_string().contains("names it")
+    });
+    rig.stage.inject("green", "fault=1");
+    rig.wait_for_share(0);
+}
+
+#[test]
+fn a_source_that_hangs_keeps_no_other_file_waiting() {
+    let rig = Rig::start();
+    let hung = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", hung.local_addr().expect("it is bound"));
+    for name in ["a", "b", "c", "d"] {
+        let mut rollout = looked_up(&rig);
+        rollout["metadata"]["name"] = json!(name);
+        rollout["spec"]["analysis"]["sources"][0]["prometheus"]["url"] = json!(url);
+        write(&rig, name, &rollout);
+    }
+    write(&rig, "z", &rig.rollout("v2", &[(25, "10m"), (100, "10m")]));
+    let started = std::time::Instant::now();
+    let _engine = serve(&rig);
+    rig.wait_for("the last file is taken up", SOON, || rig.haldane(&["get"]).text.contains("app"));
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use haldane_model::{LeaseSeen, RolloutId, SpecSeen};
+use haldane_model::{Entry, LeaseSeen, Plan, RolloutId, SpecSeen};
 use haldane_outside::Outside;
 use haldane_runtime::{
     Input,
@@ -24,12 +24,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::SystemClock,
+    compile::Written,
     factory::Registered,
-    files::Written,
     fit::{ASKED_MAX, Fit},
     keep::Kept,
     store::{OpenError, Options, Store, StoreHandle},
 };
+
+#[cfg(test)]
+mod tests;
 
 /// How long a loop may take to end.
 const END_MAX: Duration = Duration::from_secs(20);
@@ -53,9 +56,16 @@ struct Running {
     effective: Box<str>,
     /// The proof that counts; an older one was overtaken.
     proof: u64,
+    /// Held while the loop is told what is written.
+    order: Arc<Order>,
     /// What it found.
     fit: Option<Fit>,
+    /// The plan whose entries were found good last.
+    proved: Option<Arc<Plan>>,
 }
+
+/// One teller at a time.
+type Order = tokio::sync::Mutex<()>;
 
 /// What a command line says about how a rollout is taken up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +74,17 @@ pub struct Intent {
     pub named: bool,
     /// A split found between 0 and 100 % is taken over.
     pub adopt: bool,
+}
+
+/// Whether two plans drive the same, so that what was found of one is true of the other.
+fn is_driven_alike(one: &Plan, other: &Plan) -> bool {
+    let sides =
+        one.sides.iter().map(|side| &side.name).eq(other.sides.iter().map(|side| &side.name));
+    let entries = one.entries.iter().zip(&other.entries);
+    let alike = |(one, other): (&Entry, &Entry)| {
+        (&one.name, &one.kind, &one.settings) == (&other.name, &other.kind, &other.settings)
+    };
+    sides && one.entries.len() == other.entries.len() && entries.into_iter().all(alike)
 }
 
 // === impl Engine ===
@@ -101,17 +122,55 @@ impl Engine {
         Ok(listed.into_iter().map(|listed| listed.id).collect())
     }
 
-    /// Takes a rollout up, or tells its loop what is written now: at once where it may be in flight,
-    /// else once what it would drive was looked at.
+    /// Starts a loop for each rollout that is stored: its pinned plan needs no file. Returns which.
+    pub async fn take_up(&self) -> Result<Vec<RolloutId>, String> {
+        let stored = self.stored().await?;
+        for id in &stored {
+            self.loop_of(id, None).await;
+        }
+        Ok(stored)
+    }
+
+    /// Takes a rollout up, or tells its loop what is written now: at once where it may be in flight or
+    /// what it would drive was found good already, else once that was looked at.
     pub async fn apply(self: &Arc<Self>, written: &Written, intent: Intent) -> Handle {
         let handle = self.loop_of(&written.id, Some(&written.effective)).await;
         let proof = self.begin_proof(&written.id);
-        if self.may_be_in_flight(&written.id).await {
-            handle.send(Input::Spec(written.seen(intent))).await;
-        } else {
-            tokio::spawn(self.clone().prove(written.clone(), intent, proof));
-        }
+        tokio::spawn(self.clone().take(written.clone(), intent, proof));
         handle
+    }
+
+    async fn take(self: Arc<Self>, written: Written, intent: Intent, proof: u64) {
+        if self.is_proved(&written) {
+            let _ = self.note_fit(&written, proof, &Fit::Ready);
+        } else if !self.may_be_in_flight(&written.id).await {
+            return self.prove(written, intent, proof).await;
+        }
+        self.tell(&written.id, proof, written.seen(intent)).await;
+    }
+
+    /// Whether just this was found good the last time.
+    fn is_proved(&self, written: &Written) -> bool {
+        let running = self.running();
+        let proved = running.get(&written.id).and_then(|running| running.proved.as_ref());
+        proved.is_some_and(|proved| is_driven_alike(proved, &written.plan))
+    }
+
+    /// Tells a loop what is written, unless something newer was begun: what is older never comes
+    /// after what is newer.
+    pub(crate) async fn tell(&self, id: &RolloutId, proof: u64, spec: SpecSeen) {
+        let Some((handle, order)) = self.counts(id, proof) else { return };
+        let _turn = order.lock().await;
+        if self.counts(id, proof).is_some() {
+            handle.send(Input::Spec(spec)).await;
+        }
+    }
+
+    /// Returns how a loop is told, if this proof is the last that was begun.
+    fn counts(&self, id: &RolloutId, proof: u64) -> Option<(Handle, Arc<Order>)> {
+        let all = self.running();
+        let running = all.get(id).filter(|running| running.proof == proof)?;
+        Some((running.handle.clone(), running.order.clone()))
     }
 
     /// Returns whether what a rollout would drive is as it must be; `None` where that was not asked.
@@ -130,12 +189,22 @@ impl Engine {
         proof
     }
 
-    /// Notes what a proof found. `None`: it was overtaken.
-    pub(crate) fn note_fit(&self, id: &RolloutId, proof: u64, fit: &Fit) -> Option<Handle> {
+    /// Notes what a proof found. `false`: it was overtaken.
+    pub(crate) fn note_fit(&self, written: &Written, proof: u64, fit: &Fit) -> bool {
         let mut all = self.running();
-        let running = all.get_mut(id).filter(|running| running.proof == proof)?;
+        let running = all.get_mut(&written.id).filter(|running| running.proof == proof);
+        let Some(running) = running else { return false };
         running.fit = Some(fit.clone());
-        Some(running.handle.clone())
+        running.proved = (*fit == Fit::Ready).then(|| written.plan.clone());
+        true
+    }
+
+    /// Ends a proof of what is in flight: nothing is asked of it any more.
+    pub(crate) fn end_proof(&self, id: &RolloutId, proof: u64) {
+        let mut all = self.running();
+        if let Some(running) = all.get_mut(id).filter(|running| running.proof == proof) {
+            running.fit = None;
+        }
     }
 
     /// Returns what bounds how many preflights are under way.
@@ -172,18 +241,19 @@ impl Engine {
         None
     }
 
-    /// Tells the loop of a rollout that what is written cannot be used.
-    pub async fn invalid(&self, id: &RolloutId, message: String) {
+    /// Tells the loop of a rollout that what is written cannot be used; what is in flight goes on.
+    pub async fn invalid(&self, id: &RolloutId, message: String) -> Handle {
         let handle = self.loop_of(id, None).await;
-        self.begin_proof(id);
-        handle.send(Input::Spec(SpecSeen::Invalid { message })).await;
+        let proof = self.begin_proof(id);
+        self.tell(id, proof, SpecSeen::Invalid { message }).await;
+        handle
     }
 
     /// Tells the loop of a rollout that its file is gone.
     pub async fn deleted(&self, id: &RolloutId) {
-        let handle = self.loop_of(id, None).await;
-        self.begin_proof(id);
-        handle.send(Input::Spec(SpecSeen::Deleted)).await;
+        self.loop_of(id, None).await;
+        let proof = self.begin_proof(id);
+        self.tell(id, proof, SpecSeen::Deleted).await;
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         claims.retain(|_, owner| owner != id);
     }
@@ -206,7 +276,15 @@ impl Engine {
         let (handle, task) = drive::start(id.clone(), self.ports.clone(), self.token.clone());
         handle.send(Input::Lease(LeaseSeen::Held { term: self.kept.0.term() })).await;
         let effective = effective.unwrap_or_default();
-        let running = Running { handle: handle.clone(), task, effective, proof: 0, fit: None };
+        let running = Running {
+            handle: handle.clone(),
+            task,
+            effective,
+            proof: 0,
+            order: Arc::default(),
+            fit: None,
+            proved: None,
+        };
         self.running().insert(id.clone(), running);
         handle
     }

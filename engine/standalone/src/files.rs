@@ -2,28 +2,25 @@
 //!
 //! A file that becomes unreadable or wrong never stops a rollout: its pinned plan goes on, and the
 //! diagnosis is shown. A file that is gone counts as deleted only after it stayed away for a while:
-//! editors replace files.
+//! editors replace files. What no file names when the engine starts is guarded by its pinned plan:
+//! nothing tells a file that was deleted meanwhile from one that was never here.
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use haldane_crds::{Diagnostic, Path as YamlPath};
-use haldane_model::{Plan, Revision, RolloutId, SpecSeen};
-use haldane_outside::Outside;
-use haldane_plan::{Compiled, Options};
-use haldane_runtime::drive::Factory;
-use haldane_sources::{detect_shape, pin_shape};
-use serde_json::Value;
+use haldane_crds::Diagnostic;
+use haldane_model::RolloutId;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    compile::{Uncompiled, Written, compile, text},
     engine::{Engine, Intent},
-    factory::Registered,
 };
 
 /// How often files are looked at.
@@ -32,30 +29,9 @@ const LOOK: Duration = Duration::from_millis(500);
 /// For how many looks a file must stay away to count as deleted.
 const AWAY: u32 = 6;
 
-/// How long a source may take to say which metrics it has.
-const ASK: Duration = Duration::from_secs(10);
-
-/// No file may be larger.
-const BYTES_MAX: u64 = 1024 * 1024;
-
-/// A rollout as it is written, valid and with its defaults.
-#[derive(Clone, Debug)]
-pub struct Written {
-    /// Which rollout.
-    pub id: RolloutId,
-    /// The plan.
-    pub plan: Arc<Plan>,
-    /// `paused: true`.
-    pub paused: bool,
-    /// The revision, where the file names one.
-    pub revision: Option<Revision>,
-    /// What it drives, so that two rollouts on one route are found.
-    pub targets: Vec<String>,
-    /// The plan with its defaults, in the words of the written form.
-    pub effective: Value,
-    /// What a person should know though it is no error.
-    pub warnings: Vec<Diagnostic>,
-}
+/// How long to wait until a source that did not tell is asked again, at first and at most: doubling
+/// in between.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// Watches a file, or a directory of them, and tells the engine what is written.
 #[derive(Debug)]
@@ -63,6 +39,23 @@ pub struct Watcher {
     what: What,
     intent: Intent,
     known: BTreeMap<PathBuf, Known>,
+    /// Texts that are being compiled: no file waits for another one's source.
+    compiling: JoinSet<(PathBuf, u64, Result<Vec<Written>, Uncompiled>)>,
+    /// The last text that began to be compiled.
+    rounds: u64,
+    /// What of the store is to be taken up.
+    stored: Stored,
+}
+
+/// What the store holds though no file may name it.
+#[derive(Debug)]
+enum Stored {
+    /// It was not read yet.
+    Unread,
+    /// These run; the files are not all compiled for the first time.
+    Running(Vec<RolloutId>),
+    /// Each was told what its file says, or that there is none.
+    Told,
 }
 
 #[derive(Debug)]
@@ -78,126 +71,33 @@ struct Known {
     text: Option<String>,
     ids: Vec<RolloutId>,
     away: u32,
-}
-
-// === impl Written ===
-
-impl Written {
-    /// Returns what the loop sees of it.
-    #[must_use]
-    pub fn seen(&self, intent: Intent) -> SpecSeen {
-        SpecSeen::Valid {
-            plan: self.plan.clone(),
-            paused: self.paused,
-            revision: self.revision.clone(),
-            named: intent.named,
-            adopt: intent.adopt,
-        }
-    }
-}
-
-impl From<Compiled> for Written {
-    fn from(compiled: Compiled) -> Self {
-        Self {
-            effective: haldane_plan::effective(&compiled),
-            id: compiled.id,
-            plan: compiled.plan,
-            paused: compiled.paused,
-            revision: compiled.revision,
-            targets: compiled.targets,
-            warnings: compiled.warnings,
-        }
-    }
-}
-
-/// Reads a file's text; one that is too large is refused.
-pub fn text(path: &Path) -> Result<String, String> {
-    let told = |error: std::io::Error| format!("cannot read {}: {error}", path.display());
-    let size = fs::metadata(path).map_err(told)?.len();
-    if size > BYTES_MAX {
-        return Err(format!("{} has {size} bytes, more than {BYTES_MAX}", path.display()));
-    }
-    fs::read_to_string(path).map_err(told)
-}
-
-/// Compiles every rollout of a document. What the file leaves to the sources is asked there.
-pub async fn compile(text: &str) -> Result<Vec<Written>, Vec<Diagnostic>> {
-    let documents = haldane_plan::parse(text)?;
-    let registries = haldane_plan::registries();
-    let (mut all, mut wrong) = (Vec::new(), Vec::new());
-    for document in &documents {
-        match resolve(document, &registries).await {
-            Ok(compiled) => all.push(Written::from(compiled)),
-            Err(diagnostics) => wrong.extend(diagnostics),
-        }
-    }
-    let targets: Vec<_> = all.iter().map(|one| (one.id.clone(), one.targets.clone())).collect();
-    wrong.extend(haldane_plan::collisions(&targets));
-    if wrong.is_empty() { Ok(all) } else { Err(wrong) }
-}
-
-/// Compiles one document; a check that leaves its metrics open is answered by its source, and the
-/// one shape that matches is pinned.
-async fn resolve(
-    document: &haldane_plan::Document,
-    registries: &haldane_plan::Registries<'_>,
-) -> Result<Compiled, Vec<Diagnostic>> {
-    let mut options = Options::default();
-    let compiled = haldane_plan::compile(document, registries, &options)?;
-    let mut wrong = Vec::new();
-    for open in &compiled.unresolved {
-        let source = compiled.plan.sources.iter().find(|source| source.name == open.source);
-        let Some(source) = source else { continue };
-        let client = Registered.source(&source.kind, &source.settings, &Outside::default());
-        let shape = match client {
-            Ok(client) => detect_shape(&*client, &compiled.scope, open.shape, ASK).await,
-            Err(why) => Err(why),
-        };
-        match shape {
-            Ok(shape) => {
-                let settings = pin_shape(&open.settings, shape);
-                options.settings.insert(open.check.clone(), settings);
-            }
-            Err(why) => wrong.push(undetected(document, open, &why)),
-        }
-    }
-    if !wrong.is_empty() {
-        return Err(wrong);
-    }
-    if compiled.unresolved.is_empty() {
-        return Ok(compiled);
-    }
-    haldane_plan::compile(document, registries, &options)
-}
-
-fn undetected(
-    document: &haldane_plan::Document,
-    open: &haldane_plan::Unresolved,
-    why: &str,
-) -> Diagnostic {
-    let path = YamlPath::of(&["spec", "analysis", "checks"]);
-    let message = format!("which metrics {} is asked by is not known: {why}", open.check);
-    Diagnostic::error(&path, message)
-        .help(format!("write `metrics` in the settings of `{}`", open.kind))
-        .at(document.places.key(&path))
+    /// Which compilation counts; an older one was overtaken.
+    round: u64,
+    /// When to ask the sources again, and how long that was waited for.
+    again: Option<(Instant, Duration)>,
 }
 
 // === impl Watcher ===
 
 impl Watcher {
-    /// Watches one file for one rollout that runs already.
+    /// Watches one file for one rollout that runs already. `written`: its plan was applied.
     #[must_use]
-    pub fn file(path: PathBuf, id: RolloutId, intent: Intent) -> Self {
-        let mut known = BTreeMap::new();
-        let text = text(&path).ok();
-        known.insert(path, Known { text, ids: vec![id.clone()], away: 0 });
-        Self { what: What::File(id), intent, known }
+    pub fn file(path: PathBuf, id: RolloutId, intent: Intent, written: bool) -> Self {
+        let text = text(&path).ok().filter(|_| written);
+        let known = Known { text, ids: vec![id.clone()], ..Known::default() };
+        let known = BTreeMap::from([(path, known)]);
+        Self { known, ..Self::new(What::File(id), intent, Stored::Told) }
     }
 
-    /// Watches a directory.
+    /// Watches a directory, and takes up whatever is stored.
     #[must_use]
     pub fn directory(path: PathBuf, intent: Intent) -> Self {
-        Self { what: What::Directory(path), intent, known: BTreeMap::new() }
+        Self::new(What::Directory(path), intent, Stored::Unread)
+    }
+
+    fn new(what: What, intent: Intent, stored: Stored) -> Self {
+        let (known, compiling) = (BTreeMap::new(), JoinSet::new());
+        Self { what, intent, known, compiling, rounds: 0, stored }
     }
 
     /// Watches until the token is cancelled.
@@ -207,17 +107,47 @@ impl Watcher {
             tokio::select! {
                 () = token.cancelled() => return,
                 _ = pace.tick() => self.look(&engine).await,
+                Some(Ok((path, round, found))) = self.compiling.join_next() => {
+                    self.compiled(&engine, path, round, found).await;
+                }
             }
         }
     }
 
     async fn look(&mut self, engine: &Arc<Engine>) {
+        if matches!(self.stored, Stored::Unread) {
+            self.stored = match engine.take_up().await {
+                Ok(ids) => Stored::Running(ids),
+                Err(why) => {
+                    tracing::error!("what is stored cannot be taken up yet: {why}");
+                    Stored::Unread
+                }
+            };
+        }
         for path in self.paths() {
             match text(&path) {
-                Ok(text) => self.found(engine, path, text).await,
+                Ok(text) => self.found(path, text),
                 Err(why) => self.unreadable(engine, &path, why).await,
             }
         }
+        if self.compiling.is_empty() {
+            self.tell_the_unnamed(engine).await;
+        }
+    }
+
+    /// Tells each rollout that is stored and that no file names that its pinned plan is all there is.
+    async fn tell_the_unnamed(&mut self, engine: &Engine) {
+        let Stored::Running(ids) = &self.stored else { return };
+        let What::Directory(directory) = &self.what else { return };
+        let message = format!(
+            "no file in {} that can be read names it: what it began with goes on",
+            directory.display()
+        );
+        for id in ids.iter().filter(|id| !self.known.values().any(|known| known.ids.contains(id))) {
+            tracing::warn!(rollout = %id, "{message}");
+            engine.invalid(id, message.clone()).await;
+        }
+        self.stored = Stored::Told;
     }
 
     /// Returns the files to look at: those that are there, and those that were.
@@ -233,23 +163,66 @@ impl Watcher {
         paths
     }
 
-    async fn found(&mut self, engine: &Arc<Engine>, path: PathBuf, text: String) {
+    /// Begins to compile a text that is new, or that a source may tell more of now.
+    fn found(&mut self, path: PathBuf, text: String) {
         let known = self.known.entry(path.clone()).or_default();
         known.away = 0;
-        if known.text.as_ref() == Some(&text) {
+        let same = known.text.as_ref() == Some(&text);
+        let due = known.again.is_some_and(|(at, _)| at <= Instant::now());
+        if same && !due {
             return;
         }
-        let compiled = compile(&text).await;
-        known.text = Some(text);
-        match compiled {
-            Ok(written) => self.apply(engine, path, written).await,
-            Err(diagnostics) => {
-                let message = one_line(&path, &diagnostics);
-                tracing::warn!(file = %path.display(), "{message}");
-                for id in known.ids.clone() {
-                    engine.invalid(&id, message.clone()).await;
-                }
+        // Not due again until this one has answered.
+        known.again = known.again.filter(|_| same).map(|(at, wait)| (at + 2 * AGAIN.1, wait));
+        self.rounds += 1;
+        known.round = self.rounds;
+        known.text = Some(text.clone());
+        let round = self.rounds;
+        self.compiling.spawn(async move { (path, round, compile(&text).await) });
+    }
+
+    async fn compiled(
+        &mut self,
+        engine: &Arc<Engine>,
+        path: PathBuf,
+        round: u64,
+        found: Result<Vec<Written>, Uncompiled>,
+    ) {
+        let Some(known) = self.known.get_mut(&path).filter(|known| known.round == round) else {
+            return;
+        };
+        match found {
+            Ok(written) => {
+                known.again = None;
+                self.apply(engine, path, written).await;
             }
+            Err(wrong) => self.uncompiled(engine, &path, &wrong).await,
+        }
+    }
+
+    async fn uncompiled(&mut self, engine: &Arc<Engine>, path: &Path, wrong: &Uncompiled) {
+        let message = one_line(path, &wrong.diagnostics);
+        tracing::warn!(file = %path.display(), "{message}");
+        let elsewhere = |id: &RolloutId| {
+            self.known.iter().any(|(other, known)| other != path && known.ids.contains(id))
+        };
+        let stored = match &self.stored {
+            Stored::Running(ids) => ids.as_slice(),
+            Stored::Unread | Stored::Told => &[],
+        };
+        // Of what it names, what runs is this file's: its deletion is one of theirs.
+        let named: Vec<RolloutId> =
+            wrong.ids.iter().filter(|id| stored.contains(id) && !elsewhere(id)).cloned().collect();
+        let Some(known) = self.known.get_mut(path) else { return };
+        let waited = known.again.map(|(_, wait)| wait);
+        known.again = wrong.may_pass.then(|| {
+            let wait = waited.map_or(AGAIN.0, |wait| (wait * 2).min(AGAIN.1));
+            (Instant::now() + wait, wait)
+        });
+        let new: Vec<RolloutId> = named.into_iter().filter(|id| !known.ids.contains(id)).collect();
+        known.ids.extend(new);
+        for id in known.ids.clone() {
+            engine.invalid(&id, message.clone()).await;
         }
     }
 
@@ -263,6 +236,11 @@ impl Watcher {
             }
             if let Some(why) = self.collision(engine, &path, &one) {
                 tracing::error!(file = %path.display(), rollout = %one.id, "{why}");
+                if self.known.get(&path).is_some_and(|known| known.ids.contains(&one.id)) {
+                    // It runs, and is still written: nobody deleted it.
+                    engine.invalid(&one.id, why).await;
+                    ids.push(one.id);
+                }
                 continue;
             }
             for warning in &one.warnings {
@@ -298,6 +276,8 @@ impl Watcher {
             return;
         }
         known.text = None;
+        known.again = None;
+        known.round = 0;
         let gone = !path.exists();
         for id in known.ids.clone() {
             match (&self.what, gone) {

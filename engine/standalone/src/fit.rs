@@ -9,12 +9,12 @@ use std::{sync::Arc, time::Duration};
 use futures::future::join_all;
 use haldane_model::{Plan, RolloutId, SpecSeen};
 use haldane_providers::{Error, Sides};
-use haldane_runtime::{Input, codec::Decoded, drive::Factory as _, ports::Store as _};
+use haldane_runtime::{codec::Decoded, drive::Factory as _, ports::Store as _};
 
 use crate::{
+    compile::Written,
     engine::{Engine, Intent},
     factory::Registered,
-    files::Written,
 };
 
 /// How long one provider may take.
@@ -75,7 +75,7 @@ async fn ask(id: &RolloutId, plan: &Plan) -> Fit {
 
 impl Engine {
     /// Returns whether users may see a rollout's side under test, or whether that cannot be told.
-    pub(crate) async fn may_be_in_flight(&self, id: &RolloutId) -> bool {
+    pub async fn may_be_in_flight(&self, id: &RolloutId) -> bool {
         match self.kept().load(id).await {
             Ok(None) => false,
             Ok(Some(stored)) => match haldane_runtime::codec::decode(&stored.bytes) {
@@ -95,7 +95,9 @@ impl Engine {
                 () = self.ended() => return,
                 fit = self.ask_in_turn(&written) => fit,
             };
-            let Some(handle) = self.note_fit(&written.id, proof, &fit) else { return };
+            if !self.note_fit(&written, proof, &fit) {
+                return;
+            }
             if before.as_ref() != Some(&fit) {
                 match &fit {
                     Fit::Ready => {}
@@ -110,7 +112,7 @@ impl Engine {
                     Fit::Refused(message) => SpecSeen::Invalid { message: message.clone() },
                     Fit::Ready | Fit::Waits(_) => written.seen(intent),
                 };
-                handle.send(Input::Spec(seen)).await;
+                self.tell(&written.id, proof, seen).await;
             }
             if fit == Fit::Ready {
                 return;
@@ -121,6 +123,10 @@ impl Engine {
                 () = tokio::time::sleep(wait) => {}
             }
             wait = (wait * 2).min(AGAIN.1);
+            // What was told may have begun meanwhile: only reading and writing tell of it now.
+            if self.may_be_in_flight(&written.id).await {
+                return self.end_proof(&written.id, proof);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! It adds no decision: files become plans, signals become ends, and everything else is the loop.
 
 mod clock;
+mod compile;
 mod engine;
 mod factory;
 mod files;
@@ -13,9 +14,10 @@ pub mod store;
 
 pub use self::{
     clock::SystemClock,
+    compile::{Uncompiled, Written, compile, text},
     engine::{Engine, Intent},
     factory::Registered,
-    files::{Watcher, Written, compile, text},
+    files::Watcher,
     fit::Fit,
     keep::Kept,
     offline::Offline,

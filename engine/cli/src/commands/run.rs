@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haldane_model::{Actor, Outcome, Request, RequestId, Verb};
+use haldane_model::{Actor, Outcome, Request, RequestId, Revision, RolloutId, Verb};
 use haldane_runtime::{
     drive::Handle,
     explain,
@@ -84,7 +84,9 @@ struct Run<'a> {
     args: &'a Args,
     engine: Arc<Engine>,
     handle: Handle,
-    written: Written,
+    id: RolloutId,
+    /// The revision that the file names.
+    wanted: Option<Revision>,
     output: Output,
     live: Option<Live>,
     /// Whether this run saw the rollout move.
@@ -104,15 +106,23 @@ struct Run<'a> {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
-    let written = pick(&args, context).await?;
+    let (id, read) = pick(&args, context).await?;
     let state = context.state_dir()?;
     let (sink, mut told) = channel();
     let engine = Engine::open(&state, Arc::new(sink)).map_err(|error| miette::miette!("{error}"))?;
+    let intent = Intent { named: true, adopt: args.adopt };
+    let (handle, written) = match read {
+        Ok(written) => (engine.apply(&written, intent).await, Some(written)),
+        // A source that is down leaves nothing in flight unguarded: the pinned plan is enough.
+        Err((message, _)) if engine.may_be_in_flight(&id).await => {
+            tracing::warn!(rollout = %id, "{message}; what is in flight goes on by its pinned plan");
+            (engine.invalid(&id, message).await, None)
+        }
+        Err((_, report)) => return Err(report),
+    };
     let token = CancellationToken::new();
     let api = context.serve_socket(&state, engine.clone(), token.clone()).await?;
-    let intent = Intent { named: true, adopt: args.adopt };
-    let handle = engine.apply(&written, intent).await;
-    let watcher = Watcher::file(args.file.clone(), written.id.clone(), intent);
+    let watcher = Watcher::file(args.file.clone(), id.clone(), intent, written.is_some());
     let watching = tokio::spawn(watcher.run(engine.clone(), token.clone()));
     let live = (context.output == Output::Table && std::io::stdout().is_terminal())
         .then(|| Live::new(context.colours()));
@@ -120,7 +130,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
         args: &args,
         engine: engine.clone(),
         handle,
-        written,
+        id,
+        wanted: written.and_then(|written| written.revision),
         output: context.output,
         live,
         moved: false,
@@ -142,13 +153,31 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     Ok(end.code())
 }
 
+/// How the rollout is written; or, where a source does not tell what is left to it, the diagnosis.
+type Read = Result<Written, (String, miette::Report)>;
+
 /// Reads the file, and picks the one rollout that is meant.
-async fn pick(args: &Args, context: &Context) -> miette::Result<Written> {
-    let all = context.read(&args.file).await?;
-    let names = all.iter().map(|one| one.id.to_string()).collect::<Vec<_>>().join(", ");
-    let mut wanted = all.into_iter().filter(|one| match &args.rollout {
+async fn pick(args: &Args, context: &Context) -> miette::Result<(RolloutId, Read)> {
+    match context.read(&args.file).await? {
+        Ok(all) => {
+            let id = pick_one(args, all.iter().map(|one| one.id.clone()).collect())?;
+            let written = all.into_iter().find(|one| one.id == id);
+            let written = written.ok_or_else(|| miette::miette!("{id} is not written"))?;
+            Ok((id, Ok(written)))
+        }
+        Err((wrong, report)) if wrong.may_pass => {
+            let first = wrong.diagnostics.first().map(|first| first.message.clone());
+            Ok((pick_one(args, wrong.ids)?, Err((first.unwrap_or_default(), report))))
+        }
+        Err((_, report)) => Err(report),
+    }
+}
+
+fn pick_one(args: &Args, ids: Vec<RolloutId>) -> miette::Result<RolloutId> {
+    let names = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut wanted = ids.into_iter().filter(|id| match &args.rollout {
         None => true,
-        Some(name) => *name == *one.id.name || *name == one.id.to_string(),
+        Some(name) => *name == *id.name || *name == id.to_string(),
     });
     match (wanted.next(), wanted.next()) {
         (Some(one), None) => Ok(one),
@@ -223,9 +252,10 @@ impl Run<'_> {
 
     /// Says at once what does not answer and what to do about it: it may come while one waits.
     fn tell_what_is_missing(&mut self) {
-        let waits = match self.engine.fit(&self.written.id) {
-            Some(Fit::Waits(why)) => Some(why),
-            Some(Fit::Ready | Fit::Refused(_)) | None => None,
+        let begun = is_in_flight(&self.handle.status());
+        let waits = match self.engine.fit(&self.id) {
+            Some(Fit::Waits(why)) if !begun => Some(why),
+            Some(Fit::Waits(_) | Fit::Ready | Fit::Refused(_)) | None => None,
         };
         if waits != self.waits {
             if let Some(why) = &waits {
@@ -238,13 +268,15 @@ impl Run<'_> {
     /// Says whether the rollout has ended, and how.
     async fn look(&mut self, status: &Status) -> Option<End> {
         // Asked at rest alone: what is in flight stays, guarded. An undo asks for nothing that is written.
-        if let Some(Fit::Refused(why)) = self.engine.fit(&self.written.id)
+        if let Some(Fit::Refused(why)) = self.engine.fit(&self.id)
             && !self.moved
             && self.args.undo.is_none()
         {
             self.refused = Some(why);
             return Some(End::Refused);
         }
+        // It may have been put right before the end was certain.
+        self.refused = None;
         if status.phase == "Loading" {
             return None;
         }
@@ -323,7 +355,7 @@ impl Run<'_> {
         if self.args.undo.is_some() {
             return End::Promoted;
         }
-        let wanted = self.written.revision.as_ref();
+        let wanted = self.wanted.as_ref();
         let has_it = wanted.is_none() || status.revision.as_ref() == wanted;
         if has_it { End::Promoted } else { End::Refused }
     }
@@ -332,8 +364,8 @@ impl Run<'_> {
     async fn interrupted(&mut self) -> Option<End> {
         let status = self.handle.status();
         let held_by_deadline = status.holds.iter().any(|hold| hold.kind == "DeadlineReached");
-        let in_flight = !matches!(status.phase.as_str(), "Healthy" | "Degraded" | "Pending");
-        if self.args.on_interrupt == OnInterrupt::Rollback && in_flight && !self.aborting {
+        let may_move = is_in_flight(&status) || status.phase == "Loading";
+        if self.args.on_interrupt == OnInterrupt::Rollback && may_move && !self.aborting {
             self.aborting = true;
             let reason = Some("interrupted, with --on-interrupt rollback".to_owned());
             let _ = self.request(Verb::Abort, &status, reason).await;
@@ -381,6 +413,11 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Whether the rollout is under way.
+fn is_in_flight(status: &Status) -> bool {
+    !matches!(status.phase.as_str(), "Healthy" | "Degraded" | "Pending" | "Loading")
 }
 
 /// Whether the rollout cannot begin without a person changing something.

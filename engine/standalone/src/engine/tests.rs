@@ -1,0 +1,81 @@
+//! What counts of two tellers of one loop, and when a preflight is asked anew.
+
+use std::sync::Arc;
+
+use haldane_model::{JournalEntry, RolloutId, SpecSeen};
+use haldane_runtime::{Notice, drive::Sink};
+
+use super::{Engine, is_driven_alike};
+
+/// A file that asks no source.
+const FILE: &str = r#"
+apiVersion: haldane.dev/v1alpha1
+kind: Rollout
+metadata: {name: checkout}
+spec:
+  steps:
+  - {weight: 10, bake: 1m}
+  - {weight: 100, bake: 1m}
+  sides:
+  - {name: blue, labels: {version: v1}}
+  - {name: green, labels: {version: v2}}
+  traffic:
+  - name: edge
+    haproxy:
+      share: {map: /etc/haproxy/haldane/share.map, key: checkout}
+      destinations: {blue: {backend: be_blue}, green: {backend: be_green}}
+  analysis:
+    sources:
+    - {name: main, prometheus: {url: "http://127.0.0.1:9090"}}
+    checks:
+    - {name: errors, errors: {max: "1%", metrics: prometheus}}
+"#;
+
+struct Silent;
+
+impl Sink for Silent {
+    fn told(&self, _: &RolloutId, _: &JournalEntry) {}
+    fn noticed(&self, _: &RolloutId, _: &Notice) {}
+}
+
+fn invalid(message: &str) -> SpecSeen {
+    SpecSeen::Invalid { message: message.to_owned() }
+}
+
+#[tokio::test]
+async fn what_was_overtaken_is_not_told_after_what_is_newer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let engine = Engine::open(folder.path(), Arc::new(Silent)).expect("it opens");
+    let id = RolloutId::new("default", "app");
+    let handle = engine.invalid(&id, "first".to_owned()).await;
+    let old = engine.begin_proof(&id);
+    let new = engine.begin_proof(&id);
+    engine.tell(&id, new, invalid("newer")).await;
+    engine.tell(&id, old, invalid("older")).await;
+    let mut pictures = handle.watch();
+    let seen = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        loop {
+            let error = handle.status().spec_error.clone();
+            if error.as_deref() == Some("newer") {
+                return;
+            }
+            assert_ne!(error.as_deref(), Some("older"), "it was overtaken");
+            pictures.changed().await.expect("the loop goes on");
+        }
+    });
+    seen.await.expect("it is told");
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(handle.status().spec_error.as_deref(), Some("newer"));
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn an_edit_that_drives_the_same_asks_no_preflight_and_another_entry_does() {
+    let text = FILE;
+    let plan = crate::compile(text).await.expect("it is valid").swap_remove(0).plan;
+    let mut edited = (*plan).clone();
+    edited.watch *= 2;
+    assert!(is_driven_alike(&plan, &edited));
+    edited.entries[0].settings = "{}".into();
+    assert!(!is_driven_alike(&plan, &edited));
+}
