@@ -164,8 +164,8 @@ impl Core {
                 self.share_plan();
             }
             Input::Swapped(answer) => self.swapped(answer, now, out),
-            Input::Read { entry, result } => {
-                let history = self.entries.read(&entry, result, now);
+            Input::Read { entry, id, result } => {
+                let history = self.entries.read(&entry, id, result, now);
                 if history && let Some(record) = self.recording.record() {
                     let share = self.entries.lowest_share(&record.header.test);
                     self.looks.note_share(now, share);
