@@ -1,8 +1,8 @@
 //! One rollout's loop, without I/O.
 //!
 //! Promises: it never waits; an absent answer is absent, never a failure of the rest; a lowering
-//! write leaves before the record does; a raising one leaves only once its record is won, in the
-//! same breath. Never: a clock, a socket, a file.
+//! write leaves before the record does; a raising one leaves only once its record is won and the
+//! split was read again. Never: a clock, a socket, a file.
 
 mod entries;
 mod input;
@@ -13,7 +13,7 @@ mod recording;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use haldane_machine::{Change, Decision, Effect, Needs, decide, needs};
+use haldane_machine::{Change, Decision, Effect, Needs, decide, may_still_raise, needs};
 use haldane_model::{
     AlertSeen, Header, JournalEntry, LeaseSeen, Now, Outcome, Plan, Record, Request, RolloutId,
     Seen, SideName, SpecSeen,
@@ -216,7 +216,8 @@ impl Core {
     fn turns(&mut self, now: Now, out: &mut Vec<Command>) {
         self.make_record(now);
         for _ in 0..TURNS_MAX {
-            if !self.turn(now, out) {
+            let more = self.turn(now, out);
+            if !more && !self.raise_read_again(now, out) {
                 break;
             }
         }
@@ -284,6 +285,9 @@ impl Core {
                 Effect::Release => out.push(Command::Release),
             }
         }
+        if held.iter().any(|effect| matches!(effect, Effect::Raise { .. })) {
+            self.entries.want_read();
+        }
         self.recording.decided(record, entries, held, change, now.mono);
         self.entries.hold(self.recording.holds_raise());
         if gone {
@@ -308,16 +312,23 @@ impl Core {
         });
     }
 
-    /// Performs what waited for its record, now that it is won.
-    fn perform_held(&mut self, effects: Vec<Effect>, now: Now, out: &mut Vec<Command>) {
-        let Some(record) = self.recording.record() else { return };
-        let test = record.header.test.clone();
-        for effect in effects {
-            match effect {
-                Effect::Raise { to, mark } => self.entries.raise(&test, to, mark, now, out),
-                Effect::Finish => self.entries.finish(now, out),
-                Effect::Lower { .. } | Effect::Release => {}
+    /// Sends a raise whose record is won, once a read that began after the decision was answered: what
+    /// was decided upon may be as old as a held share's pace of reads. Returns whether it was found that
+    /// the raise is not wanted any more: then the machine says what is in its way.
+    fn raise_read_again(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
+        if self.stopped || !self.recording.has_won_raise() || !self.entries.is_read_as_wanted() {
+            return false;
+        }
+        let raise = self.recording.take_won_raise(now.mono);
+        self.entries.hold(false);
+        let Some(record) = self.recording.record() else { return false };
+        match raise {
+            Some((to, mark)) if may_still_raise(record, &self.seen, now) => {
+                let test = record.header.test.clone();
+                self.entries.raise(&test, to, mark, now, out);
+                false
             }
+            Some(_) | None => true,
         }
     }
 
@@ -413,11 +424,11 @@ impl Core {
         out: &mut Vec<Command>,
     ) {
         let before = self.recording.trouble().map(ToOwned::to_owned);
-        let held = self.recording.loaded(loaded, now.mono);
+        self.recording.loaded(loaded, now.mono);
         self.tell_newer(out);
+        self.entries.hold(self.recording.holds_raise());
         self.tell_trouble(before, out);
         self.tell_won(out);
-        self.perform_held(held, now, out);
     }
 
     fn swapped(&mut self, answer: crate::ports::Swap, now: Now, out: &mut Vec<Command>) {
@@ -426,14 +437,16 @@ impl Core {
             return;
         }
         let before = self.recording.trouble().map(ToOwned::to_owned);
-        let held = self.recording.swapped(answer, now.mono);
+        let finish = self.recording.swapped(answer, now.mono);
         self.entries.hold(self.recording.holds_raise());
         if self.recording.wants_load() {
             out.push(Command::Load);
         }
         self.tell_trouble(before, out);
         self.tell_won(out);
-        self.perform_held(held, now, out);
+        if finish {
+            self.entries.finish(now, out);
+        }
     }
 
     fn tell_trouble(&self, before: Option<String>, out: &mut Vec<Command>) {

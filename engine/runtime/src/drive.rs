@@ -23,15 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Command, Core, Input, Notice, explain,
-    ports::{Clock, STORE_DEADLINE, Store},
+    ports::{CALL_MAX, Clock, STORE_DEADLINE, Store},
     status::{DecisionStatus, Status},
 };
 
 /// How many inputs may wait.
 const QUEUE_MAX: usize = 256;
-
-/// No call to a provider or a source takes longer, whatever it promises.
-const CALL_MAX: Duration = Duration::from_secs(15);
 
 /// What a call that took longer amounts to.
 const TOO_LATE: &str = "no answer in time";

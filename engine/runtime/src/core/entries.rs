@@ -39,6 +39,8 @@ pub(super) struct Entries {
     next_id: u64,
     /// Whether a raise waits for its record: to the machine it is under way.
     holding: bool,
+    /// The last read before a raise was decided: those after it count for it.
+    wanted_after: u64,
     retry_finish_at: Option<Duration>,
 }
 
@@ -47,6 +49,10 @@ struct Known {
     seen: Option<Arc<EntrySeen>>,
     /// When a read was answered last: what was seen is as fresh as this.
     answered_at: Option<Duration>,
+    /// Which read that was.
+    answered: u64,
+    /// Whether one is wanted that begins now, whatever is under way.
+    wanted: bool,
     /// From when the next read is counted; `None`: it is due now.
     read_at: Option<Duration>,
     /// The reads under way, oldest first.
@@ -111,6 +117,18 @@ impl Entries {
 
     // --- reading ---
 
+    /// A raise was decided: everything is read again, now, before it leaves.
+    pub(super) fn want_read(&mut self) {
+        self.wanted_after = self.next_id;
+        self.known.values_mut().for_each(|known| known.wanted = true);
+    }
+
+    /// Returns whether every entry answered a read that began after [`Self::want_read`].
+    pub(super) fn is_read_as_wanted(&self) -> bool {
+        let answered = |name| self.known.get(name).map_or(0, |known| known.answered);
+        self.order.iter().all(|name| answered(name) > self.wanted_after)
+    }
+
     /// Asks for the reads that are due.
     pub(super) fn ask(&mut self, every: Duration, now: Now, out: &mut Vec<Command>) {
         for name in &self.order {
@@ -152,6 +170,7 @@ impl Entries {
         }
         known.read_at = Some(now.mono);
         known.answered_at = Some(now.mono);
+        known.answered = id;
         known.unread = false;
         let reading = result.map_err(|error| Unreadable { message: error.to_string() });
         let same = known.seen.as_ref().is_some_and(|seen| is_same(&seen.reading, &reading));
@@ -338,6 +357,7 @@ impl Known {
     /// Whether a read is to be asked for: its time has come, or the one under way is lost.
     fn is_read_due(&self, every: Duration, now: Duration) -> bool {
         match self.asked.last() {
+            _ if self.wanted => true,
             Some(read) => now >= read.at + READ_LOST,
             None => now >= self.due_at(every, now),
         }
@@ -349,6 +369,7 @@ impl Known {
         }
         self.asked.push(Asked { id, at: now, outdated: false });
         self.wake_read = None;
+        self.wanted = false;
     }
 
     /// When the next read is due. One that failed, or that some part did not answer, is repeated

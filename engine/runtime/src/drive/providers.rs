@@ -5,8 +5,8 @@ use std::sync::Arc;
 use haldane_model::{Direction, EntryName, Mark, Plan, Reading, Split};
 use haldane_providers::{Error, Roles, Sides, TrafficProvider};
 
-use super::{CALL_MAX, Driver, TOO_LATE};
-use crate::Input;
+use super::{Driver, TOO_LATE};
+use crate::{Input, ports::CALL_MAX};
 
 // === impl Driver ===
 
