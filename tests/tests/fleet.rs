@@ -143,6 +143,28 @@ fn a_read_that_is_never_answered_is_fresh_no_longer_however_often_it_is_asked_ag
 }
 
 #[test]
+fn a_record_that_turns_newer_under_a_running_loop_is_looked_at_and_does_not_spin() {
+    let mut one = One::start();
+    one.has_targets = true;
+    one.pass(Duration::from_secs(2));
+    let mut stored = one.seed.stored(&one.written);
+    let text = String::from_utf8(stored.bytes.clone()).unwrap();
+    stored.bytes = text.replacen("\"format\":1", "\"format\":2", 1).into_bytes();
+    stored.version += 7;
+    one.feed(Input::Loaded(Ok(Some(stored))));
+    assert!(one.core.record().is_none() && one.core.header().is_some());
+    let reads = one.reads.len();
+    one.now = one.now.after(Duration::from_secs(20));
+    let mut turns = 0;
+    while one.core.wake_at().is_some_and(|at| at <= one.now.mono) && turns < 100 {
+        turns += 1;
+        one.feed(Input::Tick);
+    }
+    assert!(turns <= 2, "{turns} turns in one instant");
+    assert!(one.reads.len() > reads, "the split is still read");
+}
+
+#[test]
 fn the_late_answer_of_a_lost_read_is_not_taken_for_the_one_that_was_asked_since() {
     let mut one = One::with_guards_every(15);
     one.has_targets = true;

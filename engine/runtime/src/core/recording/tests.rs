@@ -108,6 +108,17 @@ fn what_is_decided_after_a_raise_was_won_voids_it() {
     assert!(!recording.holds_raise());
 }
 
+#[test]
+fn a_header_that_cannot_be_put_into_a_newer_record_is_told() {
+    let mut recording = here(None);
+    let header = record(None).header;
+    recording.phase = Phase::Newer(header.clone(), b"damaged".to_vec());
+    recording.dirty = Change::Nothing;
+    assert!(recording.set_header(header.clone()), "it is there already");
+    assert!(!recording.set_header(Header { lowered: Some(Cause::AbortedByPerson), ..header }));
+    assert!(recording.is_settled(), "nothing is written");
+}
+
 /// A record as an engine of the next format would leave it.
 fn newer() -> Vec<u8> {
     let text = String::from_utf8(codec::encode(&record(None))).expect("JSON is text");
