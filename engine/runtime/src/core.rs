@@ -234,12 +234,8 @@ impl Core {
     /// the term of its last writer, and would be refused as another engine's.
     fn due(&mut self, now: Now) -> Option<crate::ports::SwapRequest> {
         let term = match self.lease? {
-            LeaseSeen::Held { term } => term,
-            // Only a newer engine's record is written in a term of ours.
-            LeaseSeen::Unsure | LeaseSeen::Other { .. } if self.recording.newer().is_some() => {
-                return None;
-            }
-            LeaseSeen::Unsure | LeaseSeen::Other { .. } => 0,
+            LeaseSeen::Held { term } => Some(term),
+            LeaseSeen::Unsure | LeaseSeen::Other { .. } => None,
         };
         self.recording.due(now.mono, term)
     }

@@ -207,8 +207,9 @@ impl Recording {
         }
     }
 
-    /// Returns the swap that is due, if one is. A newer engine's record is written in `term`.
-    pub(super) fn due(&mut self, now: Duration, term: u64) -> Option<SwapRequest> {
+    /// Returns the swap that is due, if one is. A newer engine's record is written in `ours`, the term
+    /// that is held: without one it is not written.
+    pub(super) fn due(&mut self, now: Duration, ours: Option<u64>) -> Option<SwapRequest> {
         if self.swapping.is_some() || self.unsure || self.loading {
             return None;
         }
@@ -231,7 +232,7 @@ impl Recording {
                 self.outcomes_in_swap.clone_from(&record.requests);
                 (record.term, codec::encode(&record))
             }
-            Phase::Newer(_, rest) => (term, rest.clone()),
+            Phase::Newer(_, rest) => (ours?, rest.clone()),
             Phase::Loading | Phase::Absent => return None,
         };
         self.swapping = Some((version, self.entries.len()));

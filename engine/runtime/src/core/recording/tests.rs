@@ -68,7 +68,7 @@ fn leaves(plan: Option<Plan>, after: Duration) -> bool {
     let mut recording = here(plan.clone());
     let raise = Effect::Raise { to: Weight::FULL, mark: Mark::raise(1) };
     recording.decided(record(plan), Vec::new(), vec![raise], Change::Decided, SECOND);
-    assert!(recording.due(SECOND, 3).is_some());
+    assert!(recording.due(SECOND, Some(3)).is_some());
     assert!(!recording.has_won_raise());
     recording.swapped(Swap::Won, SECOND);
     assert!(recording.has_won_raise());
@@ -100,7 +100,7 @@ fn what_is_decided_after_a_raise_was_won_voids_it() {
     let mut recording = here(None);
     let raise = Effect::Raise { to: Weight::FULL, mark: Mark::raise(1) };
     recording.decided(record(None), Vec::new(), vec![raise], Change::Decided, SECOND);
-    assert!(recording.due(SECOND, 3).is_some());
+    assert!(recording.due(SECOND, Some(3)).is_some());
     recording.swapped(Swap::Won, SECOND);
     recording.decided(record(None), Vec::new(), Vec::new(), Change::Progress, SECOND);
     assert!(recording.has_won_raise(), "time that passes is no decision");
@@ -129,12 +129,12 @@ fn newer() -> Vec<u8> {
 fn an_abort_is_written_into_a_newer_record_and_found_there_again() {
     let mut recording = Recording::new(Duration::ZERO);
     recording.loaded(Ok(Some(Stored { version: 8, bytes: newer() })), Duration::ZERO);
-    assert_eq!(recording.due(SECOND, 5), None, "a calm one is never written");
+    assert_eq!(recording.due(SECOND, Some(5)), None, "a calm one is never written");
     let (header, _) = recording.newer().expect("it is newer");
     let lowered = Header { lowered: Some(Cause::AbortedByPerson), ..header.clone() };
     recording.set_header(lowered.clone());
     assert!(!recording.is_settled());
-    let swap = recording.due(SECOND, 5).expect("it is written now");
+    let swap = recording.due(SECOND, Some(5)).expect("it is written now");
     assert_eq!((swap.expect, swap.version, swap.term), (8, 9, 5));
     assert!(swap.entries.is_empty());
     let (before, after) = (newer(), swap.bytes.clone());
@@ -151,12 +151,12 @@ fn an_abort_is_written_into_a_newer_record_and_found_there_again() {
     recording.loaded(Ok(Some(Stored { version: 8, bytes: before })), 2 * SECOND);
     assert_eq!(recording.newer().map(|(header, _)| header.lowered), Some(None));
     recording.set_header(lowered.clone());
-    assert!(recording.due(2 * SECOND, 5).is_some(), "it was not in: once more");
+    assert!(recording.due(2 * SECOND, Some(5)).is_some(), "it was not in: once more");
     recording.swapped(Swap::Unknown("the disk hangs".to_owned()), 2 * SECOND);
     assert!(recording.retry(3 * SECOND));
     recording.loaded(Ok(Some(Stored { version: 9, bytes: after })), 3 * SECOND);
     assert!(recording.is_settled(), "it was in");
     assert_eq!(recording.newer().map(|(header, _)| header), Some(&lowered));
     recording.set_header(lowered);
-    assert_eq!(recording.due(4 * SECOND, 5), None, "nothing is written twice");
+    assert_eq!(recording.due(4 * SECOND, Some(5)), None, "nothing is written twice");
 }
