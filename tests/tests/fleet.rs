@@ -2,7 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use haldane_model::{LeaseSeen, Now};
+use haldane_model::{EntryName, LeaseSeen, Now, Place};
+use haldane_providers::Error;
 use haldane_runtime::{Command, Core, Input, ports::Swap};
 use haldane_sources::SourceFacts;
 use haldane_standalone::{Intent, Written};
@@ -45,17 +46,25 @@ struct One {
     written: Written,
     now: Now,
     has_targets: bool,
+    /// The reads that were asked for, and whether they are left without an answer.
+    reads: Vec<(EntryName, u64)>,
+    mute: bool,
 }
 
 impl One {
     fn start() -> Self {
-        let (seed, written) =
-            (fleet::seed(Kind::Baking, 1), fleet::compile("app", Kind::Baking, 1));
+        Self::with_guards_every(1)
+    }
+
+    fn with_guards_every(seconds: u64) -> Self {
+        let seed = fleet::seed(Kind::Baking, seconds);
+        let written = fleet::compile("app", Kind::Baking, seconds);
         // In the middle between two points of the 15 s grid.
         let wall = Timestamp::from_second(1_770_000_007).unwrap();
         let now = Now { wall, mono: Duration::from_secs(5_000), boot: 7 };
         let (core, _) = Core::new(written.id.clone(), now);
-        let mut one = Self { core, seed, written, now, has_targets: false };
+        let mut one =
+            Self { core, seed, written, now, has_targets: false, reads: Vec::new(), mute: false };
         one.feed(Input::Lease(LeaseSeen::Held { term: 1 }));
         one.feed(Input::Spec(one.written.seen(Intent::default())));
         one.feed(Input::Loaded(Ok(Some(one.seed.stored(&one.written)))));
@@ -71,8 +80,13 @@ impl One {
         while let Some(input) = inputs.pop_front() {
             for command in self.core.handle(input, self.now) {
                 inputs.extend(match command {
-                    Command::Read { entry } => {
-                        Some(Input::Read { entry, result: Ok(self.seed.traffic.reading()) })
+                    Command::Read { entry, id } => {
+                        self.reads.push((entry.clone(), id));
+                        (!self.mute).then_some(Input::Read {
+                            entry,
+                            id,
+                            result: Ok(self.seed.traffic.reading()),
+                        })
                     }
                     Command::Facts { source, .. } => {
                         let facts =
@@ -92,6 +106,82 @@ impl One {
         }
         looks
     }
+
+    /// Lets time pass, in tenths of a second.
+    fn pass(&mut self, span: Duration) {
+        for _ in 0..span.as_millis() / 100 {
+            self.now = self.now.after(Duration::from_millis(100));
+            if self.core.wake_at().is_some_and(|at| at <= self.now.mono) {
+                self.feed(Input::Tick);
+            }
+        }
+    }
+
+    fn baked(&self) -> Duration {
+        match self.core.record().map(|record| &record.place) {
+            Some(Place::Baking { baked, .. }) => *baked,
+            place => panic!("{place:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_read_that_is_never_answered_is_fresh_no_longer_however_often_it_is_asked_again() {
+    let mut one = One::with_guards_every(15);
+    one.has_targets = true;
+    one.pass(Duration::from_secs(60));
+    one.mute = true;
+    let (before, asked) = (one.baked(), one.reads.len());
+    one.pass(Duration::from_secs(300));
+    assert!(one.core.seen().entries.is_empty(), "what was read minutes ago is not what is");
+    let baked = one.baked() - before;
+    assert!(baked <= Duration::from_secs(2 * 15 + 5), "{baked:?} of bake without a read");
+    assert!(one.reads.len() >= asked + 300 / 6, "it is asked again all the while");
+    one.mute = false;
+    one.pass(Duration::from_secs(60));
+    assert!(one.baked() >= before + baked + Duration::from_secs(30), "it goes on");
+}
+
+#[test]
+fn a_record_that_turns_newer_under_a_running_loop_is_looked_at_and_does_not_spin() {
+    let mut one = One::start();
+    one.has_targets = true;
+    one.pass(Duration::from_secs(2));
+    let mut stored = one.seed.stored(&one.written);
+    let text = String::from_utf8(stored.bytes.clone()).unwrap();
+    stored.bytes = text.replacen("\"format\":1", "\"format\":2", 1).into_bytes();
+    stored.version += 7;
+    one.feed(Input::Loaded(Ok(Some(stored))));
+    assert!(one.core.record().is_none() && one.core.header().is_some());
+    let reads = one.reads.len();
+    one.now = one.now.after(Duration::from_secs(20));
+    let mut turns = 0;
+    while one.core.wake_at().is_some_and(|at| at <= one.now.mono) && turns < 100 {
+        turns += 1;
+        one.feed(Input::Tick);
+    }
+    assert!(turns <= 2, "{turns} turns in one instant");
+    assert!(one.reads.len() > reads, "the split is still read");
+}
+
+#[test]
+fn the_late_answer_of_a_lost_read_is_not_taken_for_the_one_that_was_asked_since() {
+    let mut one = One::with_guards_every(15);
+    one.has_targets = true;
+    one.pass(Duration::from_secs(30));
+    one.mute = true;
+    one.pass(Duration::from_secs(15));
+    let [.., (entry, older), (_, newer)] = &one.reads[..] else { panic!("{:?}", one.reads) };
+    let (entry, older, newer) = (entry.clone(), *older, *newer);
+    let seen = one.core.seen().entries[&entry].reading.clone();
+    let broken = || Err(Error::Unavailable("no answer in time".to_owned()));
+    one.feed(Input::Read {
+        entry: entry.clone(),
+        id: newer,
+        result: Ok(one.seed.traffic.reading()),
+    });
+    one.feed(Input::Read { entry: entry.clone(), id: older, result: broken() });
+    assert_eq!(one.core.seen().entries[&entry].reading, seen, "an older one says nothing new");
 }
 
 #[test]

@@ -315,6 +315,9 @@ fn a_slow_source_delays_no_other_question() {
     let now = world.now;
     world.turns_bad("r1", now);
     assert!(world.run_until(now + 11_000, |world| world.true_share().1 == Weight::ZERO));
+    // The lowering does not wait for the record.
+    let now = world.now;
+    world.run_to(now + 200);
     assert_eq!(told(&world, Reason::Breach), 1);
 }
 
@@ -345,6 +348,69 @@ fn a_check_that_is_asked_late_keeps_no_second_entry_waiting() {
     world.pace = Pace { settles: 30_000, ..Pace::default() };
     bakes_at(&mut world, 10);
     ends(&mut world, State::Healthy);
+}
+
+// === the read before a raise ===
+
+/// A rollout that bakes, at a moment just after a read was answered; the next one is most of a second
+/// away.
+fn just_read() -> World {
+    let mut world = world();
+    bakes_at(&mut world, 25);
+    let now = world.now;
+    world.run_to(now + 15_000);
+    let reads = |world: &World| world.sent.iter().filter(|(_, w)| w.starts_with("Read")).count();
+    let before = reads(&world);
+    assert!(world.run_until(now + 20_000, |world| reads(world) > before));
+    let now = world.now;
+    world.run_to(now + 100);
+    world
+}
+
+#[test]
+fn a_rollback_by_hand_just_before_a_raise_is_read_first_and_is_a_conflict() {
+    let mut world = just_read();
+    let at = world.now;
+    world.foreign(0, Weight::ZERO);
+    world.ask(Verb::Promote { full: false, without_guards: false }, false);
+    world.run_to(at + 120_000);
+    assert_eq!(told(&world, Reason::StepPassed), 2, "the promotion itself was decided");
+    assert_eq!((raises_since(&world, at), told(&world, Reason::Conflicted)), (0, 1));
+    assert_eq!(world.true_share().1, Weight::ZERO);
+}
+
+#[test]
+fn a_home_side_that_dies_just_before_a_raise_is_read_first() {
+    let mut world = just_read();
+    let at = world.now;
+    world.health[0] = Health::Down;
+    world.ask(Verb::Promote { full: false, without_guards: false }, false);
+    world.run_to(at + 60_000);
+    assert_eq!((raises_since(&world, at), told(&world, Reason::StepPassed)), (0, 2));
+    assert_eq!(world.true_share().1, percent(25));
+    world.health[0] = Health::Ready { ready: 2, wanted: 2 };
+    ends(&mut world, State::Healthy);
+}
+
+#[test]
+fn a_store_and_a_provider_that_take_as_long_as_they_may_keep_nothing_from_rising() {
+    let mut world = world();
+    world.pace = Pace { reads: Some(6_000), ..Pace::default() };
+    world.store_fault = Some("slow");
+    ends(&mut world, State::Healthy);
+    assert_eq!(raises_since(&world, 0), 4, "{}", world.trace().join("\n"));
+}
+
+#[test]
+fn a_lowering_waits_for_no_read() {
+    let mut world = world();
+    bakes_at(&mut world, 25);
+    world.pace = Pace { reads: Some(60_000), ..Pace::default() };
+    let now = world.now;
+    world.run_to(now + 1_000);
+    world.ask(Verb::Abort, false);
+    let now = world.now;
+    assert!(world.run_until(now + 200, |world| world.true_share().1 == Weight::ZERO));
 }
 
 // === sources ===

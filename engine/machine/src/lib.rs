@@ -32,6 +32,7 @@ use self::turn::Turn;
 pub use self::{
     needs::{Needs, needs},
     newer::{NewerDecision, newer},
+    raise::may_still_raise,
 };
 
 /// Something the runtime must do; idempotent, and safe to repeat.

@@ -7,11 +7,11 @@ use haldane_model::{Gate, GateKind, Place, Plan, Record, SpecSeen};
 /// How often the split is read at rest.
 const AT_REST: Duration = Duration::from_secs(30);
 
-/// How often the split is read before an attempt and during a clean-up, and at most while it is only
-/// held: a part of the guards' pace, as what is read serves for two of their slots.
+/// How often the split is read before an attempt and during a clean-up. A held share is read at a part
+/// of the guards' pace, and never more often than this.
 const UNDER_WAY: Duration = Duration::from_secs(1);
 
-/// How often the split is read at least while it is held.
+/// The longest pause between two reads of a held share.
 const HELD_MAX: Duration = Duration::from_secs(10);
 
 /// How many reads fall to one look of the guards.

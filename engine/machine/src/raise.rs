@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use haldane_model::{
-    Block, Check, LeaseSeen, Mark, Place, SourceName, Stamp, Verdict, WaiverKind, Weight,
+    Block, Check, LeaseSeen, Mark, Now, Place, Record, Seen, SourceName, Stamp, Verdict,
+    WaiverKind, Weight,
 };
 
 use crate::{turn::Turn, view::Shown};
@@ -30,6 +31,45 @@ pub(crate) fn may_raise(
         is_home_as_it_was(turn),
     ];
     answers.iter().all(|yes| *yes)
+}
+
+/// Returns whether a raise that was decided and recorded may leave, now that the split was read again:
+/// a person may have put everything back by hand meanwhile, or a side may have died.
+#[must_use]
+pub fn may_still_raise(record: &Record, seen: &Seen, now: Now) -> bool {
+    let mut turn = Turn::new(record, seen, now);
+    let (from, to, restore) = match &record.place {
+        Place::Shifting { step, from, restore } => {
+            let Some(plan) = &record.plan else { return false };
+            (*from, plan.weight(*step), restore.as_ref())
+        }
+        Place::Watching { restore: Some(moment), .. } => {
+            let from = turn.range().map_or(Weight::ZERO, |range| range.lowest);
+            (from, Weight::FULL, Some(moment))
+        }
+        Place::Watching { restore: None, .. }
+        | Place::Pending { .. }
+        | Place::Waiting { .. }
+        | Place::Baking { .. }
+        | Place::Promoting { .. }
+        | Place::Healthy
+        | Place::RollingBack { .. }
+        | Place::Degraded { .. } => return false,
+    };
+    // The guards answered before the attempt; in it they are asked once users may see it.
+    let first = restore.is_none() && record.exposed.confirmed.is_none();
+    let guarded = if first {
+        !turn.any_verdict(Verdict::is_breach)
+    } else {
+        guards_answer(&mut turn, restore)
+    };
+    guarded
+        && holds_lease(&mut turn)
+        && turn.record.holds.is_empty()
+        && reads_between(&turn, from, to)
+        && can_guard_at(&mut turn, to)
+        && is_test_ready(&mut turn)
+        && is_home_as_it_was(&mut turn)
 }
 
 fn holds_lease(turn: &mut Turn<'_>) -> bool {

@@ -1,8 +1,8 @@
 //! One rollout's loop, without I/O.
 //!
 //! Promises: it never waits; an absent answer is absent, never a failure of the rest; a lowering
-//! write leaves before the record does; a raising one leaves only once its record is won, in the
-//! same breath. Never: a clock, a socket, a file.
+//! write leaves before the record does; a raising one leaves only once its record is won and the
+//! split was read again. Never: a clock, a socket, a file.
 
 mod entries;
 mod input;
@@ -13,7 +13,7 @@ mod recording;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use haldane_machine::{Change, Decision, Effect, Needs, decide, needs};
+use haldane_machine::{Change, Decision, Effect, Needs, decide, may_still_raise, needs};
 use haldane_model::{
     AlertSeen, Header, JournalEntry, LeaseSeen, Now, Outcome, Plan, Record, Request, RolloutId,
     Seen, SideName, SpecSeen,
@@ -164,8 +164,8 @@ impl Core {
                 self.share_plan();
             }
             Input::Swapped(answer) => self.swapped(answer, now, out),
-            Input::Read { entry, result } => {
-                let history = self.entries.read(&entry, result, now);
+            Input::Read { entry, id, result } => {
+                let history = self.entries.read(&entry, id, result, now);
                 if history && let Some(record) = self.recording.record() {
                     let share = self.entries.lowest_share(&record.header.test);
                     self.looks.note_share(now, share);
@@ -216,7 +216,8 @@ impl Core {
     fn turns(&mut self, now: Now, out: &mut Vec<Command>) {
         self.make_record(now);
         for _ in 0..TURNS_MAX {
-            if !self.turn(now, out) {
+            let more = self.turn(now, out);
+            if !more && !self.raise_read_again(now, out) {
                 break;
             }
         }
@@ -233,12 +234,8 @@ impl Core {
     /// the term of its last writer, and would be refused as another engine's.
     fn due(&mut self, now: Now) -> Option<crate::ports::SwapRequest> {
         let term = match self.lease? {
-            LeaseSeen::Held { term } => term,
-            // Only a newer engine's record is written in a term of ours.
-            LeaseSeen::Unsure | LeaseSeen::Other { .. } if self.recording.newer().is_some() => {
-                return None;
-            }
-            LeaseSeen::Unsure | LeaseSeen::Other { .. } => 0,
+            LeaseSeen::Held { term } => Some(term),
+            LeaseSeen::Unsure | LeaseSeen::Other { .. } => None,
         };
         self.recording.due(now.mono, term)
     }
@@ -284,6 +281,9 @@ impl Core {
                 Effect::Release => out.push(Command::Release),
             }
         }
+        if held.iter().any(|effect| matches!(effect, Effect::Raise { .. })) {
+            self.entries.want_read();
+        }
         self.recording.decided(record, entries, held, change, now.mono);
         self.entries.hold(self.recording.holds_raise());
         if gone {
@@ -308,16 +308,23 @@ impl Core {
         });
     }
 
-    /// Performs what waited for its record, now that it is won.
-    fn perform_held(&mut self, effects: Vec<Effect>, now: Now, out: &mut Vec<Command>) {
-        let Some(record) = self.recording.record() else { return };
-        let test = record.header.test.clone();
-        for effect in effects {
-            match effect {
-                Effect::Raise { to, mark } => self.entries.raise(&test, to, mark, now, out),
-                Effect::Finish => self.entries.finish(now, out),
-                Effect::Lower { .. } | Effect::Release => {}
+    /// Sends a raise whose record is won, once a read that began after the decision was answered: what
+    /// was decided upon may be as old as a held share's pace of reads. Returns whether it was found that
+    /// the raise is not wanted any more: then the machine says what is in its way.
+    fn raise_read_again(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
+        if self.stopped || !self.recording.has_won_raise() || !self.entries.is_read_as_wanted() {
+            return false;
+        }
+        let raise = self.recording.take_won_raise(now.mono);
+        self.entries.hold(false);
+        let Some(record) = self.recording.record() else { return false };
+        match raise {
+            Some((to, mark)) if may_still_raise(record, &self.seen, now) => {
+                let test = record.header.test.clone();
+                self.entries.raise(&test, to, mark, now, out);
+                false
             }
+            Some(_) | None => true,
         }
     }
 
@@ -413,11 +420,11 @@ impl Core {
         out: &mut Vec<Command>,
     ) {
         let before = self.recording.trouble().map(ToOwned::to_owned);
-        let held = self.recording.loaded(loaded, now.mono);
+        self.recording.loaded(loaded, now.mono);
         self.tell_newer(out);
+        self.entries.hold(self.recording.holds_raise());
         self.tell_trouble(before, out);
         self.tell_won(out);
-        self.perform_held(held, now, out);
     }
 
     fn swapped(&mut self, answer: crate::ports::Swap, now: Now, out: &mut Vec<Command>) {
@@ -426,14 +433,16 @@ impl Core {
             return;
         }
         let before = self.recording.trouble().map(ToOwned::to_owned);
-        let held = self.recording.swapped(answer, now.mono);
+        let finish = self.recording.swapped(answer, now.mono);
         self.entries.hold(self.recording.holds_raise());
         if self.recording.wants_load() {
             out.push(Command::Load);
         }
         self.tell_trouble(before, out);
         self.tell_won(out);
-        self.perform_held(held, now, out);
+        if finish {
+            self.entries.finish(now, out);
+        }
     }
 
     fn tell_trouble(&self, before: Option<String>, out: &mut Vec<Command>) {

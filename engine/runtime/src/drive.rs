@@ -1,6 +1,6 @@
 //! The loop on tokio: executes a [`Core`]'s commands through the ports, each in a task of its own.
 //!
-//! A task that hangs delays nothing else; its answer comes as an input, or never.
+//! A task that hangs delays nothing else; its answer comes as an input, be it that it came too late.
 
 mod providers;
 mod sources;
@@ -23,15 +23,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Command, Core, Input, Notice, explain,
-    ports::{Clock, STORE_DEADLINE, Store},
+    ports::{CALL_MAX, Clock, STORE_DEADLINE, Store},
     status::{DecisionStatus, Status},
 };
 
 /// How many inputs may wait.
 const QUEUE_MAX: usize = 256;
 
-/// No call to a provider or a source takes longer, whatever it promises.
-const CALL_MAX: Duration = Duration::from_secs(15);
+/// What a call that took longer amounts to.
+const TOO_LATE: &str = "no answer in time";
 
 /// Where decisions are told; never waited for.
 pub trait Sink: Send + Sync + 'static {
@@ -250,7 +250,7 @@ impl Driver {
             Command::Load => self.load(),
             Command::Swap(request) => self.swap(request),
             Command::Delete => self.delete(),
-            Command::Read { entry } => self.read(entry),
+            Command::Read { entry, id } => self.read(entry, id),
             Command::Write { entry, id, split, direction, mark } => {
                 self.write(entry, id, split, direction, mark);
             }
@@ -259,7 +259,11 @@ impl Driver {
             Command::Look { key, source, question, look } => {
                 let window = look.window;
                 let client = self.source(&source);
-                self.spawn(async move {
+                let late = Input::Looked {
+                    key: key.clone(),
+                    sample: sources::no_sample(window, TOO_LATE.to_owned()),
+                };
+                self.spawn(late, async move {
                     let sample = match client {
                         Ok(client) => client.look(question, look).await,
                         Err(why) => sources::no_sample(window, why),
@@ -269,7 +273,8 @@ impl Driver {
             }
             Command::Facts { source, deadline } => {
                 let client = self.source(&source);
-                self.spawn(async move {
+                let late = Input::Facts { source: source.clone(), facts: Err(TOO_LATE.to_owned()) };
+                self.spawn(late, async move {
                     let facts = match client {
                         Ok(client) => client.facts(deadline).await,
                         Err(why) => Err(why),
@@ -280,10 +285,12 @@ impl Driver {
             Command::Revisions { side, question, deadline } => {
                 self.revisions(side, question, deadline);
             }
-            Command::Gate(gate) => self.spawn(async move {
+            Command::Gate(gate) => {
                 let why = "this version has no gates outside".to_owned();
-                Input::Gate { gate: gate.name, answer: GateAnswer::Closed(why) }
-            }),
+                let answer = GateAnswer::Closed(why);
+                let late = Input::Gate { gate: gate.name.clone(), answer: answer.clone() };
+                self.spawn(late, async move { Input::Gate { gate: gate.name, answer } });
+            }
             Command::Answer { id, outcome } => {
                 for waiting in self.waiting.remove(&id).into_iter().flatten() {
                     let _ = waiting.send(outcome.clone());
@@ -303,13 +310,13 @@ impl Driver {
         }
     }
 
-    /// Runs a call in a task of its own; its answer comes back as an input.
-    fn spawn(&mut self, call: impl Future<Output = Input> + Send + 'static) {
+    /// Runs a call in a task of its own; its answer comes back as an input. Where it takes too long,
+    /// `late` does: what is asked is always answered.
+    fn spawn(&mut self, late: Input, call: impl Future<Output = Input> + Send + 'static) {
         let answers = self.answers.clone();
         self.tasks.spawn(async move {
-            if let Ok(input) = tokio::time::timeout(CALL_MAX, call).await {
-                let _ = answers.send(Box::new(input)).await;
-            }
+            let input = tokio::time::timeout(CALL_MAX, call).await.unwrap_or(late);
+            let _ = answers.send(Box::new(input)).await;
         });
     }
 }

@@ -82,6 +82,9 @@ pub trait Clock: Send + Sync + 'static {
 /// The longest time a call to the store may take before its answer counts as unknown.
 pub const STORE_DEADLINE: Duration = Duration::from_secs(2);
 
+/// No call to a provider or a source takes longer, whatever it promises.
+pub(crate) const CALL_MAX: Duration = Duration::from_secs(15);
+
 /// What an engine shows to people and programs: its rollouts, and what they did.
 pub trait Desk: Send + Sync + 'static {
     /// Returns a handle on every rollout, in the order of their names.

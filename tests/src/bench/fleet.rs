@@ -342,9 +342,9 @@ impl Fleet {
         match command {
             Command::Load => Some(Input::Loaded(Ok(None))),
             Command::Swap(_) => Some(Input::Swapped(Swap::Won)),
-            Command::Read { entry } => {
+            Command::Read { entry, id } => {
                 let result = Ok(self.rollouts[index].traffic.reading());
-                Some(Input::Read { entry, result })
+                Some(Input::Read { entry, id, result })
             }
             Command::Write { entry, id, split, mark, .. } => {
                 self.rollouts[index].traffic = Traffic { split, mark: Some(mark) };

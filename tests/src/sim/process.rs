@@ -147,9 +147,9 @@ impl World {
                 self.kept.forget();
                 self.truth.gone = true;
             }
-            Command::Read { entry } => {
+            Command::Read { entry, id } => {
                 self.note_sent(|| format!("Read {entry}"));
-                self.read(proc, entry);
+                self.read(proc, entry, id);
             }
             Command::Write { entry, id, split, direction, mark } => {
                 self.sent.push((self.now, format!("{direction:?} {}", split.share)));

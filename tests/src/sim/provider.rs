@@ -65,21 +65,21 @@ impl World {
         entry.as_str().trim_start_matches("entry").parse().unwrap_or(0)
     }
 
-    pub(super) fn read(&mut self, proc: usize, entry: EntryName) {
+    pub(super) fn read(&mut self, proc: usize, entry: EntryName, id: u64) {
         let delay = self.pace.reads.unwrap_or_else(|| self.rng.range(2, 60));
         let steered = self.strikes(proc, "read fails");
         if steered || self.stormy() && self.rng.chance(self.weather.provider) {
             self.cover_call(proc, "read fails");
             if self.rng.chance(500) {
                 let result = Err(Error::Unavailable("connection refused".to_owned()));
-                self.input_in(proc, delay, Input::Read { entry, result });
+                self.input_in(proc, delay, Input::Read { entry, id, result });
             }
             return;
         }
-        self.push(delay, Ev::ReadNow { proc, entry });
+        self.push(delay, Ev::ReadNow { proc, entry, id });
     }
 
-    pub(super) fn read_now(&mut self, proc: usize, entry: EntryName) {
+    pub(super) fn read_now(&mut self, proc: usize, entry: EntryName, id: u64) {
         let lane = self.lane(&entry);
         let silent = self.silent_part.filter(|_| self.lanes[lane].parts.len() > 1);
         let lane = &self.lanes[lane];
@@ -102,7 +102,7 @@ impl World {
             health: (self.health[1], self.health[0]),
             parts,
         };
-        self.input_in(proc, 2, Input::Read { entry, result: Ok(reading) });
+        self.input_in(proc, 2, Input::Read { entry, id, result: Ok(reading) });
     }
 
     pub(super) fn write(

@@ -134,8 +134,8 @@ impl Kept {
 
 impl World {
     pub(super) fn load(&mut self, proc: usize) {
-        let fails =
-            self.store_fault.is_some() || self.stormy() && self.rng.chance(self.weather.store);
+        let fails = self.store_fault.is_some_and(|fault| fault != "slow")
+            || self.stormy() && self.rng.chance(self.weather.store);
         let (delay, loaded) = if fails {
             (500, Err("the store is away".to_owned()))
         } else {
@@ -145,7 +145,8 @@ impl World {
     }
 
     pub(super) fn swap(&mut self, proc: usize, request: SwapRequest) {
-        let delay = self.rng.range(2, 60);
+        let slow = self.store_fault == Some("slow");
+        let delay = if slow { 1_900 } else { self.rng.range(2, 60) };
         let request = Box::new(request);
         let unknown = || Some(Swap::Unknown("time-out".to_owned()));
         let drawn = if self.strikes(proc, "store unknown") {

@@ -47,6 +47,8 @@ pub enum Ev {
         proc: usize,
         /// Of what.
         entry: EntryName,
+        /// Which.
+        id: u64,
     },
     /// A look takes place.
     LookNow {
@@ -340,7 +342,7 @@ impl World {
     fn happen(&mut self, ev: Ev) {
         match ev {
             Ev::Input(proc, input) => self.handle(proc, *input),
-            Ev::ReadNow { proc, entry } => self.read_now(proc, entry),
+            Ev::ReadNow { proc, entry, id } => self.read_now(proc, entry, id),
             Ev::LookNow { proc, key, look } => self.look_now(proc, *key, &look),
             Ev::Land { proc, lane, part, share, mark, direction } => {
                 if self.dead.contains(&proc) {

@@ -14,6 +14,9 @@ use super::{ByName, Command};
 /// A read that has not been answered for this long is asked again.
 const READ_LOST: Duration = Duration::from_secs(5);
 
+/// So many reads of one entry may be under way: one that is lost has its answer in the end.
+const READS_MAX: usize = 4;
+
 /// A read that failed is repeated no sooner than this.
 const READ_AGAIN: Duration = Duration::from_secs(1);
 
@@ -36,16 +39,24 @@ pub(super) struct Entries {
     next_id: u64,
     /// Whether a raise waits for its record: to the machine it is under way.
     holding: bool,
+    /// The last read before a raise was decided: those after it count for it.
+    wanted_after: u64,
     retry_finish_at: Option<Duration>,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     seen: Option<Arc<EntrySeen>>,
+    /// When a read was answered last: what was seen is as fresh as this.
+    answered_at: Option<Duration>,
+    /// Which read that was.
+    answered: u64,
+    /// Whether one is wanted that begins now, whatever is under way.
+    wanted: bool,
+    /// From when the next read is counted; `None`: it is due now.
     read_at: Option<Duration>,
-    asked_at: Option<Duration>,
-    /// The read under way began before a write was answered: its answer is too old.
-    outdated: bool,
+    /// The reads under way, oldest first.
+    asked: Vec<Asked>,
     /// The write that was acknowledged last, unless another was sent since.
     in_force: Option<(Direction, Weight, Mark)>,
     write: Option<Write>,
@@ -60,6 +71,14 @@ struct Known {
     /// A raise was acknowledged, and no read that began after it was answered: to the machine it is
     /// under way still, or a slow reader would see it recorded and sent without end.
     unread: bool,
+}
+
+#[derive(Debug)]
+struct Asked {
+    id: u64,
+    at: Duration,
+    /// It began before a write was answered: its answer is too old.
+    outdated: bool,
 }
 
 #[derive(Debug)]
@@ -98,19 +117,27 @@ impl Entries {
 
     // --- reading ---
 
+    /// A raise was decided: everything is read again, now, before it leaves.
+    pub(super) fn want_read(&mut self) {
+        self.wanted_after = self.next_id;
+        self.known.values_mut().for_each(|known| known.wanted = true);
+    }
+
+    /// Returns whether every entry answered a read that began after [`Self::want_read`].
+    pub(super) fn is_read_as_wanted(&self) -> bool {
+        let answered = |name| self.known.get(name).map_or(0, |known| known.answered);
+        self.order.iter().all(|name| answered(name) > self.wanted_after)
+    }
+
     /// Asks for the reads that are due.
     pub(super) fn ask(&mut self, every: Duration, now: Now, out: &mut Vec<Command>) {
         for name in &self.order {
             let Some(known) = self.known.get_mut(name) else { continue };
-            if known.asked_at.take_if(|at| now.mono >= *at + READ_LOST).is_some() {
-                known.read_at = None;
-            }
-            let asking = known.asked_at.is_some();
-            if !asking && now.mono >= known.due_at(every, now.mono) {
-                known.asked_at = Some(now.mono);
-                known.outdated = false;
-                known.wake_read = None;
-                out.push(Command::Read { entry: name.clone() });
+            if known.is_read_due(every, now.mono) {
+                self.next_id += 1;
+                let id = self.next_id;
+                known.note_asked(id, now.mono);
+                out.push(Command::Read { entry: name.clone(), id });
             }
         }
         self.wake_for_reads(every, now);
@@ -118,7 +145,7 @@ impl Entries {
 
     fn wake_for_reads(&mut self, every: Duration, now: Now) {
         for known in self.known.values_mut() {
-            if known.asked_at.is_none() {
+            if known.asked.is_empty() {
                 known.wake_read = Some(known.due_at(every, now.mono));
             }
         }
@@ -128,17 +155,22 @@ impl Entries {
     pub(super) fn read(
         &mut self,
         name: &EntryName,
+        id: u64,
         result: Result<Reading, Error>,
         now: Now,
     ) -> bool {
         let Some(known) = self.known.get_mut(name) else { return false };
-        known.asked_at = None;
-        if known.outdated {
-            known.outdated = false;
+        // An older one that is answered later is of no use: what is newer is known by then.
+        let Some(at) = known.asked.iter().position(|read| read.id == id) else { return false };
+        let outdated = known.asked[at].outdated;
+        known.asked.drain(..=at);
+        if outdated {
             known.read_at = None;
             return false;
         }
         known.read_at = Some(now.mono);
+        known.answered_at = Some(now.mono);
+        known.answered = id;
         known.unread = false;
         let reading = result.map_err(|error| Unreadable { message: error.to_string() });
         let same = known.seen.as_ref().is_some_and(|seen| is_same(&seen.reading, &reading));
@@ -284,8 +316,8 @@ impl Entries {
         for (name, known) in &mut self.known {
             known.give_up(now.mono);
             known.wait_until.take_if(|at| now.mono >= *at);
-            let is_fresh = known.asked_at.is_none_or(|at| now.mono < at + fresh)
-                && known.read_at.is_none_or(|at| now.mono <= at + fresh);
+            // To ask again makes nothing fresher.
+            let is_fresh = known.answered_at.is_some_and(|at| now.mono <= at + fresh);
             if is_fresh && let Some(entry) = &known.seen {
                 seen.entries.insert(name.clone(), entry.clone());
             }
@@ -311,7 +343,7 @@ impl Entries {
 
     pub(super) fn wake_at(&self) -> Option<Duration> {
         let times = self.known.values().flat_map(|known| {
-            let lost = known.asked_at.map(|at| at + READ_LOST);
+            let lost = known.asked.last().map(|read| read.at + READ_LOST);
             let stuck = known.write.as_ref().map(|write| write.since + known.patience());
             [known.wake_read, known.wait_until, lost, stuck]
         });
@@ -322,6 +354,24 @@ impl Entries {
 // === impl Known ===
 
 impl Known {
+    /// Whether a read is to be asked for: its time has come, or the one under way is lost.
+    fn is_read_due(&self, every: Duration, now: Duration) -> bool {
+        match self.asked.last() {
+            _ if self.wanted => true,
+            Some(read) => now >= read.at + READ_LOST,
+            None => now >= self.due_at(every, now),
+        }
+    }
+
+    fn note_asked(&mut self, id: u64, now: Duration) {
+        if self.asked.len() == READS_MAX {
+            self.asked.remove(0);
+        }
+        self.asked.push(Asked { id, at: now, outdated: false });
+        self.wake_read = None;
+        self.wanted = false;
+    }
+
     /// When the next read is due. One that failed, or that some part did not answer, is repeated
     /// sooner: it holds the rollout up.
     fn due_at(&self, every: Duration, now: Duration) -> Duration {
@@ -343,7 +393,7 @@ impl Known {
     fn outdate(&mut self, write: (Direction, Weight, Mark)) {
         if self.in_force != Some(write) {
             self.in_force = None;
-            self.outdated = self.asked_at.is_some();
+            self.asked.iter_mut().for_each(|read| read.outdated = true);
         }
     }
 

@@ -25,6 +25,8 @@ pub enum Input {
     Read {
         /// Which traffic entry.
         entry: EntryName,
+        /// Which read.
+        id: u64,
         /// What it reads.
         result: Result<Reading, Error>,
     },
@@ -95,6 +97,8 @@ pub enum Command {
     Read {
         /// Which.
         entry: EntryName,
+        /// Comes back with the answer.
+        id: u64,
     },
     /// Write to a traffic entry. A lowering write ends a raising one of the same entry that is
     /// under way.

@@ -4,12 +4,16 @@
 use std::time::Duration;
 
 use haldane_machine::{Effect, NewerDecision, newer};
-use haldane_model::{EntryName, Header, Now};
+use haldane_model::{EntryName, Header, Now, Outcome};
 
 use super::{Command, Core, Notice};
 
 /// How soon a lowering write is looked after again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// Why an abort is refused where its word cannot be put into the record.
+const UNWRITABLE: &str = "the share 0 was asked for once, but the newer engine's record cannot be written here, so that \
+     nothing keeps the traffic back; abort with the newer engine";
 
 // === impl Core ===
 
@@ -45,11 +49,14 @@ impl Core {
                 self.wake_at = Some(now.mono + LOOK_AGAIN);
             }
         }
-        self.recording.set_header(decision.header);
-        if !self.recording.is_settled() {
+        let written = self.recording.set_header(decision.header);
+        if written && !self.recording.is_settled() {
             return;
         }
-        for (id, outcome) in decision.answers {
+        for (id, mut outcome) in decision.answers {
+            if !written && outcome == Outcome::Accepted {
+                outcome = Outcome::Refused(UNWRITABLE.to_owned());
+            }
             self.requests.retain(|request| request.id != id);
             out.push(Command::Answer { id, outcome });
         }
@@ -58,6 +65,9 @@ impl Core {
     /// Asks for the split alone, where there is no more to read. Returns whether that was so.
     pub(super) fn ask_by_header(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
         let Some((header, _)) = self.recording.newer() else { return false };
+        // What is asked of a readable record rests: a time that has passed would wake the loop for ever.
+        self.questions.rest();
+        self.looks.rest();
         self.entries.follow(&names(header), None);
         self.entries.ask(newer(header, &self.seen).read_every, now, out);
         true

@@ -26,9 +26,10 @@ const FACTS_RETRY: Duration = Duration::from_secs(5);
 const SCRAPE_RETRY: Duration = Duration::from_secs(2);
 const SCRAPE_RETRIES_MAX: u32 = 15;
 
-/// How often a side is asked which revision it shows.
+/// How often a side is asked at rest which revision it shows.
 const REVISIONS_AT_REST: Duration = Duration::from_secs(10);
-/// Under way as often as the split is read, but never more often than this.
+/// The shortest pause between two such questions under way, where they are asked as often as the split
+/// is read.
 const REVISIONS_UNDER_WAY: Duration = Duration::from_secs(2);
 
 /// How often a gate is asked.

@@ -3,19 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use haldane_machine::{Change, Effect};
-use haldane_model::{Header, JournalEntry, Outcome, Plan, Record, RequestId};
+use haldane_model::{Header, JournalEntry, Mark, Outcome, Plan, Record, RequestId, Weight};
 
 use crate::{
     codec::{self, Decoded},
-    ports::{Stored, Swap, SwapRequest},
+    ports::{CALL_MAX, STORE_DEADLINE, Stored, Swap, SwapRequest},
 };
 
 /// Progress is written at least this often; a kill loses no more.
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 
-/// A raise whose record is won later than this after it was decided is decided anew, where no plan
-/// says how often the guards look: by then they may say something else.
-const EFFECT_AGE_MAX: Duration = Duration::from_secs(10);
+/// A raise that leaves later than one interval of the guards after it was decided is decided anew: by
+/// then they may say something else. Not sooner than this, or nothing would ever rise where guards are
+/// fast, and a store or a provider slow.
+const EFFECT_AGE_MIN: Duration = STORE_DEADLINE.saturating_add(CALL_MAX);
 
 /// How long to wait before a store that failed is asked again.
 const RETRY: Duration = Duration::from_millis(500);
@@ -61,6 +62,8 @@ pub(super) struct Recording {
     held: Option<(Vec<Effect>, Duration)>,
     /// Whether the swap under way carries `held`.
     held_in_swap: bool,
+    /// The raise whose record is won: it waits for a read that began after it was decided.
+    won: Option<(Weight, Mark, Duration)>,
     trouble: Option<String>,
 }
 
@@ -85,6 +88,7 @@ impl Recording {
             outcomes: Vec::new(),
             held: None,
             held_in_swap: false,
+            won: None,
             trouble: None,
         }
     }
@@ -103,16 +107,18 @@ impl Recording {
         }
     }
 
-    /// Puts another header into the record of a newer engine; it is written now.
-    pub(super) fn set_header(&mut self, changed: Header) {
-        let Phase::Newer(header, rest) = &mut self.phase else { return };
+    /// Puts another header into the record of a newer engine; it is written now. Returns whether the
+    /// record has it.
+    pub(super) fn set_header(&mut self, changed: Header) -> bool {
+        let Phase::Newer(header, rest) = &mut self.phase else { return false };
         if *header == changed {
-            return;
+            return true;
         }
-        let Some(written) = codec::with_header(rest, &changed) else { return };
+        let Some(written) = codec::with_header(rest, &changed) else { return false };
         *header = changed;
         *rest = written;
         self.dirty = Change::Decided;
+        true
     }
 
     /// Returns whether the store surely has what is here.
@@ -153,15 +159,28 @@ impl Recording {
         self.outcomes.iter().rev().find(|(known, _)| known == id).map(|(_, outcome)| outcome)
     }
 
-    /// Returns whether a raise waits for its record.
+    /// Returns whether a raise waits for its record, or for the read after it.
     pub(super) fn holds_raise(&self) -> bool {
-        self.held.is_some()
+        self.held.is_some() || self.won.is_some()
+    }
+
+    /// Returns whether there is a raise whose record is won.
+    pub(super) fn has_won_raise(&self) -> bool {
+        self.won.is_some()
+    }
+
+    /// Takes the raise whose record is won; `None` where it was decided too long ago.
+    pub(super) fn take_won_raise(&mut self, now: Duration) -> Option<(Weight, Mark)> {
+        let oldest = self.effect_age_max();
+        let (to, mark, since) = self.won.take()?;
+        (now.saturating_sub(since) <= oldest).then_some((to, mark))
     }
 
     /// A lowering write was decided: whatever waited to raise is void.
     pub(super) fn drop_held(&mut self) {
         self.held = None;
         self.held_in_swap = false;
+        self.won = None;
     }
 
     pub(super) fn decided(
@@ -180,16 +199,17 @@ impl Recording {
             self.entries.drain(..surplus);
         }
         if !held.is_empty() {
+            self.drop_held();
             self.held = Some((held, now));
-            self.held_in_swap = false;
-        } else if change == Change::Decided && self.held.is_some() {
+        } else if change == Change::Decided && self.holds_raise() {
             // Something else was decided since: what waited is decided anew.
             self.drop_held();
         }
     }
 
-    /// Returns the swap that is due, if one is. A newer engine's record is written in `term`.
-    pub(super) fn due(&mut self, now: Duration, term: u64) -> Option<SwapRequest> {
+    /// Returns the swap that is due, if one is. A newer engine's record is written in `ours`, the term
+    /// that is held: without one it is not written.
+    pub(super) fn due(&mut self, now: Duration, ours: Option<u64>) -> Option<SwapRequest> {
         if self.swapping.is_some() || self.unsure || self.loading {
             return None;
         }
@@ -212,7 +232,7 @@ impl Recording {
                 self.outcomes_in_swap.clone_from(&record.requests);
                 (record.term, codec::encode(&record))
             }
-            Phase::Newer(_, rest) => (term, rest.clone()),
+            Phase::Newer(_, rest) => (ours?, rest.clone()),
             Phase::Loading | Phase::Absent => return None,
         };
         self.swapping = Some((version, self.entries.len()));
@@ -224,9 +244,9 @@ impl Recording {
         Some(SwapRequest { expect: self.stored, version, term, bytes, entries })
     }
 
-    /// Takes the store's answer. Returns what may be performed now.
-    pub(super) fn swapped(&mut self, answer: Swap, now: Duration) -> Vec<Effect> {
-        let Some((version, carried)) = self.swapping else { return Vec::new() };
+    /// Takes the store's answer. Returns whether the clean-up may begin now.
+    pub(super) fn swapped(&mut self, answer: Swap, now: Duration) -> bool {
+        let Some((version, carried)) = self.swapping else { return false };
         match answer {
             Swap::Won => self.won(version, carried, now),
             Swap::Stale => {
@@ -237,21 +257,21 @@ impl Recording {
                 // What is there was written by someone else in this term: it is loaded and decided
                 // upon. Until it is here, what is known goes on guarding and lowering.
                 self.stale = true;
-                Vec::new()
+                false
             }
-            Swap::Superseded { .. } => Vec::new(),
+            Swap::Superseded { .. } => false,
             Swap::Unknown(why) => {
                 self.drop_held();
                 self.unsure = true;
                 self.trouble = Some(why);
                 self.retry_at = Some(now + RETRY);
                 self.dirty = Change::Decided;
-                Vec::new()
+                false
             }
         }
     }
 
-    fn won(&mut self, version: u64, carried: usize, now: Duration) -> Vec<Effect> {
+    fn won(&mut self, version: u64, carried: usize, now: Duration) -> bool {
         self.end_swap();
         self.unsure = false;
         self.stored = version;
@@ -262,21 +282,22 @@ impl Recording {
             record.version = version;
         }
         self.tellable.extend(self.entries.drain(..carried.min(self.entries.len())));
-        if !self.held_in_swap {
-            return Vec::new();
+        if !std::mem::take(&mut self.held_in_swap) {
+            return false;
         }
-        self.held_in_swap = false;
-        let oldest = self.effect_age_max();
-        match self.held.take() {
-            Some((effects, since)) if now.saturating_sub(since) <= oldest => effects,
-            Some(_) | None => Vec::new(),
-        }
+        let Some((effects, since)) = self.held.take() else { return false };
+        self.won = effects.iter().find_map(|effect| match effect {
+            Effect::Raise { to, mark } => Some((*to, *mark, since)),
+            Effect::Lower { .. } | Effect::Finish | Effect::Release => None,
+        });
+        effects.contains(&Effect::Finish)
     }
 
-    /// Returns how old a decision to raise may be: one interval of the pinned plan's guards.
+    /// Returns how old a decision to raise may be: one interval of the pinned plan's guards, and never
+    /// less than a store and a provider may take that work.
     fn effect_age_max(&self) -> Duration {
         let plan = self.record().and_then(|record| record.plan.as_ref());
-        plan.map_or(EFFECT_AGE_MAX, |plan| plan.guard_interval())
+        plan.map_or(EFFECT_AGE_MIN, |plan| plan.guard_interval().max(EFFECT_AGE_MIN))
     }
 
     /// Nothing is under way any more; what was written is not needed to know it again.
@@ -292,12 +313,8 @@ impl Recording {
         wants
     }
 
-    /// Takes what the store has. Returns what may be performed now.
-    pub(super) fn loaded(
-        &mut self,
-        loaded: Result<Option<Stored>, String>,
-        now: Duration,
-    ) -> Vec<Effect> {
+    /// Takes what the store has.
+    pub(super) fn loaded(&mut self, loaded: Result<Option<Stored>, String>, now: Duration) {
         self.loading = false;
         let stored = match loaded {
             Ok(stored) => stored,
@@ -305,7 +322,7 @@ impl Recording {
                 self.trouble = Some(why);
                 self.unsure = true;
                 self.retry_at = Some(now + RETRY);
-                return Vec::new();
+                return;
             }
         };
         let there = stored.as_ref().map_or(0, |stored| stored.version);
@@ -314,7 +331,8 @@ impl Recording {
             if there == version && ours {
                 // It was in. What waited is older than the answer, and decided anew.
                 self.won(version, carried, now);
-                return Vec::new();
+                self.drop_held();
+                return;
             }
             if there == self.stored {
                 // It was not in: what is here is tried again.
@@ -322,7 +340,7 @@ impl Recording {
                 self.unsure = false;
                 // Reading goes well on a full disk too: it is over once something is written.
                 self.dirty = Change::Decided;
-                return Vec::new();
+                return;
             }
         }
         self.end_swap();
@@ -350,7 +368,6 @@ impl Recording {
                 Phase::Loading
             }
         };
-        Vec::new()
     }
 
     /// Returns whether the store must be asked again, now.

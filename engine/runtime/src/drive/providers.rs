@@ -5,22 +5,25 @@ use std::sync::Arc;
 use haldane_model::{Direction, EntryName, Mark, Plan, Reading, Split};
 use haldane_providers::{Error, Roles, Sides, TrafficProvider};
 
-use super::{CALL_MAX, Driver};
-use crate::Input;
+use super::{Driver, TOO_LATE};
+use crate::{Input, ports::CALL_MAX};
 
 // === impl Driver ===
 
 impl Driver {
-    pub(super) fn read(&mut self, entry: EntryName) {
+    pub(super) fn read(&mut self, entry: EntryName, id: u64) {
         let asked = self.asked_splits();
-        match self.provider(&entry) {
-            Ok(provider) => self.spawn(async move {
-                let result =
-                    provider.read().await.map(|reading| as_asked(&*provider, reading, &asked));
-                Input::Read { entry, result }
-            }),
-            Err(error) => self.spawn(async move { Input::Read { entry, result: Err(error) } }),
-        }
+        let provider = self.provider(&entry);
+        let late = Input::Read { entry: entry.clone(), id, result: Err(too_late()) };
+        self.spawn(late, async move {
+            let result = match provider {
+                Ok(provider) => {
+                    provider.read().await.map(|reading| as_asked(&*provider, reading, &asked))
+                }
+                Err(error) => Err(error),
+            };
+            Input::Read { entry, id, result }
+        });
     }
 
     pub(super) fn write(
@@ -61,7 +64,8 @@ impl Driver {
     pub(super) fn finish(&mut self, entry: EntryName) {
         let provider = self.provider(&entry);
         let roles = self.roles();
-        self.spawn(async move {
+        let late = Input::Finished { entry: entry.clone(), result: Err(too_late()) };
+        self.spawn(late, async move {
             let result = match (provider, roles) {
                 (Ok(provider), Some(roles)) => provider.finish(roles).await,
                 (Err(error), _) => Err(error),
@@ -127,6 +131,10 @@ impl Driver {
         self.clients.providers.insert(name.clone(), (settings, built.clone()));
         Ok(built)
     }
+}
+
+fn too_late() -> Error {
+    Error::Unavailable(TOO_LATE.to_owned())
 }
 
 /// Says a reading in the words of what was asked: where a share can only be made nearly, what the

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use haldane_model::SourceName;
 use haldane_sources::MetricSource;
 
-use super::Driver;
+use super::{Driver, TOO_LATE};
 use crate::Input;
 
 // === impl Driver ===
@@ -31,16 +31,12 @@ impl Driver {
         question: Arc<str>,
         deadline: Duration,
     ) {
-        let (source, question) = match split_source(&question) {
-            Ok(parts) => parts,
-            Err(why) => {
-                return self.spawn(async move { Input::Revisions { side, revisions: Err(why) } });
-            }
-        };
-        let client = self.source(&source);
-        self.spawn(async move {
+        let parts = split_source(&question);
+        let client = parts.and_then(|(source, question)| Ok((self.source(&source)?, question)));
+        let late = Input::Revisions { side: side.clone(), revisions: Err(TOO_LATE.to_owned()) };
+        self.spawn(late, async move {
             let revisions = match client {
-                Ok(client) => client.revisions(question, deadline).await,
+                Ok((client, question)) => client.revisions(question, deadline).await,
                 Err(why) => Err(why),
             };
             Input::Revisions { side, revisions }

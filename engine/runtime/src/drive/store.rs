@@ -12,7 +12,8 @@ use super::Driver;
 impl Driver {
     pub(super) fn load(&mut self) {
         let call = self.ports.store.load(self.core.id());
-        self.spawn(async move {
+        let late = Input::Loaded(Err("the store did not answer".to_owned()));
+        self.spawn(late, async move {
             let loaded: Result<Option<Stored>, String> =
                 match tokio::time::timeout(STORE_DEADLINE, call).await {
                     Ok(loaded) => loaded,
@@ -25,7 +26,8 @@ impl Driver {
     pub(super) fn swap(&mut self, request: SwapRequest) {
         self.swapping = true;
         let call = self.ports.store.swap(self.core.id(), request);
-        self.spawn(async move {
+        let late = Input::Swapped(Swap::Unknown("the store did not answer".to_owned()));
+        self.spawn(late, async move {
             let answer = match tokio::time::timeout(STORE_DEADLINE, call).await {
                 Ok(answer) => answer,
                 Err(_) => Swap::Unknown("the store did not answer".to_owned()),
