@@ -40,6 +40,8 @@ struct Asked<T> {
     asked_at: Option<Duration>,
     answered_at: Option<Duration>,
     answer: Option<T>,
+    /// When `answer` was heard: what failed since makes it no younger.
+    heard_at: Option<Duration>,
     times: u32,
 }
 
@@ -179,7 +181,7 @@ impl Questions {
 
 impl<T> Default for Asked<T> {
     fn default() -> Self {
-        Self { asked_at: None, answered_at: None, answer: None, times: 0 }
+        Self { asked_at: None, answered_at: None, answer: None, heard_at: None, times: 0 }
     }
 }
 
@@ -218,11 +220,30 @@ impl<T> Asked<T> {
         self.answered_at = Some(now);
         if answer.is_some() {
             self.answer = answer;
+            self.heard_at = Some(now);
         }
     }
 
     fn fresh(&self, limit: Duration, now: Duration) -> Option<&T> {
-        let fresh = self.answered_at.is_some_and(|at| now <= at + limit);
+        let fresh = self.heard_at.is_some_and(|at| now <= at + limit);
         self.answer.as_ref().filter(|_| fresh)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_fails_since_makes_its_old_answer_no_younger() {
+        let (limit, at) = (Duration::from_secs(10), Duration::from_secs);
+        let mut asked = Asked::default();
+        asked.answered(Some("v2"), at(100));
+        for failed in 101..=110 {
+            asked.answered(None, at(failed));
+            assert_eq!(asked.fresh(limit, at(failed)), Some(&"v2"));
+        }
+        asked.answered(None, at(111));
+        assert_eq!(asked.fresh(limit, at(111)), None);
     }
 }
