@@ -145,6 +145,8 @@ impl World {
             Command::Delete => {
                 self.check_gone(proc);
                 self.kept.forget();
+                // A rollout that is written again counts its attempts from the first.
+                self.truth.rolled_back.clear();
                 self.truth.gone = true;
             }
             Command::Read { entry, id } => {

@@ -2,12 +2,12 @@
 //! twice, partly or never.
 
 use haldane_model::{
-    Acknowledged, Direction, EntryName, Health, Mark, Part, Reading, Split, Weight,
+    Acknowledged, Direction, EntryName, Health, Mark, Part, Place, Reading, Split, Weight,
 };
 use haldane_providers::Error;
 
 use super::{Ev, Rng, World};
-use haldane_runtime::Input;
+use haldane_runtime::{Core, Input};
 
 /// One traffic entry.
 #[derive(Clone, Debug)]
@@ -170,6 +170,15 @@ impl World {
         if let Some(result) = answer {
             self.input_in(proc, fast + 3, Input::Written { entry, id, result });
         }
+    }
+
+    /// Whether a write lands that its own process does not wait for any more.
+    pub(super) fn is_late(&self, proc: usize, direction: Direction) -> bool {
+        let record = self.procs[proc].core.as_ref().and_then(Core::record);
+        let waits = record.is_some_and(|record| {
+            matches!(record.place, Place::Shifting { .. } | Place::Watching { .. })
+        });
+        direction == Direction::Raise && !waits
     }
 
     /// A part takes a share over.

@@ -45,6 +45,11 @@ impl Kept {
         (self.version > 0).then(|| Stored { version: self.version, bytes: self.bytes.clone() })
     }
 
+    /// Whether an engine of a newer term wrote.
+    pub(super) fn supersedes(&self, term: u64) -> bool {
+        self.term > term
+    }
+
     /// Somebody edits the object: its version moves on, its content stays.
     pub(super) fn edit(&mut self) {
         self.version += u64::from(self.version > 0);
@@ -91,7 +96,7 @@ impl Kept {
 
     /// Swaps. Returns the answer and what was there before.
     pub(super) fn swap(&mut self, request: &SwapRequest) -> (Swap, Option<Record>) {
-        if self.term > request.term {
+        if self.supersedes(request.term) {
             return (Swap::Superseded { term: self.term }, None);
         }
         if self.version != request.expect {

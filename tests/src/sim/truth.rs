@@ -174,9 +174,11 @@ impl World {
         }
     }
 
-    /// Whether no younger process lives: an older one sees its successor's writes only when it reads.
+    /// Whether no younger process lives, nor wrote before it died: an older one sees its successor's
+    /// writes only when it reads, and can record nothing any more.
     fn leads(&self, proc: usize) -> bool {
-        self.procs.iter().skip(proc + 1).all(|younger| younger.core.is_none())
+        let alone = self.procs.iter().skip(proc + 1).all(|younger| younger.core.is_none());
+        alone && !self.kept.supersedes(self.procs[proc].term)
     }
 
     /// Whether a lowering write went out a moment ago, so that its back-off runs.
@@ -223,8 +225,8 @@ impl World {
             }
         };
         let records = self.kept.marks.get(&mark.number).into_iter().flatten();
-        let Some(attempt) = records.filter(|record| allows(record)).map(|r| r.attempt).next()
-        else {
+        // A late raise of an attempt before can have confirmed this one's step: then both carry its mark.
+        let Some(attempt) = records.filter(|record| allows(record)).map(|r| r.attempt).max() else {
             self.break_claim(format!(
                 "process {proc} raises to {} with {mark}, and no won record says so",
                 split.share

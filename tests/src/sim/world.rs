@@ -349,8 +349,9 @@ impl World {
                     return;
                 }
                 self.log(|| format!("LANDS entry{lane}/{part} {share} {mark:?} {direction:?}"));
-                if Some(proc) != self.leader() {
-                    // To the leader a predecessor's write is as unforeseen as a stranger's.
+                if Some(proc) != self.leader() || self.is_late(proc, direction) {
+                    // To the leader a predecessor's write, or a raise that it took back, is as
+                    // unforeseen as a stranger's.
                     self.truth.unseen += 12_000;
                 }
                 self.land(lane, part, share, mark);
