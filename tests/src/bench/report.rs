@@ -102,7 +102,12 @@ fn head(text: &mut String, results: &Results) {
         line(text, format_args!("- {what}: {fact}"));
     }
     let nice = if results.hurried { "with nice -5" } else { "at normal priority" };
-    line(text, format_args!("\nThe load average is what ran beside it as it began; the bench ran {nice}.\n"));
+    line(
+        text,
+        format_args!(
+            "\nThe load average is what ran beside it as it began; the bench ran {nice}.\n"
+        ),
+    );
 }
 
 fn goals(text: &mut String, results: &Results) {
