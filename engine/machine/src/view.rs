@@ -152,12 +152,12 @@ impl<'a> Turn<'a> {
             promoted(side)
         } else {
             let serving = self.record.serving.as_ref().and_then(promoted);
+            let in_flight = self.record.place.is_in_flight();
             match self.written_revision() {
-                Some(written) if Some(written) != serving => Some(written),
                 // Set back to what serves: whoever writes that in flight wants to return to it.
-                Some(written) if self.record.place.is_in_flight() => Some(written),
+                Some(written) if in_flight || Some(written) != serving => Some(written),
                 Some(_) => promoted(side),
-                None if self.record.place.is_in_flight() => self.record.revision.as_ref(),
+                None if in_flight => self.record.revision.as_ref(),
                 None => promoted(side),
             }
         };

@@ -312,12 +312,26 @@ impl Driver {
 
     /// Runs a call in a task of its own; its answer comes back as an input. Where it takes too long,
     /// `late` does: what is asked is always answered.
-    fn spawn(&mut self, late: Input, call: impl Future<Output = Input> + Send + 'static) {
+    fn spawn(
+        &mut self,
+        late: Input,
+        call: impl Future<Output = Input> + Send + 'static,
+    ) -> AbortHandle {
+        self.spawn_within(CALL_MAX, late, call)
+    }
+
+    /// As [`Self::spawn`], with a deadline of its own.
+    fn spawn_within(
+        &mut self,
+        deadline: Duration,
+        late: Input,
+        call: impl Future<Output = Input> + Send + 'static,
+    ) -> AbortHandle {
         let answers = self.answers.clone();
         self.tasks.spawn(async move {
-            let input = tokio::time::timeout(CALL_MAX, call).await.unwrap_or(late);
+            let input = tokio::time::timeout(deadline, call).await.unwrap_or(late);
             let _ = answers.send(Box::new(input)).await;
-        });
+        })
     }
 }
 

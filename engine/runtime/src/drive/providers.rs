@@ -40,21 +40,15 @@ impl Driver {
             raising.abort();
         }
         let provider = self.provider(&entry);
-        let answers = self.answers.clone();
         let name = entry.clone();
-        let task = self.tasks.spawn(async move {
+        let hangs = Err(Error::Unavailable("the write hangs".to_owned()));
+        let late = Input::Written { entry: entry.clone(), id, result: hangs };
+        let task = self.spawn(late, async move {
             let result = match provider {
-                Ok(provider) => {
-                    match tokio::time::timeout(CALL_MAX, provider.write(split, direction, mark))
-                        .await
-                    {
-                        Ok(result) => result,
-                        Err(_) => Err(Error::Unavailable("the write hangs".to_owned())),
-                    }
-                }
+                Ok(provider) => provider.write(split, direction, mark).await,
                 Err(error) => Err(error),
             };
-            let _ = answers.send(Box::new(Input::Written { entry, id, result })).await;
+            Input::Written { entry, id, result }
         });
         if direction == Direction::Raise {
             self.raising.insert(name, task);

@@ -2,38 +2,28 @@
 
 use crate::{
     Input,
-    ports::{STORE_DEADLINE, Stored, Swap, SwapRequest},
+    ports::{STORE_DEADLINE, Swap, SwapRequest},
 };
 
 use super::Driver;
+
+/// What is said of a store that was too late.
+const SILENT: &str = "the store did not answer";
 
 // === impl Driver ===
 
 impl Driver {
     pub(super) fn load(&mut self) {
         let call = self.ports.store.load(self.core.id());
-        let late = Input::Loaded(Err("the store did not answer".to_owned()));
-        self.spawn(late, async move {
-            let loaded: Result<Option<Stored>, String> =
-                match tokio::time::timeout(STORE_DEADLINE, call).await {
-                    Ok(loaded) => loaded,
-                    Err(_) => Err("the store did not answer".to_owned()),
-                };
-            Input::Loaded(loaded)
-        });
+        let late = Input::Loaded(Err(SILENT.to_owned()));
+        self.spawn_within(STORE_DEADLINE, late, async move { Input::Loaded(call.await) });
     }
 
     pub(super) fn swap(&mut self, request: SwapRequest) {
         self.swapping = true;
         let call = self.ports.store.swap(self.core.id(), request);
-        let late = Input::Swapped(Swap::Unknown("the store did not answer".to_owned()));
-        self.spawn(late, async move {
-            let answer = match tokio::time::timeout(STORE_DEADLINE, call).await {
-                Ok(answer) => answer,
-                Err(_) => Swap::Unknown("the store did not answer".to_owned()),
-            };
-            Input::Swapped(answer)
-        });
+        let late = Input::Swapped(Swap::Unknown(SILENT.to_owned()));
+        self.spawn_within(STORE_DEADLINE, late, async move { Input::Swapped(call.await) });
     }
 
     pub(super) fn delete(&mut self) {
