@@ -24,6 +24,7 @@ const FLOORS: &[(&str, &str, u8)] = &[
     ("engine/standalone", "haldane-standalone", 4),
     ("engine/api", "haldane-api", 4),
     ("engine/cli", "haldane", 5),
+    ("tests/analysis", "haldane-analysis-tests", 6),
     ("tests/machine", "haldane-machine-tests", 6),
     ("tests", "haldane-tests", 7),
 ];

@@ -41,7 +41,9 @@ impl Look {
     pub(crate) fn at(sample: &Sample) -> Self {
         let total = match sample.answer {
             Answer::Ratio { total, .. } => total,
-            Answer::Value(_) | Answer::Nothing(_) | Answer::Error { .. } => None,
+            Answer::Value(_) | Answer::Counted(_) | Answer::Nothing(_) | Answer::Error { .. } => {
+                None
+            }
         };
         let scrape = if sample.scrape.is_zero() { SCRAPE_DEFAULT } else { sample.scrape };
         Self {
@@ -86,6 +88,9 @@ fn measure(answer: &Answer) -> Measured {
         }
         Answer::Value(value) => Measured::Number(*value),
         Answer::Ratio { part, total } => ratio(*part, *total),
+        Answer::Counted(_) => {
+            Measured::Broken("the source counted, where one number was asked for".to_owned())
+        }
         Answer::Nothing(reason) => Measured::Silence(reason.clone()),
         Answer::Error { message, .. } => Measured::Broken(message.clone()),
     }

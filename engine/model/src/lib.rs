@@ -32,7 +32,7 @@ pub use self::{
         Record, Stamp, State, Tick, Waiver, WaiverKind,
     },
     request::{Actor, Request, Verb},
-    sample::{Answer, Sample},
+    sample::{Answer, Count, CountWindow, Counts, Sample},
     seen::{
         AlertSeen, CheckSeen, EntrySeen, GateAnswer, Health, LeaseSeen, Seen, SideSeen, SpecSeen,
         Unreadable, WriteSeen,

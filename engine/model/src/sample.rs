@@ -1,6 +1,6 @@
 //! What a source delivers for one look, before anything is judged.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +39,8 @@ pub enum Answer {
         /// How many there are; `None` where no such series exists.
         total: Option<f64>,
     },
+    /// What both sides counted, window by window: two sides are compared.
+    Counted(Counts),
     /// The source answered, and there is nothing (empty, NaN, text): why, for people.
     Nothing(String),
     /// The answer cannot be used, or there was none.
@@ -48,4 +50,44 @@ pub enum Answer {
         /// Whether asking again may help.
         retryable: bool,
     },
+}
+
+/// What both sides counted since the last look, for a check that compares them.
+///
+/// Increases of counters, never rates. A window's counts do not depend on when or how often it was
+/// asked for, so that windows asked for again after a crash are the same windows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counts {
+    /// The bounds above which a request counts as bad, in the unit of the metric, rising; empty
+    /// where a request is bad or not.
+    pub bounds: Vec<f64>,
+    /// The closed windows, in the order of time, on one fixed grid; none is empty on both sides
+    /// for want of scrapes.
+    pub windows: Vec<CountWindow>,
+    /// The serving side alone in the time before the attempt; asked once, by an attempt's first look.
+    pub before: Vec<CountWindow>,
+    /// How many samples came too late for the window they lie in, and were left out.
+    pub late: u64,
+}
+
+/// What both sides counted in one window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CountWindow {
+    /// The window.
+    pub window: Window,
+    /// The processes of the side under test.
+    pub test: Vec<Count>,
+    /// The processes of the serving side.
+    pub serving: Vec<Count>,
+}
+
+/// What one process counted in one window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Count {
+    /// Which process: its scrape target.
+    pub process: Arc<str>,
+    /// All requests.
+    pub total: f64,
+    /// The bad ones: one number where there are no bounds, else one for each bound.
+    pub bad: Vec<f64>,
 }

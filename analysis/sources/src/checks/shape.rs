@@ -137,7 +137,7 @@ async fn shows(
         let window = Window { begin: end - SignedDuration::from_secs(60), end };
         match source.look(question, Look { window, sides, deadline }).await.answer {
             Answer::Value(_) => return Ok(true),
-            Answer::Nothing(_) | Answer::Ratio { .. } => {}
+            Answer::Nothing(_) | Answer::Ratio { .. } | Answer::Counted(_) => {}
             Answer::Error { message, .. } => return Err(message),
         }
     }

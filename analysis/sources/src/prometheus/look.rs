@@ -180,7 +180,7 @@ fn is_silent(answer: &Answer) -> bool {
     match answer {
         Answer::Nothing(_) | Answer::Ratio { total: None, .. } => true,
         Answer::Ratio { total: Some(total), .. } => *total == 0.0,
-        Answer::Value(_) | Answer::Error { .. } => false,
+        Answer::Value(_) | Answer::Counted(_) | Answer::Error { .. } => false,
     }
 }
 
