@@ -16,6 +16,7 @@ pub use self::{
         CHECKS, CheckEntry, CheckSettings, Checked, Shape, ShapeKind, detect_shape, pin_shape,
     },
     question::{Query, Question, RevisionQuestion, SideQuestion, revision_question},
+    settings::ratio,
 };
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

@@ -66,7 +66,8 @@ pub(crate) fn number(text: &str) -> Option<f64> {
 }
 
 /// Reads a share: `"1%"` or `"0.01"`, from 0 to 1.
-pub(crate) fn ratio(text: &str) -> Option<f64> {
+#[must_use]
+pub fn ratio(text: &str) -> Option<f64> {
     let value = match text.strip_suffix('%') {
         Some(percent) => number(percent)? / 100.0,
         None => number(text)?,

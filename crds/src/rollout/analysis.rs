@@ -35,6 +35,12 @@ pub struct Analysis {
     pub inconclusive_limit: Option<u32>,
     /// How many samples a check needs to judge that does not say.
     pub min_samples: Option<u32>,
+    /// How likely a healthy release may be rolled back by a comparison in a whole rollout, such as
+    /// `"1%"`, which it is without it.
+    pub alpha: Option<String>,
+    /// How likely a comparison may let a release pass that does more harm than is accepted, in one step,
+    /// such as `"5%"`, which it is without it.
+    pub beta: Option<String>,
     /// Words of your own for query templates.
     #[serde(default)]
     pub arguments: BTreeMap<String, String>,
@@ -65,12 +71,12 @@ pub struct Source {
     pub kinds: BTreeMap<String, Value>,
 }
 
-/// One check: a name, and exactly one kind with its settings.
+/// One check: exactly one kind with its settings.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// Its name.
-    pub name: Name,
+    /// Its name; without it the kind's, such as `errors`.
+    pub name: Option<Name>,
     /// Which source is asked; may be left out where there is only one.
     pub source: Option<Name>,
     /// How often it is asked.
@@ -93,6 +99,15 @@ pub struct Check {
     /// The kind of check and its settings, under the kind's own key.
     #[serde(flatten)]
     pub kinds: BTreeMap<String, Value>,
+}
+
+impl Check {
+    /// Returns its name: the one that is written, else its kind's.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        let kind = || self.kinds.keys().next().map_or("check", String::as_str);
+        self.name.as_ref().map_or_else(kind, Name::as_str)
+    }
 }
 
 /// What follows on a missing answer.

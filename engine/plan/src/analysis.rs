@@ -35,7 +35,7 @@ pub(crate) fn compile(
     let path = Path::of(&["spec", "analysis"]);
     let mut analysis =
         Analysis { sources: sources(faults, registries, options), ..Analysis::default() };
-    let names: Vec<&str> = written.checks.iter().map(|check| check.name.as_str()).collect();
+    let names: Vec<&str> = written.checks.iter().map(Written::name).collect();
     faults.unique(&names, &path.key("checks"), "check");
     let bake = steps.iter().map(|step| step.bake).min();
     let mut context = Context { registries, options, scope, bake, analysis: &mut analysis };
@@ -155,7 +155,7 @@ impl Context<'_> {
         let source = source_name(faults, &self.analysis.sources, named, path);
         let Some((kind, settings)) = kind else { return };
         let Some(row) = self.registries.checks.iter().find(|row| row.kind == kind) else { return };
-        let name = CheckName::from(written.name.as_str());
+        let name = CheckName::from(written.name());
         let settings = self.options.settings.get(&name).unwrap_or(settings);
         let checked = self.settings(faults, row, settings, written.min_samples, &path.key(kind));
         let (Some(checked), Some(source)) = (checked, source) else { return };

@@ -7,7 +7,7 @@ use haldane_model::{CheckName, Plan, Revision, RolloutId, SourceName};
 use haldane_sources::{ShapeKind, TemplateScope};
 use serde_json::Value;
 
-use crate::{Registries, analysis, faults::Faults, hash, policies, sides, steps, traffic};
+use crate::{Registries, analysis, faults::Faults, hash, odds, policies, sides, steps, traffic};
 
 /// What the engine adds to a document.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +75,8 @@ pub fn compile(
     };
     let steps = steps::compile(&mut faults);
     let entries = traffic::compile(&mut faults, registries);
-    let analysis = analysis::compile(&mut faults, registries, options, &scope, &steps);
+    let mut analysis = analysis::compile(&mut faults, registries, options, &scope, &steps);
+    odds::share(&mut faults, &mut analysis.checks);
     let sides = sides::compile(&mut faults, registries, &scope, &analysis.sources);
     let timing = policies::timing(&mut faults, &steps);
     let alerts = policies::alerts(&mut faults);

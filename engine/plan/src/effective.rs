@@ -100,7 +100,7 @@ fn analysis(compiled: &Compiled) -> Value {
     if plan.unanalysed {
         return json!({"none": true});
     }
-    json!({
+    let mut value = json!({
         "sources": plan.sources.iter().map(source).collect::<Vec<_>>(),
         "checks": plan.checks.iter().map(|check| self::check(check, compiled)).collect::<Vec<_>>(),
         "onNoData": gap(plan, Gap::NoData),
@@ -115,7 +115,16 @@ fn analysis(compiled: &Compiled) -> Value {
             OnInconclusive::Promote => "Promote",
             OnInconclusive::Abort => "Abort",
         },
-    })
+    });
+    // They stand in each rule; the written form has them once.
+    let rules: Vec<Value> = plan.checks.iter().map(|check| json_text(&check.rule)).collect();
+    for chance in ["alpha", "beta"] {
+        let written = rules.iter().find_map(|rule| rule.get("compare")?.get(chance)?.as_f64());
+        if let Some(written) = written {
+            value[chance] = written.to_string().into();
+        }
+    }
+    value
 }
 
 fn gap(plan: &Plan, gap: Gap) -> &'static str {

@@ -12,6 +12,7 @@ mod effective;
 mod faults;
 mod hash;
 mod kubernetes;
+mod odds;
 mod policies;
 mod registries;
 mod schema;
