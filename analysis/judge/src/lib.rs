@@ -8,11 +8,15 @@
 //! source is never a failure.
 
 pub mod betting;
+pub mod burn;
+pub mod dispersion;
 mod evidence;
 mod judge;
 mod measure;
+pub mod plan;
 mod rule;
 mod silence;
+pub mod starvation;
 mod words;
 
 #[cfg(test)]
