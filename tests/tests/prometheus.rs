@@ -89,7 +89,9 @@ async fn look(source: &dyn MetricSource, question: &Arc<str>) -> Sample {
     let end = Timestamp::now();
     let window = Window { begin: end - SECONDS_5, end };
     let sides = LookSides { test: "green".into(), serving: "blue".into() };
-    source.look(question.clone(), Look { window, sides, deadline: Duration::from_secs(2) }).await
+    let deadline = Duration::from_secs(2);
+    let look = Look { window, sides, deadline, grid: None, before: None };
+    source.look(question.clone(), look).await
 }
 
 /// Looks until a sample is as it should be.
