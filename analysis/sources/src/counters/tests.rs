@@ -387,12 +387,12 @@ fn counts_do_not_depend_on_how_time_is_divided_over_looks() {
             let series = if begin == 0 { all.clone() } else { answered(&all, begin, end) };
             counted(&measure, span, &series).windows
         };
-        let whole = at(0, 400_000);
+        let whole = at(0, 700_000);
         assert!(seed > 10 || !whole.is_empty());
         let mut pieces = Vec::new();
         let mut begin = 0;
-        while begin < 400_000 {
-            let end = (begin + 1 + i64::try_from(random.below(30_000)).unwrap()).min(400_000);
+        while begin < 700_000 {
+            let end = (begin + 1 + i64::try_from(random.below(30_000)).unwrap()).min(700_000);
             pieces.extend(at(begin, end));
             begin = end;
         }
@@ -405,7 +405,7 @@ fn nothing_is_lost_and_nothing_counts_twice() {
     for seed in 0..100 {
         let mut random = Seeded(seed);
         let all = life(&mut random, "a", false, false);
-        let counts = counted(&classes(), span(0, 400, 5), &all);
+        let counts = counted(&classes(), span(0, 4000, 5), &all);
         // All that was counted between restarts, from the first sample of the process on.
         let mut scrapes: BTreeMap<i64, [f64; 3]> = BTreeMap::new();
         for (one, series) in all.iter().enumerate() {
