@@ -136,11 +136,16 @@ pub fn count(
     let earlier = before.map_or_else(Vec::new, |(span, observed)| {
         increases(measure, span, warm_up, observed, &[&observed.serving]).swap_remove(0)
     });
-    let (bounds, earlier) = match Bounds::common(sides.iter().flatten().chain(&earlier)) {
+    let (mut bounds, earlier) = match Bounds::common(sides.iter().flatten().chain(&earlier)) {
         Ok(bounds) => (bounds, earlier),
         // What was before is no reason to know nothing now.
         Err(_) => (Bounds::common(sides.iter().flatten())?, Vec::new()),
     };
+    if let (Measure::Histogram { except }, true) = (measure, bounds.len().is_none()) {
+        // Nothing was gained, and yet it is known what would be counted.
+        let all = observed.test.all.iter().chain(&observed.serving.all).copied();
+        bounds = Bounds::shown(all, except)?;
+    }
     let [test, serving] = [&sides[0], &sides[1]];
     let windows = fold(span, &bounds, test, serving);
     let before = before.map_or_else(Vec::new, |(span, _)| fold(span, &bounds, &[], &earlier));

@@ -39,13 +39,8 @@ pub(super) fn increases(
     except: &[Class],
     scraped: &Scraped,
 ) -> Vec<Increase> {
-    let left_out = |series: &Series| except.iter().any(|class| class.holds(&series.labels));
-    let mut histograms: HashMap<Key, BTreeMap<i64, Shape>> = HashMap::new();
-    for series in side.all.iter().filter(|series| !left_out(series)) {
-        read(&mut histograms, series);
-    }
     let mut increases = Vec::new();
-    for (labels, shapes) in histograms {
+    for (labels, shapes) in histograms(side.all.iter().copied(), except) {
         let process = process(&labels);
         let mut before: Option<Shape> = None;
         for (at, shape) in shapes {
@@ -66,6 +61,19 @@ pub(super) fn increases(
         }
     }
     increases
+}
+
+/// Puts the buckets of each histogram together, scrape by scrape.
+fn histograms<'a>(
+    all: impl Iterator<Item = &'a Series>,
+    except: &[Class],
+) -> HashMap<Key, BTreeMap<i64, Shape>> {
+    let left_out = |series: &Series| except.iter().any(|class| class.holds(&series.labels));
+    let mut histograms = HashMap::new();
+    for series in all.filter(|series| !left_out(series)) {
+        read(&mut histograms, series);
+    }
+    histograms
 }
 
 fn read(histograms: &mut HashMap<Key, BTreeMap<i64, Shape>>, series: &Series) {
@@ -141,33 +149,74 @@ impl Bounds {
     pub(super) fn common<'a>(
         increases: impl Iterator<Item = &'a Increase>,
     ) -> Result<Self, String> {
+        Self::of(increases.filter_map(|increase| match &increase.bad {
+            Bad::Above(shape) => Some(shape),
+            Bad::Number(_) => None,
+        }))
+    }
+
+    /// Finds the bounds that the last scrape of every histogram shows.
+    pub(super) fn shown<'a>(
+        all: impl Iterator<Item = &'a Series>,
+        except: &[Class],
+    ) -> Result<Self, String> {
+        let counted = |series: &&Series| !except.iter().any(|class| class.holds(&series.labels));
+        let has_any = |series: &&Series| match &series.samples {
+            Samples::Numbers(samples) => !samples.is_empty(),
+            Samples::Histograms(samples) => !samples.is_empty(),
+        };
+        let all: Vec<&Series> = all.filter(counted).filter(has_any).collect();
+        if all.is_empty() {
+            return Ok(Self::None);
+        }
+        let histograms = histograms(all.into_iter(), &[]);
+        let last: Vec<&Shape> = histograms
+            .values()
+            .filter_map(|shapes| shapes.values().rfind(|shape| shape.is_whole()))
+            .collect();
+        match Self::of(last.into_iter())? {
+            Self::None => {
+                let message = "the series are no histogram: classic buckets carry `le`, up to \
+                               +Inf; a native histogram has no `_bucket` in its name";
+                Err(message.to_owned())
+            }
+            bounds => Ok(bounds),
+        }
+    }
+
+    fn of<'a>(shapes: impl Iterator<Item = &'a Shape>) -> Result<Self, String> {
         let mut common = Self::None;
-        for increase in increases {
-            let Bad::Above(shape) = &increase.bad else { continue };
-            common = match (common, shape) {
-                (Self::None, Shape::Classic(buckets)) => {
-                    let finite = buckets.iter().map(|(le, _)| *le).filter(|le| le.is_finite());
-                    Self::Classic(finite.collect())
-                }
-                (Self::None, Shape::Native(native)) => Self::Native(native.schema_wanted()),
-                (Self::Classic(mut bounds), Shape::Classic(buckets)) => {
-                    bounds.retain(|bound| buckets.iter().any(|(le, _)| le == bound));
-                    Self::Classic(bounds)
-                }
-                (Self::Native(schema), Shape::Native(native)) => {
-                    Self::Native(schema.min(native.schema_wanted()))
-                }
-                (Self::Classic(_), Shape::Native(_)) | (Self::Native(_), Shape::Classic(_)) => {
-                    let message = "some of the histograms are classic and some are native: ask for \
-                                   one kind by its name";
-                    return Err(message.to_owned());
-                }
-            };
-            if common == Self::Classic(Vec::new()) {
-                let message = "the histograms of the sides' processes have no bound (le) in \
-                               common: give both sides the same buckets";
+        for shape in shapes {
+            common = common.and(shape)?;
+        }
+        Ok(common)
+    }
+
+    /// Keeps the bounds that one more histogram has.
+    fn and(self, shape: &Shape) -> Result<Self, String> {
+        let common = match (self, shape) {
+            (Self::None, Shape::Classic(buckets)) => {
+                let finite = buckets.iter().map(|(le, _)| *le).filter(|le| le.is_finite());
+                Self::Classic(finite.collect())
+            }
+            (Self::None, Shape::Native(native)) => Self::Native(native.schema_wanted()),
+            (Self::Classic(mut bounds), Shape::Classic(buckets)) => {
+                bounds.retain(|bound| buckets.iter().any(|(le, _)| le == bound));
+                Self::Classic(bounds)
+            }
+            (Self::Native(schema), Shape::Native(native)) => {
+                Self::Native(schema.min(native.schema_wanted()))
+            }
+            (Self::Classic(_), Shape::Native(_)) | (Self::Native(_), Shape::Classic(_)) => {
+                let message = "some of the histograms are classic and some are native: ask for \
+                               one kind by its name";
                 return Err(message.to_owned());
             }
+        };
+        if common == Self::Classic(Vec::new()) {
+            let message = "the histograms of the sides' processes have no bound (le) in common: \
+                           give both sides the same buckets";
+            return Err(message.to_owned());
         }
         Ok(common)
     }
