@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "prometheus/counting.rs"]
+mod counting;
 #[path = "prometheus/fixtures.rs"]
 mod fixtures;
 #[path = "prometheus/odd_servers.rs"]
