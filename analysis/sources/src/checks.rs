@@ -1,10 +1,13 @@
 //! The built-in checks: what a user writes, turned into a question and a rule.
 //!
 //! A check asks; it does not judge. Its rule is read by the judge as
-//! `{"min", "max", "unit", "minSamples"}`, in base units: shares of one and seconds.
+//! `{"min", "max", "unit", "minSamples"}`, in base units: shares of one and seconds. Without a
+//! limit it compares with the serving side: `{"compare": {…}}`.
 
+mod compare;
 mod errors;
 mod latency;
+mod presets;
 mod query;
 mod shape;
 
@@ -65,7 +68,7 @@ impl Checked {
     fn ready(
         scope: &TemplateScope,
         exchange: bool,
-        rule: Rule,
+        rule: impl Serialize,
         ask: impl Fn(Role) -> Result<Ask, SettingsError>,
     ) -> Result<Self, Vec<SettingsError>> {
         let mut sides = BTreeMap::new();

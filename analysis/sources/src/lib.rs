@@ -5,6 +5,7 @@
 //! both assignments of the roles, and pinned with the plan.
 
 mod checks;
+pub mod counters;
 mod prometheus;
 mod promql;
 mod question;
@@ -15,8 +16,12 @@ pub use self::{
     checks::{
         CHECKS, CheckEntry, CheckSettings, Checked, Shape, ShapeKind, detect_shape, pin_shape,
     },
+<<<<<<< HEAD
     question::{Query, Question, RevisionQuestion, SideQuestion, revision_question},
     settings::ratio,
+=======
+    question::{Ask, Counted, Query, Question, RevisionQuestion, SideQuestion, revision_question},
+>>>>>>> d1
 };
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -45,6 +50,12 @@ pub struct Look {
     pub sides: LookSides,
     /// After how long the answer is of no use.
     pub deadline: Duration,
+    /// Where both sides are counted: the width of a window, whose ends are multiples of it since the
+    /// epoch. `None`: the longer of the scrape interval and five seconds.
+    pub grid: Option<Duration>,
+    /// Where both sides are counted: how long before the window the serving side is counted as well;
+    /// an hour at most, and less where that would be too much at once.
+    pub before: Option<Duration>,
 }
 
 /// What a source says of itself.

@@ -43,6 +43,18 @@ pub(crate) fn escape(text: &str) -> String {
     escaped
 }
 
+/// Writes text as a regular expression that matches nothing else.
+pub(crate) fn literal(text: &str) -> String {
+    let mut literal = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if r"\.+*?()|[]{}^$".contains(letter) {
+            literal.push('\\');
+        }
+        literal.push(letter);
+    }
+    literal
+}
+
 /// Writes labels as matchers: `a="b",c="d"`.
 pub(crate) fn matchers(labels: &BTreeMap<String, String>) -> String {
     let mut text = String::new();

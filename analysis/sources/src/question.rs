@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    SettingsError, TemplateScope, promql, settings,
+    SettingsError, TemplateScope,
+    counters::Measure,
+    promql, settings,
     templates::{Role, Template},
 };
 
@@ -58,6 +60,42 @@ pub enum Ask {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         count: Option<Query>,
     },
+    /// The counters of both sides, to compare them.
+    Counted(Counted),
+}
+
+/// Counters of one side, as selectors of raw samples.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Counted {
+    /// All requests, or the histograms: a selector, which may find both sides at once.
+    pub select: String,
+    /// The bad requests, where they have series of their own: a selector likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad: Option<String>,
+    /// Which of the series found are this side's; an empty value means that there is no such label.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub only: BTreeMap<String, String>,
+    /// What is counted.
+    pub measure: Measure,
+    /// How many of the histograms' units one second has: 1000 where they count milliseconds.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub per_second: u32,
+    /// How long a process that appears is not counted, in seconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub warm_up_secs: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// How a side is asked for its revision.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "prometheus/counting.rs"]
+mod counting;
 #[path = "prometheus/fixtures.rs"]
 mod fixtures;
 #[path = "prometheus/odd_servers.rs"]
@@ -47,7 +49,7 @@ fn look(deadline: Duration) -> Look {
     let end: Timestamp = "2026-11-20T22:13:10.500Z".parse().unwrap();
     let window = Window { begin: end - SignedDuration::from_secs(30), end };
     let sides = LookSides { test: "green".into(), serving: "blue".into() };
-    Look { window, sides, deadline }
+    Look { window, sides, deadline, grid: None, before: None }
 }
 
 /// Asks one plain query.

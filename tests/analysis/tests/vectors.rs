@@ -8,9 +8,13 @@ use haldane_analysis_tests::reference;
 
 #[path = "vectors/betting.rs"]
 mod betting;
+#[path = "vectors/counters.rs"]
+mod counters;
+#[path = "vectors/ranks.rs"]
+mod ranks;
 
 /// The kinds that a test below covers.
-const COVERED: &[&[&str]] = &[betting::COVERED];
+const COVERED: &[&[&str]] = &[betting::COVERED, counters::COVERED, ranks::COVERED];
 
 #[test]
 fn every_kind_of_case_has_its_test() {

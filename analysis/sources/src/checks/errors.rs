@@ -1,6 +1,7 @@
 //! `errors`: the share of requests that failed.
 //!
-//! Asks for two counts and never divides: a side without any error series has no errors, a side
+//! Without a limit it asks for the counters of both sides, to compare them. With one it asks for two
+//! counts of the side on trial and never divides: a side without any error series has no errors, a side
 //! without requests is silent. The judge knows the difference.
 
 use std::collections::BTreeMap;
@@ -9,9 +10,16 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{CheckEntry, Checked, Rule, shape::PROXY, shape::ShapeKind};
+use super::{
+    CheckEntry, Checked, Rule,
+    compare::{self, Kind, Margin, Objective, Tolerance},
+    presets::Usual,
+    shape::ShapeKind,
+};
 use crate::{
-    Query, SettingsError, TemplateScope, promql,
+    Query, SettingsError, TemplateScope,
+    counters::Measure,
+    promql,
     question::Ask,
     settings::{self, Unit},
     templates::{Role, Template},
@@ -20,44 +28,61 @@ use crate::{
 pub(super) const ENTRY: CheckEntry =
     CheckEntry { kind: "errors", schema: || schemars::schema_for!(Written), check };
 
-/// The share of requests that failed must stay below a limit.
+/// The share of requests that failed: below a limit, or no worse than the serving side's.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Written {
-    /// The largest share that may fail: `"1%"` or `"0.01"`.
-    max: String,
+    /// The largest share that may fail: `"1%"` or `"0.01"`. Unset, the side on trial is compared
+    /// with the serving side, and the fields below say how.
+    #[serde(default)]
+    max: Option<String>,
     /// Which metrics the application has; unset, they are looked up in the source.
     #[serde(default)]
     metrics: Option<Metrics>,
-    /// With `metrics: haproxy`: the backend of each side, by its name; unset, the sides' label
-    /// `proxy`.
+    /// With the metrics of a proxy: what each side is to it (HAProxy's backend or server, Envoy's
+    /// cluster, ingress-nginx's canary), by the side's name; unset, the sides' label says it.
     #[serde(default)]
     proxies: BTreeMap<String, String>,
     /// Whether PromQL of one's own is parsed at load.
     #[serde(default = "yes")]
     validate: bool,
+    /// How much worse than the serving side is tolerated; the judge has defaults.
+    #[serde(default)]
+    tolerance: Option<Tolerance>,
+    /// How much worse a step may turn out.
+    #[serde(default)]
+    margin: Option<Margin>,
+    /// How often a healthy release may be rolled back by statistics: `"1%"`.
+    #[serde(default)]
+    alpha: Option<String>,
+    /// How often a step may be taken though more is harmed than accepted: `"5%"`.
+    #[serde(default)]
+    beta: Option<String>,
+    /// What the check weighs among all that compare: `"50%"`.
+    #[serde(default)]
+    weight: Option<String>,
+    /// How long a step is watched at least, such as `60s`.
+    #[serde(default)]
+    min_step: Option<String>,
+    /// Over how many windows a step is watched at least.
+    #[serde(default)]
+    min_windows: Option<u32>,
+    /// How long a process that appears is not counted, such as `30s`; unset, it is from the start.
+    #[serde(default)]
+    warm_up: Option<String>,
+    /// The part of requests that must succeed by the service's objective: `"99.9%"`.
+    #[serde(default)]
+    slo: Option<String>,
 }
 
 /// Which metrics the application has.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Metrics {
-    /// A usual shape.
+    /// Metrics that are known by name.
     Usual(Usual),
     /// Two counters of one's own.
     Own(Own),
-}
-
-/// A usual shape.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum Usual {
-    /// `http_server_request_duration_seconds_count` with `http_response_status_code`.
-    Otel,
-    /// `http_requests_total` with `code` or `status`.
-    Prometheus,
-    /// `haproxy_backend_http_responses_total` with `proxy` and `code`.
-    Haproxy,
 }
 
 /// Two counters of one's own: each a selector, or a query that names `canary`.
@@ -80,7 +105,13 @@ fn check(
     min_samples: Option<f64>,
 ) -> Result<Checked, Vec<SettingsError>> {
     let written: Written = settings::read(settings).map_err(|error| vec![explain(error)])?;
-    let max = settings::limit("/max", &written.max, Unit::Ratio).map_err(|error| vec![error])?;
+    let Some(max) = &written.max else { return compare(&written, scope, min_samples) };
+    let max = settings::limit("/max", max, Unit::Ratio).map_err(|error| vec![error])?;
+    written.comparison().refuse()?;
+    if written.slo.is_some() {
+        let message = "it belongs to a comparison with the serving side, but `max` is set";
+        return Err(vec![SettingsError::new("/slo", message, "remove one of the two")]);
+    }
     let rule = Rule { max: Some(max), unit: "%", min_samples, ..Rule::default() };
     let Some(metrics) = &written.metrics else {
         return Ok(Checked::NeedsShape(ShapeKind::Errors));
@@ -94,12 +125,48 @@ fn check(
     })
 }
 
+/// Compares with the serving side.
+fn compare(
+    written: &Written,
+    scope: &TemplateScope,
+    min_samples: Option<f64>,
+) -> Result<Checked, Vec<SettingsError>> {
+    let slo = written.slo.as_deref().map(objective).transpose().map_err(|error| vec![error])?;
+    let objective = Objective { slo, bound: None };
+    let (rule, warm_up) = written.comparison().rule(Kind::Errors, objective, min_samples)?;
+    let Some(metrics) = &written.metrics else {
+        return Ok(Checked::NeedsShape(ShapeKind::Errors));
+    };
+    Checked::ready(scope, true, rule, |role| match metrics {
+        Metrics::Usual(usual) => {
+            let preset = usual.preset();
+            let labels = preset.labels(scope, &written.proxies)?;
+            let selected = compare::known(preset.requests, &labels, preset.has_up(), role);
+            let measure = Measure::Classes { bad: preset.failed() };
+            Ok(compare::ask(selected, None, measure, 1, warm_up))
+        }
+        Metrics::Own(own) => {
+            let total = compare::own("/metrics/total", &own.total, scope, role)?;
+            let (bad, _) = compare::own("/metrics/bad", &own.bad, scope, role)?;
+            Ok(compare::ask(total, Some(bad), Measure::Apart, 1, warm_up))
+        }
+    })
+}
+
+/// The part of requests that may be bad, by the part that must be good.
+pub(super) fn objective(text: &str) -> Result<f64, SettingsError> {
+    let inner = |good: &f64| *good > 0.0 && *good < 1.0;
+    settings::ratio(text).filter(inner).map(|good| 1.0 - good).ok_or_else(|| {
+        let message = format!("{text:?} is no share between 0% and 100%");
+        SettingsError::new("/slo", message, "write the part that must be good, such as \"99.9%\"")
+    })
+}
+
 fn explain(mut error: SettingsError) -> SettingsError {
-    if error.message.contains("missing field `max`") {
-        error.help = Some("write the largest share that may fail, such as max: \"1%\"".to_owned());
-    }
     if error.path == "/metrics" {
-        error.help = Some("write otel, prometheus, haproxy, or {total: …, bad: …}".to_owned());
+        let words = "write otel, prometheus, haproxy, istio or another known word, or {total: …, \
+                     bad: …}";
+        error.help = Some(words.to_owned());
     }
     error
 }
@@ -110,24 +177,11 @@ fn usual_counts(
     scope: &TemplateScope,
     role: Role,
 ) -> Result<Ask, SettingsError> {
-    let (metric, matchers, bad) = match usual {
-        Usual::Otel => (
-            "http_server_request_duration_seconds_count",
-            labels_of(scope, role)?,
-            &["http_response_status_code=~\"5..\""][..],
-        ),
-        Usual::Prometheus => (
-            "http_requests_total",
-            labels_of(scope, role)?,
-            &["code=~\"5..\"", "status=~\"5..\""][..],
-        ),
-        Usual::Haproxy => (
-            "haproxy_backend_http_responses_total",
-            proxy_of(written, scope, role)?,
-            &["code=\"5xx\""][..],
-        ),
-    };
-    let bad: Vec<Vec<String>> = bad
+    let preset = usual.preset();
+    let matchers = preset.matchers(scope, &written.proxies, role)?;
+    let metric = preset.requests;
+    let bad: Vec<Vec<String>> = preset
+        .failed_matchers()
         .iter()
         .map(|bad| vec![format!("increase({metric}{{{matchers},{bad}}}["), "])".to_owned()])
         .collect();
@@ -162,26 +216,6 @@ pub(super) fn labels_of(scope: &TemplateScope, role: Role) -> Result<String, Set
     Ok(query.0.concat())
 }
 
-fn proxy_of(written: &Written, scope: &TemplateScope, role: Role) -> Result<String, SettingsError> {
-    let help = "give each side a label `proxy`, or write proxies: {blue: be_blue, green: be_green}";
-    let refuse = |message| Err(SettingsError::new("/proxies", message, help));
-    let of = |(side, labels): &(String, BTreeMap<String, String>)| {
-        written.proxies.get(side).or_else(|| labels.get(PROXY)).cloned()
-    };
-    let [first, second] = &scope.sides;
-    let (test, serving) = match role {
-        Role::FirstIsCanary => (first, second),
-        Role::SecondIsCanary => (second, first),
-    };
-    let Some(proxy) = of(test) else {
-        return refuse(format!("the backend of the side {} is not known", test.0));
-    };
-    if of(serving).as_ref() == Some(&proxy) {
-        return refuse(format!("both sides have the backend {proxy}"));
-    }
-    Ok(promql::matchers(&BTreeMap::from([(PROXY.to_owned(), proxy)])))
-}
-
 /// A count of one's own: a selector is narrowed to the side and counted, a query is as it is.
 pub(super) fn counted(
     path: &str,
@@ -214,4 +248,21 @@ pub(super) fn counted(
 
 fn increase(selector: &str) -> Query {
     Query(vec![format!("sum(increase({selector}["), "]))".to_owned()])
+}
+
+// === impl Written ===
+
+impl Written {
+    fn comparison(&self) -> compare::Written<'_> {
+        compare::Written {
+            tolerance: self.tolerance.as_ref(),
+            margin: self.margin.as_ref(),
+            alpha: self.alpha.as_deref(),
+            beta: self.beta.as_deref(),
+            weight: self.weight.as_deref(),
+            min_step: self.min_step.as_deref(),
+            min_windows: self.min_windows,
+            warm_up: self.warm_up.as_deref(),
+        }
+    }
 }

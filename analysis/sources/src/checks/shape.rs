@@ -135,7 +135,11 @@ async fn shows(
         let sides = LookSides { test: side.clone(), serving: side };
         let end = Timestamp::now();
         let window = Window { begin: end - SignedDuration::from_secs(60), end };
-        match source.look(question, Look { window, sides, deadline }).await.answer {
+        match source
+            .look(question, Look { window, sides, deadline, grid: None, before: None })
+            .await
+            .answer
+        {
             Answer::Value(_) => return Ok(true),
             Answer::Nothing(_) | Answer::Ratio { .. } | Answer::Counted(_) => {}
             Answer::Error { message, .. } => return Err(message),

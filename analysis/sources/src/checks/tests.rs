@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::*;
-use crate::Query;
+use crate::{Counted, Query, counters::Measure};
 
 fn scope() -> TemplateScope {
     let labels = |version: &str| BTreeMap::from([("version".to_owned(), version.to_owned())]);
@@ -116,7 +116,6 @@ fn both_assignments_of_the_roles_are_pinned() {
 
 #[test]
 fn what_errors_cannot_use_is_refused_with_the_remedy() {
-    refused("errors", &json!({"metrics": "otel"}), "", "max: \"1%\"");
     refused("errors", &json!({"max": "2", "metrics": "otel"}), "/max", "\"2\"");
     refused("errors", &json!({"max": "1%", "metrics": "statsd"}), "/metrics", "otel, prometheus");
     refused("errors", &json!({"max": "1%", "metrics": "haproxy"}), "/proxies", "proxies:");
@@ -222,4 +221,197 @@ fn every_kind_has_a_schema() {
         let schema = serde_json::to_value((entry.schema)()).unwrap();
         assert_eq!(schema["additionalProperties"], json!(false), "{}", entry.kind);
     }
+}
+
+#[track_caller]
+fn counts(kind: &str, settings: &Value, scope: &TemplateScope, side: &str) -> (Counted, Value) {
+    let entry = CHECKS.iter().find(|entry| entry.kind == kind).unwrap();
+    let Ok(Checked::Ready { question, rule }) = (entry.check)(settings, scope, None) else {
+        panic!("{:?}", (entry.check)(settings, scope, None))
+    };
+    let question: Question = serde_json::from_str(&question).unwrap();
+    assert!(question.exchange);
+    let Ask::Counted(counted) = question.sides[side].ask.clone() else { panic!("{question:?}") };
+    assert!(crate::promql::is_selector(&counted.select), "{}", counted.select);
+    (counted, serde_json::from_str(&rule).unwrap())
+}
+
+fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+#[test]
+fn without_a_limit_one_selector_finds_both_sides() {
+    let settings = json!({"metrics": "prometheus"});
+    let (blue, _) = counts("errors", &settings, &scope(), "blue");
+    let (green, rule) = counts("errors", &settings, &scope(), "green");
+    assert_eq!(green.select, "{__name__=~\"http_requests_total|up\",version=~\"v1|v2\"}");
+    assert_eq!(blue.select, green.select);
+    assert_eq!((blue.only["version"].as_str(), green.only["version"].as_str()), ("v1", "v2"));
+    let Measure::Classes { bad } = &green.measure else { panic!() };
+    let failed =
+        |name: &str, value: &str| bad.iter().any(|class| class.holds(&labels(&[(name, value)])));
+    assert!(failed("code", "503") && failed("status", "500"));
+    assert!(!failed("code", "404") && !failed("code", "5") && !failed("grpc_code", "500"));
+    assert_eq!(rule, json!({"compare": {"kind": "errors"}}));
+    let (latency, rule) = counts("latency", &json!({"metrics": "otel"}), &scope(), "green");
+    assert_eq!(
+        latency.select,
+        "{__name__=~\"http_server_request_duration_seconds_bucket|up\",version=~\"v1|v2\"}"
+    );
+    let Measure::Histogram { except } = &latency.measure else { panic!() };
+    assert!(except[0].holds(&labels(&[("http_response_status_code", "500")])));
+    assert_eq!(rule, json!({"compare": {"kind": "latency"}}));
+}
+
+#[test]
+fn a_label_is_matched_to_the_letter_and_other_names_cost_a_second_request() {
+    let mut scope = scope();
+    scope.sides[0].1 = labels(&[("v", "1.0|x"), ("app", "a")]);
+    scope.sides[1].1 = labels(&[("v", "2\"+"), ("app", "a")]);
+    let settings = json!({"metrics": {"total": "a_total", "bad": "b_total{x=\"y\"}"}});
+    let (green, _) = counts("errors", &settings, &scope, "green");
+    assert_eq!(green.select, "a_total{app=\"a\",v=~\"1\\\\.0\\\\|x|2\\\"\\\\+\"}");
+    assert!(green.bad.unwrap().starts_with("b_total{x=\"y\",app=\"a\",v=~"));
+    assert_eq!(green.measure, Measure::Apart);
+    scope.sides[0].1 = labels(&[("track", "stable")]);
+    let (green, _) = counts("errors", &settings, &scope, "green");
+    let (blue, _) = counts("errors", &settings, &scope, "blue");
+    assert_eq!(blue.select, "a_total{track=\"stable\"}");
+    assert_eq!(green.select, "a_total{app=\"a\",v=\"2\\\"+\"}");
+}
+
+#[test]
+fn metrics_of_proxies_and_meshes_have_labels_of_their_own() {
+    let check = |kind: &str, settings: Value, select: &str| {
+        let mut scope = scope();
+        scope.sides[0].1.insert("envoy_cluster_name".into(), "shop".into());
+        scope.sides[1].1.insert("envoy_cluster_name".into(), "shop-canary".into());
+        let (counted, _) = counts(kind, &settings, &scope, "green");
+        assert_eq!(counted.select, select);
+        counted
+    };
+    check(
+        "errors",
+        json!({"metrics": "istio"}),
+        "istio_requests_total{destination_version=~\"v1|v2\",\
+         envoy_cluster_name=~\"shop|shop-canary\",reporter=\"destination\"}",
+    );
+    let envoy = check(
+        "latency",
+        json!({"metrics": "envoy"}),
+        "envoy_cluster_upstream_rq_time_bucket{envoy_cluster_name=~\"shop|shop-canary\"}",
+    );
+    assert_eq!(
+        (envoy.only, envoy.per_second),
+        (labels(&[("envoy_cluster_name", "shop-canary")]), 1000)
+    );
+    let proxies = |blue: &str, green: &str| json!({"blue": blue, "green": green});
+    check(
+        "errors",
+        json!({"metrics": "haproxy", "proxies": proxies("be_b", "be_g")}),
+        "haproxy_backend_http_responses_total{proxy=~\"be_b|be_g\"}",
+    );
+    check(
+        "errors",
+        json!({"metrics": "haproxyServer", "proxies": proxies("s1", "s2")}),
+        "haproxy_server_http_responses_total{server=~\"s1|s2\"}",
+    );
+    // The stable side of ingress-nginx is the one without a canary.
+    let nginx = check(
+        "errors",
+        json!({"metrics": "nginx", "proxies": proxies("", "shop-canary-80")}),
+        "nginx_ingress_controller_requests{canary=~\"|shop-canary-80\"}",
+    );
+    let Measure::Classes { bad } = nginx.measure else { panic!() };
+    assert!(bad[0].holds(&labels(&[("status", "502")])));
+    for metrics in ["otelGrpc", "grpc"] {
+        for kind in ["errors", "latency"] {
+            counts(kind, &json!({"metrics": metrics}), &scope(), "blue");
+        }
+    }
+    let mut relabelled = scope();
+    relabelled.sides[0].1.insert("reporter".into(), "source".into());
+    relabelled.sides[1].1.insert("reporter".into(), "source".into());
+    let (source, _) = counts("errors", &json!({"metrics": "istio"}), &relabelled, "green");
+    assert!(source.select.contains("reporter=\"source\""), "{}", source.select);
+}
+
+#[test]
+fn limits_may_be_set_on_every_known_metric() {
+    for metrics in ["otelGrpc", "grpc", "istio", "nginx", "envoy"] {
+        let proxies = json!({"blue": "b", "green": "g"});
+        let settings = json!({"max": "1%", "metrics": metrics, "proxies": proxies});
+        ready("errors", &settings);
+        let settings =
+            json!({"quantile": "0.9", "max": "1s", "metrics": metrics, "proxies": proxies});
+        let (question, _) = ready("latency", &settings);
+        let Ask::Value { value, .. } = &question.sides["green"].ask else { panic!() };
+        crate::promql::check("", value).unwrap();
+        let millis = matches!(metrics, "otelGrpc" | "istio" | "envoy");
+        assert_eq!(text(value).ends_with("]))) / 1000"), millis, "{}", text(value));
+    }
+}
+
+#[test]
+fn a_comparison_says_what_was_set_and_nothing_else() {
+    let settings = json!({"metrics": "otel", "alpha": "1%", "beta": "0.05", "weight": "50%",
+        "tolerance": {"relative": "10%", "absolute": "0.02%"},
+        "margin": {"relative": "200%", "harm": "0.2%"},
+        "minStep": "90s", "minWindows": 4, "warmUp": "30s", "slo": "99%"});
+    let (counted, rule) = counts("errors", &settings, &scope(), "green");
+    assert_eq!(counted.warm_up_secs, 30);
+    let rule = &rule["compare"];
+    assert_eq!(rule["tolerance"], json!({"relative": 0.1, "absolute": 0.0002}));
+    assert_eq!(rule["margin"], json!({"relative": 2.0, "harm": 0.002}));
+    assert_eq!(
+        (&rule["alpha"], &rule["beta"], &rule["weight"]),
+        (&json!(0.01), &json!(0.05), &json!(0.5))
+    );
+    assert_eq!((&rule["minStepSeconds"], &rule["minWindows"]), (&json!(90.0), &json!(4)));
+    assert!((rule["slo"].as_f64().unwrap() - 0.01).abs() < 1e-12);
+    let slo = json!({"metrics": "otel", "slo": {"share": "99%", "within": "500ms"}});
+    let (_, rule) = counts("latency", &slo, &scope(), "green");
+    assert_eq!(rule["compare"]["bound"], json!(0.5));
+    let Ok(Checked::Ready { rule, .. }) = run("errors", &json!({"metrics": "otel"}), Some(50.0))
+    else {
+        panic!()
+    };
+    assert!(rule.contains("\"minSamples\":50.0"), "{rule}");
+}
+
+#[test]
+fn what_a_comparison_cannot_use_is_refused_with_the_remedy() {
+    let refused = |kind: &str, settings: Value, path: &str, words: &str| {
+        refused(kind, &settings, path, words);
+    };
+    refused("errors", json!({"max": "1%", "alpha": "1%"}), "/alpha", "`max` is set");
+    refused("errors", json!({"alpha": "2"}), "/alpha", "\"2\" is no share");
+    refused("errors", json!({"tolerance": {"relative": "-1%"}}), "/tolerance/relative", "\"10%\"");
+    refused("errors", json!({"margin": {"relative": "5%"}}), "/margin/relative", "exceeds");
+    refused("latency", json!({"margin": {"harm": "0.1%"}}), "/margin/harm", "(0.5%)");
+    refused("errors", json!({"minWindows": 0}), "/minWindows", "at least 1");
+    refused("errors", json!({"warmUp": "10m"}), "/warmUp", "up to 5m");
+    refused("errors", json!({"slo": "100%"}), "/slo", "\"99.9%\"");
+    refused("latency", json!({"quantile": "0.9"}), "/quantile", "set max");
+    refused("latency", json!({"max": "1s"}), "/quantile", "99th percentile");
+    refused("latency", json!({"metrics": "haproxy"}), "/metrics", "no histogram");
+    refused("latency", json!({"metrics": {"count": "a_count"}}), "/metrics", "bucket or histogram");
+    refused("errors", json!({"metrics": "envoy"}), "/proxies", "the cluster of the side blue");
+    refused("errors", json!({"metrics": "nginx"}), "/metrics", "has no labels");
+    let both = json!({"metrics": "haproxy", "proxies": {"blue": "b", "green": "b"}});
+    refused("errors", both, "/proxies", "both sides have the backend b");
+    let stranger = json!({"metrics": "haproxy", "proxies": {"red": "b"}});
+    refused("errors", stranger, "/proxies", "there is no side red");
+    let query = json!({"metrics": {"total": "sum(a)", "bad": "b"}});
+    refused("errors", query, "/metrics/total", "is no selector");
+    let alike = json!({"metrics": {"total": "a{x=\"{{ canary | length }}\"}", "bad": "b"}});
+    let mut scope = scope();
+    scope.sides[0].0 = "blues".into();
+    let errors = (errors::ENTRY.check)(&alike, &scope, None).unwrap_err();
+    assert!(errors[0].message.contains("the same series for both sides"), "{errors:?}");
+    let mut scope = self::scope();
+    scope.sides[1].1 = labels(&[("version", "v1"), ("app", "a")]);
+    let errors = (errors::ENTRY.check)(&json!({"metrics": "otel"}), &scope, None).unwrap_err();
+    assert!(errors[0].message.contains("match the same series"), "{errors:?}");
 }

@@ -9,6 +9,8 @@ use haldane_model::Answer;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
+use crate::counters::{self, Bucket, Native, Samples};
+
 /// How much of a foreign answer is shown.
 const EXCERPT_BYTES: usize = 200;
 const SERIES_NAMED: usize = 3;
@@ -30,6 +32,8 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// Whether asking again may help.
     pub(crate) retryable: bool,
+    /// Whether asking for less may help.
+    pub(crate) too_large: bool,
 }
 
 /// One series of an instant vector.
@@ -63,6 +67,25 @@ struct Data<'a> {
     result: &'a RawValue,
 }
 
+/// One series of a matrix.
+#[derive(Deserialize)]
+struct Range {
+    #[serde(default)]
+    metric: BTreeMap<String, String>,
+    #[serde(default)]
+    values: Vec<(f64, String)>,
+    #[serde(default)]
+    histograms: Vec<(f64, Histogram)>,
+}
+
+/// A native histogram; each bucket has its rule of bounds, its two bounds and its count.
+#[derive(Deserialize)]
+struct Histogram {
+    count: String,
+    #[serde(default)]
+    buckets: Vec<(IgnoredAny, String, String, String)>,
+}
+
 /// Reads what one query found.
 pub(crate) fn found(status: u16, body: &[u8], series_max: usize) -> Result<Found, Refusal> {
     let data = result(status, body)?;
@@ -85,6 +108,33 @@ pub(crate) fn series(status: u16, body: &[u8], series_max: usize) -> Result<Vec<
         "vector" => vector(data.result, series_max),
         other => Err(refused(format!("the query returns a {other}, not series"))),
     }
+}
+
+/// Reads the raw samples of a range selector. What has too many series is too large.
+pub(crate) fn ranges(
+    status: u16,
+    body: &[u8],
+    series_max: usize,
+) -> Result<Vec<counters::Series>, Refusal> {
+    let data = result(status, body)?;
+    if data.result_type != "matrix" {
+        let kind = data.result_type;
+        return Err(refused(format!("the answer is a {kind}, not a range of samples")));
+    }
+    let ranges: Vec<Range> = decode(data.result)?;
+    if ranges.len() > series_max {
+        let count = ranges.len();
+        let message = format!(
+            "the answer has {count} series of raw samples, more than {series_max} (a hundred times \
+             maxSeries): select fewer"
+        );
+        return Err(refused(message));
+    }
+    let mut series = Vec::with_capacity(ranges.len());
+    for range in ranges {
+        range.read(&mut series)?;
+    }
+    Ok(series)
 }
 
 /// Reads the data of any answer of the API, whatever its shape.
@@ -178,6 +228,7 @@ fn failure(status: u16, envelope: &Envelope<'_>) -> Refusal {
     Refusal {
         message: format!("{kind}: {}", excerpt(text.as_bytes())),
         retryable: late || may_pass(status),
+        too_large: false,
     }
 }
 
@@ -189,7 +240,7 @@ fn foreign(status: u16, body: &[u8]) -> Refusal {
     } else {
         format!("HTTP {status}: {text}")
     };
-    Refusal { message, retryable: may_pass(status) }
+    Refusal { message, retryable: may_pass(status), too_large: false }
 }
 
 /// Whether an HTTP status speaks of a moment rather than of the question.
@@ -198,7 +249,7 @@ fn may_pass(status: u16) -> bool {
 }
 
 fn refused(message: impl Into<String>) -> Refusal {
-    Refusal { message: message.into(), retryable: false }
+    Refusal { message: message.into(), retryable: false, too_large: false }
 }
 
 /// The first bytes of foreign text, on one line.
@@ -209,6 +260,49 @@ fn excerpt(bytes: &[u8]) -> String {
     let line: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
     let more = if bytes.len() > EXCERPT_BYTES { "…" } else { "" };
     format!("{}{more}", line.join(" "))
+}
+
+/// A number of the API: text, `NaN` and infinities included.
+fn float(text: &str) -> Result<f64, Refusal> {
+    text.parse().map_err(|_| refused(format!("the value {text:?} is no number")))
+}
+
+/// Seconds of the API as milliseconds; it tells no finer.
+fn millis(seconds: f64) -> i64 {
+    (seconds * 1000.0).round() as i64
+}
+
+// === impl Range ===
+
+impl Range {
+    /// A series may change from numbers to native histograms: it is two then.
+    fn read(self, series: &mut Vec<counters::Series>) -> Result<(), Refusal> {
+        if !self.values.is_empty() {
+            let number = |(at, text): &(f64, String)| Ok((millis(*at), float(text)?));
+            let samples = self.values.iter().map(number).collect::<Result<_, _>>()?;
+            let labels = self.metric.clone();
+            series.push(counters::Series { labels, samples: Samples::Numbers(samples) });
+        }
+        if !self.histograms.is_empty() {
+            let native = |(at, shown): &(f64, Histogram)| Ok((millis(*at), shown.read()?));
+            let samples = self.histograms.iter().map(native).collect::<Result<_, _>>()?;
+            let labels = self.metric;
+            series.push(counters::Series { labels, samples: Samples::Histograms(samples) });
+        }
+        Ok(())
+    }
+}
+
+// === impl Histogram ===
+
+impl Histogram {
+    fn read(&self) -> Result<Native, Refusal> {
+        let bucket = |(_, lower, upper, count): &(IgnoredAny, String, String, String)| {
+            Ok(Bucket { lower: float(lower)?, upper: float(upper)?, count: float(count)? })
+        };
+        let buckets = self.buckets.iter().map(bucket).collect::<Result<Vec<_>, Refusal>>()?;
+        Native::read(float(&self.count)?, &buckets).map_err(refused)
+    }
 }
 
 // === impl Refusal ===

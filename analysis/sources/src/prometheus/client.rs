@@ -15,10 +15,15 @@ use reqwest::Response;
 use tokio::time::timeout;
 
 use super::{
-    answer::{Found, Refusal, Series, data, found, series},
+    answer::{Found, Refusal, Series, data, found, ranges, series},
     config::Config,
     targets::{self, Target},
 };
+use crate::{counters, promql};
+
+/// How many times more series raw samples may have than an answer of values: every process has its
+/// own, and every bucket.
+const RANGES_TO_VALUES: usize = 100;
 
 /// A client for one Prometheus; each call reads its secrets anew.
 #[derive(Clone, Debug)]
@@ -54,6 +59,19 @@ impl Client {
     ) -> Result<Vec<Series>, Refusal> {
         let (status, body) = self.query(query, at, end).await?;
         series(status, &body, self.config.series_max)
+    }
+
+    /// Asks for the raw samples of a selector, up to and including a moment.
+    pub(crate) async fn ranges(
+        &self,
+        selector: &str,
+        reach: Duration,
+        at: Timestamp,
+        end: Instant,
+    ) -> Result<Vec<counters::Series>, Refusal> {
+        let query = format!("{selector}[{}]", promql::duration(reach));
+        let (status, body) = self.query(&query, Some(at), end).await?;
+        ranges(status, &body, self.config.series_max * RANGES_TO_VALUES)
     }
 
     /// Asks for the active targets; `None` where the source does not show them to us.
@@ -103,7 +121,7 @@ impl Client {
             Ok(body) => Ok((status, body)),
             Err(error @ BodyError::TooLarge { .. }) => {
                 let message = format!("{error} (maxBodyBytes): ask for fewer series");
-                Err(unusable(message))
+                Err(Refusal { message, retryable: false, too_large: true })
             }
             Err(BodyError::Broken(error)) => Err(transport(&error)),
         }
@@ -117,7 +135,7 @@ impl Client {
         let patience = self.patience(end);
         timeout(patience, ask).await.unwrap_or_else(|_elapsed| {
             let message = format!("{} did not answer within {patience:.1?}", self.place());
-            Err(Refusal { message, retryable: true })
+            Err(Refusal { message, retryable: true, too_large: false })
         })
     }
 
@@ -147,7 +165,7 @@ fn seconds(at: Timestamp) -> String {
 }
 
 fn unusable(message: String) -> Refusal {
-    Refusal { message, retryable: false }
+    Refusal { message, retryable: false, too_large: false }
 }
 
 /// The API client wraps what went wrong in sending; everything else is our own mistake.
@@ -164,7 +182,7 @@ fn transport(error: &reqwest::Error) -> Refusal {
     } else {
         format!("the source cannot be asked: {}", root(error))
     };
-    Refusal { message, retryable }
+    Refusal { message, retryable, too_large: false }
 }
 
 fn causes<'a>(

@@ -14,18 +14,18 @@ use crate::{Look, Query, Question, SideQuestion, promql, question::Ask};
 const SCRAPE: Duration = Duration::from_secs(15);
 
 /// What was found before the targets were asked.
-struct Looked {
-    answer: Answer,
-    count: Option<f64>,
-    serving_count: Option<f64>,
+pub(super) struct Looked {
+    pub(super) answer: Answer,
+    pub(super) count: Option<f64>,
+    pub(super) serving_count: Option<f64>,
 }
 
 /// One moment to ask about, and until when.
 #[derive(Clone, Copy)]
-struct Asked<'a> {
-    look: &'a Look,
-    window: Duration,
-    end: Instant,
+pub(super) struct Asked<'a> {
+    pub(super) look: &'a Look,
+    pub(super) window: Duration,
+    pub(super) end: Instant,
 }
 
 impl Prometheus {
@@ -37,11 +37,15 @@ impl Prometheus {
                 let asked = Asked { look, window, end };
                 let test = &question.sides[look.sides.test.as_str()];
                 let scrape = self.scrape(&test.labels, Asker::Look, end);
-                let (looked, scrape) = tokio::join!(self.ask(&question, asked), scrape);
-                let down = is_silent(&looked.answer) && self.targets_down(test, asked).await;
+                let (looked, scrape) = self.ask(&question, asked, scrape).await;
+                let down = looked.is_silent() && self.targets_down(test, asked).await;
                 (looked, scrape, down)
             }
-            Err(message) => (Looked::error(Refusal { message, retryable: false }), None, false),
+            Err(message) => (
+                Looked::error(Refusal { message, retryable: false, too_large: false }),
+                None,
+                false,
+            ),
         };
         Sample {
             window: look.window,
@@ -54,12 +58,36 @@ impl Prometheus {
         }
     }
 
-    async fn ask(&self, question: &Question, asked: Asked<'_>) -> Looked {
+    /// Asks what the question asks; counting needs to know the scrape interval first.
+    async fn ask(
+        &self,
+        question: &Question,
+        asked: Asked<'_>,
+        scrape: impl Future<Output = Option<Duration>>,
+    ) -> (Looked, Option<Duration>) {
         let sides = &asked.look.sides;
         let test = &question.sides[sides.test.as_str()].ask;
         let serving = question.sides.get(sides.serving.as_str()).map(|side| &side.ask);
         let serving = serving.filter(|_| question.exchange);
+        match (test, serving) {
+            (Ask::Counted(test), Some(Ask::Counted(serving))) => {
+                let scrape = scrape.await;
+                let known = scrape.unwrap_or(SCRAPE);
+                (self.counted(test, serving, asked, known).await, scrape)
+            }
+            (Ask::Ratio { .. } | Ask::Value { .. } | Ask::Counted(_), _) => {
+                tokio::join!(self.one(test, serving, asked), scrape)
+            }
+        }
+    }
+
+    /// Asks for one number.
+    async fn one(&self, test: &Ask, serving: Option<&Ask>, asked: Asked<'_>) -> Looked {
         match test {
+            Ask::Counted(_) => {
+                let message = "the pinned question does not count the serving side".to_owned();
+                Looked::error(Refusal { message, retryable: false, too_large: false })
+            }
             Ask::Ratio { total, bad } => {
                 let (total, bad, serving_count) = tokio::join!(
                     self.number(total, asked),
@@ -92,6 +120,7 @@ impl Prometheus {
                 (query, true)
             }
             Ask::Value { value, count: None } => (value, false),
+            Ask::Counted(_) => return None,
         };
         match self.number(query, asked).await {
             Ok(Found::Number(count)) if is_count => Some(count),
@@ -175,19 +204,20 @@ fn some(found: &Found) -> Option<f64> {
     }
 }
 
-/// Whether there is nothing about the side on trial: no series, or no traffic.
-fn is_silent(answer: &Answer) -> bool {
-    match answer {
-        Answer::Nothing(_) | Answer::Ratio { total: None, .. } => true,
-        Answer::Ratio { total: Some(total), .. } => *total == 0.0,
-        Answer::Value(_) | Answer::Counted(_) | Answer::Error { .. } => false,
-    }
-}
-
 // === impl Looked ===
 
 impl Looked {
-    fn error(refusal: Refusal) -> Self {
+    pub(super) fn error(refusal: Refusal) -> Self {
         Self { answer: refusal.into(), count: None, serving_count: None }
+    }
+
+    /// Whether there is nothing about the side on trial: no series, or no traffic.
+    fn is_silent(&self) -> bool {
+        match &self.answer {
+            Answer::Nothing(_) | Answer::Ratio { total: None, .. } => true,
+            Answer::Ratio { total: Some(total), .. } => *total == 0.0,
+            Answer::Counted(_) => self.count.is_none_or(|count| count == 0.0),
+            Answer::Value(_) | Answer::Error { .. } => false,
+        }
     }
 }

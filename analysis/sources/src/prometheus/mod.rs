@@ -7,7 +7,9 @@
 mod answer;
 mod client;
 mod config;
+mod counted;
 mod look;
+mod shared;
 mod targets;
 
 use std::{
@@ -27,6 +29,7 @@ use self::{
     answer::{Found, Refusal},
     client::Client,
     config::{Config, Written},
+    shared::Shared,
     targets::Target,
 };
 use crate::{
@@ -56,6 +59,7 @@ struct Prometheus {
     targets: Arc<DataMutex<Option<Known>>>,
     /// Held by the one who asks for the list; the others wait for the same answer.
     asking: Arc<Mutex<()>>,
+    shared: Shared,
 }
 
 /// The targets that the source last told of, and until when it need not be asked again.
@@ -83,6 +87,7 @@ fn build(settings: &Value, outside: &Outside) -> Result<Arc<dyn MetricSource>, S
         client: Client::new(config, outside.clone()),
         targets: Arc::default(),
         asking: Arc::default(),
+        shared: Shared::default(),
     }))
 }
 
@@ -141,12 +146,15 @@ impl Prometheus {
         let half = begin.elapsed() / 2;
         let Found::Number(theirs) = found else {
             let message = "the source does not tell its time".to_owned();
-            return Err(Refusal { message, retryable: false });
+            return Err(Refusal { message, retryable: false, too_large: false });
         };
         let half = SignedDuration::try_from(half).unwrap_or(SignedDuration::ZERO);
         let ours = wall.duration_since(Timestamp::UNIX_EPOCH) + half;
-        let theirs = SignedDuration::try_from_secs_f64(theirs)
-            .map_err(|error| Refusal { message: error.to_string(), retryable: false })?;
+        let theirs = SignedDuration::try_from_secs_f64(theirs).map_err(|error| Refusal {
+            message: error.to_string(),
+            retryable: false,
+            too_large: false,
+        })?;
         Ok(theirs - ours)
     }
 
@@ -211,7 +219,12 @@ mod tests {
     fn asking(server: &MockServer) -> Prometheus {
         let written: Written = settings::read(&json!({"url": server.uri()})).unwrap();
         let client = Client::new(Config::read(written).unwrap(), Outside::default());
-        Prometheus { client, targets: Arc::default(), asking: Arc::default() }
+        Prometheus {
+            client,
+            targets: Arc::default(),
+            asking: Arc::default(),
+            shared: Shared::default(),
+        }
     }
 
     /// A source that told of one second once, and must be asked again.

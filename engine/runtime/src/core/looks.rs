@@ -212,7 +212,7 @@ impl Known {
         self.asked = Some((key.clone(), now.mono, deadline));
         let sides =
             LookSides { test: record.header.test.clone(), serving: record.header.home.clone() };
-        let look = Look { window, sides, deadline };
+        let look = Look { window, sides, deadline, grid: None, before: None };
         let (source, question) = (check.source.clone(), check.question.clone());
         Some(Command::Look { key, source, question, look })
     }
