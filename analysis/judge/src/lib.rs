@@ -10,7 +10,9 @@
 mod evidence;
 mod judge;
 mod measure;
+pub mod ranks;
 mod rule;
+pub mod scored;
 mod silence;
 mod words;
 
