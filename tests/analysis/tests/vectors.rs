@@ -4,10 +4,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "vectors/ranks.rs"]
+mod ranks;
+
 use haldane_analysis_tests::reference;
 
 /// The kinds that a test below covers.
-const COVERED: &[&str] = &[];
+const COVERED: &[&str] =
+    &["mann_whitney", "sign_e", "hr_band", "srm_multinomial", "two_proportions"];
 
 #[test]
 fn every_kind_of_case_has_its_test() {
