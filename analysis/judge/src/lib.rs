@@ -7,6 +7,7 @@
 //! It never fails and never panics: odd input is a verdict. Silence is never a pass, and a broken
 //! source is never a failure.
 
+pub mod betting;
 mod evidence;
 mod judge;
 mod measure;

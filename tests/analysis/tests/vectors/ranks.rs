@@ -10,6 +10,10 @@ use haldane_judge::{
 };
 use serde_json::Value;
 
+/// The kinds that are covered here.
+pub(crate) const COVERED: &[&str] =
+    &["mann_whitney", "sign_e", "hr_band", "srm_multinomial", "two_proportions"];
+
 fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
 }
