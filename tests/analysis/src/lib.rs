@@ -5,3 +5,4 @@
 
 pub mod methods;
 pub mod reference;
+pub mod sim;

@@ -11,7 +11,7 @@ use haldane_judge::{
 use serde_json::Value;
 
 /// The kinds that are covered here.
-pub(crate) const COVERED: &[&str] =
+pub const COVERED: &[&str] =
     &["mann_whitney", "sign_e", "hr_band", "srm_multinomial", "two_proportions"];
 
 fn numbers(value: &Value) -> Vec<f64> {
