@@ -2,11 +2,11 @@
 //!
 //! A chapter has a seed of its own; its columns, or rows, have the seeds that follow.
 
-mod clumps;
+pub mod clumps;
 mod detection;
 pub mod false_rollbacks;
 mod gauges;
-mod late;
+pub mod late;
 pub mod latency;
 pub mod not_worse;
 mod rollouts;

@@ -83,7 +83,7 @@ impl fmt::Display for Times {
             |share| self.quantile(share).map_or_else(|| "–".to_owned(), |at| format!("{at:.0}"));
         let times = [at(0.1), at(0.5), at(0.9)];
         if times.iter().all(|time| time == "–") {
-            return write!(out, "– {}", self.found());
+            return write!(out, "found in {}", self.found());
         }
         if times[0] == times[2] {
             write!(out, "{}", times[0])?;
@@ -91,7 +91,7 @@ impl fmt::Display for Times {
             write!(out, "{}", times.join("/"))?;
         }
         let found = self.found();
-        if found.hits < found.of { write!(out, "; {found}") } else { Ok(()) }
+        if found.hits < found.of { write!(out, "; found in {found}") } else { Ok(()) }
     }
 }
 

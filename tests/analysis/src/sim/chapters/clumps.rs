@@ -15,17 +15,21 @@ use crate::{
     },
 };
 
-const WINDOW_SECS: f64 = 15.0;
+/// How long a window is.
+pub const WINDOW_SECS: f64 = 15.0;
 /// Half an hour.
 const WINDOWS: usize = 120;
 /// The hour before, in which the clumping is measured.
 const WINDOWS_BEFORE: usize = 240;
 const RATE: f64 = 0.005;
 
-/// A rollout and the hour before it.
-struct Played {
-    phi: f64,
-    windows: Vec<Sums>,
+/// A rollout and what was measured in the hour before it.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// How many errors come at once.
+    pub phi: f64,
+    /// The windows of the rollout.
+    pub windows: Vec<Sums>,
 }
 
 pub(super) fn write(plan: &Plan, seed: u64) -> String {
@@ -90,7 +94,9 @@ fn compare(played: &Played) -> [bool; 6] {
     .map(|rule| rule.first(&played.windows, WINDOW_SECS).is_some())
 }
 
-fn play(arrivals: Arrivals, factor: f64, dice: &mut Dice) -> Played {
+/// Rolls an hour before a rollout, and half an hour of it with so many times the errors.
+#[must_use]
+pub fn play(arrivals: Arrivals, factor: f64, dice: &mut Dice) -> Played {
     let mut pods = Pods::new(arrivals, dice);
     let before: Vec<Vec<Counted>> =
         (0..WINDOWS_BEFORE).map(|_| pods.window(RATE, 1.0, dice).split_off(1)).collect();

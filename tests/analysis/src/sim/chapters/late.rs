@@ -12,7 +12,15 @@ use crate::{
     },
 };
 
-const ONSET_SECS: f64 = 1800.0;
+/// When it begins.
+pub const ONSET_SECS: f64 = 1800.0;
+
+/// Half an hour of health, then so many times the errors for another.
+#[must_use]
+pub fn scene(factor: f64) -> Scene {
+    let late = Curve::While(0.005, 0.005 * factor, ONSET_SECS, f64::INFINITY);
+    Scene { secs: 2.0 * ONSET_SECS, test: late, ..Scene::usual(50.0, 0.005) }
+}
 
 pub(super) fn write(plan: &Plan, seed: u64) -> String {
     let rules = [
@@ -28,10 +36,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
     let rollouts = plan.rollouts * 3 / 20;
     let mut columns = Vec::new();
     for (factor, seed) in [2.0, 5.0, 20.0].into_iter().zip(seed..) {
-        let usual = Scene { secs: 2.0 * ONSET_SECS, ..Scene::usual(50.0, 0.005) };
-        let late = Curve::While(0.005, 0.005 * factor, ONSET_SECS, f64::INFINITY);
-        let scene = Scene { test: late, ..usual };
-        columns.push(race(plan, rollouts, seed, &scene, &rules));
+        columns.push(race(plan, rollouts, seed, &scene(factor), &rules));
     }
     let cell = |times: &[Option<f64>]| {
         let before = |time: &Option<f64>| time.is_some_and(|time| time <= ONSET_SECS);

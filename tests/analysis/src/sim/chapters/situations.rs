@@ -18,14 +18,15 @@ pub fn shared_incident() -> Scene {
     Scene { serving: rate, test: rate, ..Scene::usual(50.0, 0.005) }
 }
 
+/// A share that rises from 5 to 50 % while the errors of both drift from 0.2 to 1 %.
+#[must_use]
+pub fn ramp_in_drift() -> Scene {
+    let rate = Curve::Line(0.002, 0.01);
+    let share = Curve::Line(0.05, 0.5);
+    Scene { share, serving: rate, test: rate, ..Scene::usual(50.0, 0.005) }
+}
+
 pub(super) fn write(plan: &Plan, seed: u64) -> String {
-    let drift = Curve::Line(0.002, 0.01);
-    let ramp = Scene {
-        share: Curve::Line(0.05, 0.5),
-        serving: drift,
-        test: drift,
-        ..Scene::usual(50.0, 0.005)
-    };
     let outage = Curve::While(0.005, 0.2, 600.0, 780.0);
     let outage = Scene {
         serving: outage,
@@ -35,7 +36,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
     };
     let scenes = [
         ("shared incident 0.5 → 3 % for 5 min", shared_incident()),
-        ("share 5 → 50 % while errors drift 0.2 → 1 %", ramp),
+        ("share 5 → 50 % while errors drift 0.2 → 1 %", ramp_in_drift()),
         ("5 % more errors, 2000 rps", Scene::usual(2000.0, 0.005).worse(1.05)),
         ("10 % more errors, 2000 rps", Scene::usual(2000.0, 0.005).worse(1.1)),
         ("outage 0.5 → 20 % for 3 min, scrapes apart", outage),
