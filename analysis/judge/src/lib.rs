@@ -8,13 +8,17 @@
 //! source is never a failure.
 
 pub mod betting;
+pub mod burn;
+pub mod dispersion;
 mod evidence;
 mod judge;
 mod measure;
+pub mod plan;
 pub mod ranks;
 mod rule;
 pub mod scored;
 mod silence;
+pub mod starvation;
 mod words;
 
 #[cfg(test)]

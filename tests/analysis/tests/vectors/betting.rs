@@ -1,9 +1,16 @@
 //! The bets, the processes and what stands around them, against reference values.
 
+use std::time::Duration;
+
 use haldane_analysis_tests::reference::{self, Case};
-use haldane_judge::betting::{
-    self, Expected, Game, Grid, Margin, Process, Sums, Tails, log_bet, weighted_mean,
+use haldane_judge::{
+    Rule,
+    betting::{self, Expected, Game, Grid, Margin, Process, Sums, Tails, log_bet, weighted_mean},
+    burn::{self, Tally},
+    dispersion, fold,
 };
+use haldane_model::{Answer, Count, CountWindow, Evidence, Limits, Sample, Verdict, Window};
+use jiff::Timestamp;
 use serde_json::Value;
 
 /// The kinds that a test here covers.
@@ -15,6 +22,10 @@ pub const COVERED: &[&str] = &[
     "latency_e_process",
     "merge",
     "ratio_bound",
+    "phi_hat",
+    "burn_rate",
+    "burn_budget",
+    "threshold",
 ];
 
 fn number(input: &Value, key: &str) -> f64 {
@@ -243,5 +254,111 @@ fn how_much_worse_at_least() {
             case.near("the highest ln E", got, expected);
         }
         assert_eq!(bound, case.expect["lower_bound"].as_f64(), "{}", case.id);
+    }
+}
+
+#[test]
+fn how_many_errors_come_at_once() {
+    for case in reference::cases("phi_hat") {
+        let rows = |key: &str| -> Vec<Vec<f64>> {
+            case.input[key].as_array().unwrap().iter().map(numbers).collect()
+        };
+        let (errors, requests) = (rows("errors_by_window_pod"), rows("requests_by_window_pod"));
+        let before: Vec<CountWindow> = errors
+            .iter()
+            .zip(&requests)
+            .map(|(errors, requests)| CountWindow {
+                window: Window { begin: Timestamp::UNIX_EPOCH, end: Timestamp::UNIX_EPOCH },
+                test: Vec::new(),
+                serving: errors.iter().zip(requests).enumerate().map(process).collect(),
+            })
+            .collect();
+        let block = case.input["block"].as_u64().unwrap() as usize;
+        let got = dispersion::phi_of_blocks(&before, 0, block).unwrap();
+        case.near("phi", got, number(&case.expect, "phi"));
+    }
+}
+
+fn process((at, (errors, requests)): (usize, (&f64, &f64))) -> Count {
+    Count { process: at.to_string().into(), total: *requests, bad: vec![*errors] }
+}
+
+#[test]
+fn how_fast_the_budget_burns() {
+    for case in reference::cases("burn_rate") {
+        let input = &case.input;
+        let tally = |key: &str| Tally {
+            errors: number(&input[key], "errors"),
+            requests: number(&input[key], "requests"),
+        };
+        let (slo, threshold) = (number(input, "slo"), number(input, "threshold"));
+        let burn = burn::gate(tally("short"), tally("long"), slo, threshold).unwrap();
+        case.near("the short burn rate", burn.short, number(&case.expect, "burn_short"));
+        case.near("the long burn rate", burn.long, number(&case.expect, "burn_long"));
+        assert_eq!(Some(burn.fires), case.expect["fires"].as_bool(), "{}", case.id);
+    }
+}
+
+#[test]
+fn how_much_of_the_budget_is_spent() {
+    for case in reference::cases("burn_budget") {
+        let key = |key| number(&case.input, key);
+        let got = burn::budget_spent(key("canary_errors"), key("slo"), key("requests_per_period"));
+        case.near("the part", got.unwrap(), number(&case.expect, "budget_fraction"));
+    }
+}
+
+/// The reference breaks at a run of `consecutive_failure_limit`; ours breaks above its limit.
+#[test]
+fn a_threshold_breaks_where_the_reference_does() {
+    for case in reference::cases("threshold") {
+        let input = &case.input;
+        let count = |key: &str| u32::try_from(input[key].as_u64().unwrap()).unwrap();
+        let limits = Limits {
+            failures: count("failure_limit"),
+            consecutive_failures: Some(count("consecutive_failure_limit") - 1),
+            inconclusive: None,
+        };
+        let rule = Rule::parse(&format!(r#"{{"max": {}}}"#, number(input, "max"))).unwrap();
+        let values = input["values"].as_array().unwrap();
+        let mut evidence = Evidence::default();
+        let mut verdicts = Vec::new();
+        for (at, value) in values.iter().enumerate() {
+            let sample = threshold_look(at, value.as_f64());
+            let folded = fold(&rule, &limits, &evidence, &"check".into(), &sample);
+            evidence = folded.evidence;
+            verdicts.push(folded.verdict);
+        }
+        let expected = case.expect["failed_at_index"].as_u64().map(|at| at as usize);
+        assert_eq!(
+            verdicts.iter().position(|verdict| verdict.is_breach()),
+            expected,
+            "{}",
+            case.id
+        );
+        let number_of =
+            |wanted: fn(&Verdict) -> bool| verdicts.iter().filter(|one| wanted(one)).count();
+        if let Some(failures) = case.expect["failures"].as_u64() {
+            let failed = number_of(|verdict| matches!(verdict, Verdict::Fail { .. }));
+            assert_eq!(failed as u64, failures, "{}", case.id);
+        }
+        if let Some(silent) = case.expect["inconclusive"].as_u64() {
+            let silences = number_of(|verdict| matches!(verdict, Verdict::NoData));
+            assert_eq!(silences as u64, silent, "{}", case.id);
+        }
+    }
+}
+
+fn threshold_look(at: usize, value: Option<f64>) -> Sample {
+    let moment = |at: usize| Timestamp::from_second(60 * at as i64).unwrap();
+    let nothing = || Answer::Nothing("empty".to_owned());
+    Sample {
+        window: Window { begin: moment(at), end: moment(at + 1) },
+        scrape: Duration::from_secs(15),
+        share: None,
+        answer: value.map_or_else(nothing, Answer::Value),
+        count: None,
+        serving_count: None,
+        targets_down: false,
     }
 }
