@@ -101,7 +101,7 @@ fn errors_in_clusters_count_as_one_once_their_size_is_measured() {
     let rolled_back = plan().run(500, 402, |dice| {
         let played = clumps::play(Arrivals::Clusters(3.0), 1.0, dice);
         let with = |ours: Ours| ours.first(&played.windows, clumps::WINDOW_SECS).is_some();
-        [with(Ours { phi: played.phi, ..strict }), with(Ours { guard: Guard::None, ..strict })]
+        [with(played.measured(strict)), with(Ours { guard: Guard::None, ..strict })]
     });
     let rate = |at: usize| Rate::count(rolled_back.iter().map(|found| found[at]));
     at_most("clusters, measured", rate(0), strict.alpha);

@@ -41,7 +41,10 @@ impl Rate {
         let middle = p + z * z / (2.0 * n);
         let half = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
         let whole = 1.0 + z * z / n;
-        (((middle - half) / whole).max(0.0), ((middle + half) / whole).min(1.0))
+        // Rounding leaves a trace of both ends where nothing, or everything, happened.
+        let low = if self.hits == 0 { 0.0 } else { (middle - half) / whole };
+        let high = if self.hits == self.of { 1.0 } else { (middle + half) / whole };
+        (low, high)
     }
 }
 

@@ -1,6 +1,10 @@
 //! Errors that do not come one by one: clusters, and processes that differ from each other.
 
-use haldane_judge::betting::Sums;
+use std::sync::Arc;
+
+use haldane_judge::{betting::Sums, dispersion};
+use haldane_model::{Count, CountWindow, Window};
+use jiff::Timestamp;
 
 use super::source;
 use crate::{
@@ -8,7 +12,7 @@ use crate::{
     sim::{
         dice::Dice,
         ours::{Guard, NOTHING, Ours, RECOMMENDED},
-        pods::{Arrivals, Counted, Pods},
+        pods::{Arrivals, Counted, Pods, SERVING},
         rules::Rule,
         run::Plan,
         table::{Rate, Times, table},
@@ -26,10 +30,23 @@ const RATE: f64 = 0.005;
 /// A rollout and what was measured in the hour before it.
 #[derive(Clone, Debug)]
 pub struct Played {
-    /// How many errors come at once.
-    pub phi: f64,
+    /// How many errors come at once; `None` where that could not be measured.
+    pub phi: Option<f64>,
     /// The windows of the rollout.
     pub windows: Vec<Sums>,
+}
+
+// === impl Played ===
+
+impl Played {
+    /// Returns the settings with what was measured; where nothing was, three windows must agree.
+    #[must_use]
+    pub fn measured(&self, ours: Ours) -> Ours {
+        match self.phi {
+            Some(phi) => Ours { phi, ..ours },
+            None => Ours { guard: Guard::Three, ..ours },
+        }
+    }
 }
 
 pub(super) fn write(plan: &Plan, seed: u64) -> String {
@@ -40,7 +57,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
         ("processes differ, anew each window", Arrivals::Frailty(0.0)),
         ("processes differ, AR(0.9)", Arrivals::Frailty(0.9)),
     ];
-    let rollouts = plan.rollouts / 5;
+    let rollouts = plan.rollouts / 4;
     let mut rows = Vec::new();
     for ((name, arrivals), seed) in arrivals.into_iter().zip(seed..) {
         let alike = plan.run(rollouts, seed, |dice| {
@@ -49,9 +66,9 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
         });
         let worse = plan.run(rollouts, seed + 10, |dice| {
             let played = play(arrivals, 5.0, dice);
-            Ours { phi: played.phi, ..RECOMMENDED }.first(&played.windows, WINDOW_SECS)
+            played.measured(RECOMMENDED).first(&played.windows, WINDOW_SECS)
         });
-        let phi = Times::of(alike.iter().map(|(phi, _)| Some(*phi))).quantile(0.5).unwrap_or(1.0);
+        let phi = Times::of(alike.iter().map(|(phi, _)| *phi)).quantile(0.5).unwrap_or(1.0);
         let mut row = vec![name.to_owned(), format!("{phi:.2}")];
         row.extend((0..6).map(|rule| {
             Rate::count(alike.iter().map(|(_, rolled_back)| rolled_back[rule])).to_string()
@@ -87,7 +104,7 @@ fn compare(played: &Played) -> [bool; 6] {
         ours(Ours { guard: Guard::None, ..strict }),
         ours(strict),
         ours(Ours { guard: Guard::Three, ..strict }),
-        ours(Ours { phi: played.phi, ..strict }),
+        ours(played.measured(strict)),
         Rule::Z(0.01),
         Rule::OnePercent(Counting::Total(5)),
     ]
@@ -98,10 +115,23 @@ fn compare(played: &Played) -> [bool; 6] {
 #[must_use]
 pub fn play(arrivals: Arrivals, factor: f64, dice: &mut Dice) -> Played {
     let mut pods = Pods::new(arrivals, dice);
-    let before: Vec<Vec<Counted>> =
-        (0..WINDOWS_BEFORE).map(|_| pods.window(RATE, 1.0, dice).split_off(1)).collect();
+    let names: Vec<Arc<str>> = (0..=SERVING).map(|pod| pod.to_string().into()).collect();
+    let before: Vec<CountWindow> =
+        (0..WINDOWS_BEFORE).map(|_| counts(&names, &pods.window(RATE, 1.0, dice))).collect();
     let windows = (0..WINDOWS).map(|_| sums(&pods.window(RATE, factor, dice))).collect();
-    Played { phi: phi(&before), windows }
+    Played { phi: dispersion::phi(&before, 0), windows }
+}
+
+/// The serving side alone, as a source delivers it.
+fn counts(names: &[Arc<str>], pods: &[Counted]) -> CountWindow {
+    let count = |(name, pod): (&Arc<str>, &Counted)| Count {
+        process: Arc::clone(name),
+        total: pod.total,
+        bad: vec![pod.bad],
+    };
+    let serving = names.iter().zip(pods).skip(1).map(count).collect();
+    let begin = Timestamp::UNIX_EPOCH;
+    CountWindow { window: Window { begin, end: begin }, test: Vec::new(), serving }
 }
 
 fn sums(pods: &[Counted]) -> Sums {
@@ -112,32 +142,4 @@ fn sums(pods: &[Counted]) -> Sums {
         serving_bad: theirs.iter().map(|pod| pod.bad).sum(),
         serving_total: theirs.iter().map(|pod| pod.total).sum(),
     }
-}
-
-/// How many errors come at once, by the spread between processes over blocks of 1, 4, 12 and 30.
-fn phi(windows: &[Vec<Counted>]) -> f64 {
-    [1, 4, 12, 30].into_iter().map(|block| spread(windows, block)).fold(1.0, f64::max).min(25.0)
-}
-
-fn spread(windows: &[Vec<Counted>], block: usize) -> f64 {
-    let (mut squares, mut freedom) = (0.0, 0.0);
-    for block in windows.chunks_exact(block) {
-        let of = |pod: usize| -> (f64, f64) {
-            block.iter().fold((0.0, 0.0), |(bad, total), window| {
-                (bad + window[pod].bad, total + window[pod].total)
-            })
-        };
-        let pods: Vec<(f64, f64)> = (0..block[0].len()).map(of).collect();
-        let bad: f64 = pods.iter().map(|(bad, _)| bad).sum();
-        let total: f64 = pods.iter().map(|(_, total)| total).sum();
-        if bad == 0.0 {
-            continue;
-        }
-        for (own, requests) in &pods {
-            let expected = requests * bad / total;
-            squares += (own - expected).powi(2) / expected;
-        }
-        freedom += pods.len() as f64 - 1.0;
-    }
-    if freedom == 0.0 { 1.0 } else { squares / freedom }
 }

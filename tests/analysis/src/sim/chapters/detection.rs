@@ -29,7 +29,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
         ("z-test p < 1 % each minute", Rule::Z(0.01)),
         ("Kayenta each 5 minutes", Rule::Kayenta),
     ];
-    let rollouts = plan.rollouts / 5;
+    let rollouts = plan.rollouts / 2;
     let mut text = String::from(
         "Seconds from the first request until the rollback, as 10/50/90 % of rollouts, and how many \
          were found in half an hour where not all were. 50 rps, 10 %, errors 0.5 %, windows of 5 s. \

@@ -29,7 +29,7 @@ struct Said {
 }
 
 pub(super) fn write(plan: &Plan, seed: u64) -> String {
-    let rollouts = plan.rollouts / 5;
+    let rollouts = plan.rollouts / 4;
     let mut rows = Vec::new();
     for (memory, seed) in [0.0, 0.5, 0.8, 0.95].into_iter().zip(seed..) {
         let alike = plan.run(rollouts, seed, |dice| play(memory, 1.0, dice));

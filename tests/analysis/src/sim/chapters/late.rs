@@ -33,7 +33,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
         ("z-test p < 1 % each minute", Rule::Z(0.01)),
         ("Kayenta each 5 minutes, from the start", Rule::Kayenta),
     ];
-    let rollouts = plan.rollouts * 3 / 20;
+    let rollouts = plan.rollouts / 4;
     let mut columns = Vec::new();
     for (factor, seed) in [2.0, 5.0, 20.0].into_iter().zip(seed..) {
         columns.push(race(plan, rollouts, seed, &scene(factor), &rules));

@@ -42,7 +42,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
     ];
     let mut rows = Vec::new();
     for ((name, factor, stalled), seed) in changes.into_iter().zip(seed..) {
-        let rollouts = if name == "none" { plan.rollouts / 2 } else { plan.rollouts / 10 };
+        let rollouts = if name == "none" { plan.rollouts / 2 } else { plan.rollouts / 5 };
         let times = plan.run(rollouts, seed, |dice| {
             let latencies = Latencies::play(RPS, WINDOWS, Slower { factor, stalled }, dice);
             all(&latencies)
@@ -67,7 +67,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
          {} in the others, seeds {seed} to {}.\n\n",
         table(&heads, &rows),
         plan.rollouts / 2,
-        plan.rollouts / 10,
+        plan.rollouts / 5,
         seed + changes.len() as u64 - 1
     )
 }

@@ -3,7 +3,7 @@
 use crate::sim::{
     rollout::{End, Ended, Release},
     run::Plan,
-    table::{Rate, Times, percent, table},
+    table::{Rate, Times, table},
 };
 
 const SHARES: [f64; 5] = [0.05, 0.1, 0.25, 0.5, 1.0];
@@ -24,7 +24,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
         (5.0, 0.005, 1.0),
         (5.0, 0.005, 5.0),
     ];
-    let rollouts = plan.rollouts * 3 / 20;
+    let rollouts = plan.rollouts / 2;
     let mut rows = Vec::new();
     for ((rps, rate, factor), seed) in releases.into_iter().zip(seed..) {
         let release = Release { rps, rate, factor };
@@ -35,7 +35,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
             200.0 => "all fail".to_owned(),
             factor => format!("{factor}×"),
         };
-        let name = format!("{rps} rps, {}, {change}", percent(rate));
+        let name = format!("{rps} rps, {} %, {change}", 100.0 * rate);
         rows.push([vec![name], told(&ours), told(&theirs)].concat());
     }
     let heads = [

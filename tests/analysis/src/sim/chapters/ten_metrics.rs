@@ -27,7 +27,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
         [("**ours**", RECOMMENDED), ("ours, nothing tolerated", strict)].into_iter().zip(seed..)
     {
         let alike = plan.run(plan.rollouts / 2, seed, |dice| play(ours, usual, 1.0, dice));
-        let worse = plan.run(plan.rollouts / 10, seed + 10, |dice| play(ours, usual, 5.0, dice));
+        let worse = plan.run(plan.rollouts / 5, seed + 10, |dice| play(ours, usual, 5.0, dice));
         let right = worse.iter().filter_map(|found| found.by).map(|by| by == 0);
         rows.push(vec![
             name.to_owned(),
@@ -49,7 +49,7 @@ pub(super) fn write(plan: &Plan, seed: u64) -> String {
          α = 1 % for all together.\n\n{}\nN = {} alike and {} worse, seeds {seed} to {}.\n\n",
         table(&heads, &rows),
         plan.rollouts / 2,
-        plan.rollouts / 10,
+        plan.rollouts / 5,
         seed + 11
     )
 }
