@@ -11,6 +11,9 @@ mod shift;
 mod sign;
 mod sum;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::{
     blocks::{autocorrelation, block_length, block_means},
     gauge::{Doubt, GaugeOutcome, GaugeSettings, GaugeVerdict, Worse, gauge},

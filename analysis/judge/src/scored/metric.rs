@@ -110,18 +110,21 @@ pub struct MetricResult {
 /// Classifies a metric.
 ///
 /// High where the interval of the shift lies above a quarter of the shift itself and the effect is
-/// large enough; Low likewise below.
+/// large enough; Low likewise below. An infinite point cannot be compared, and is no data.
 #[must_use]
 pub fn classify(metric: &Metric) -> MetricResult {
     let rule = &metric.rule;
     let points = |side: &[f64]| clean(side, rule.missing, rule.outliers, metric.expected);
     let (test, serving) = (points(&metric.test), points(&metric.serving));
+    if test.iter().chain(&serving).any(|point| point.is_infinite()) {
+        return without_data(rule, Missing::Remove);
+    }
     if test.is_empty() || serving.is_empty() {
-        return without_data(rule);
+        return without_data(rule, rule.missing);
     }
     // Where all points are equal, also between the sides, nothing can be ranked.
     let Some(shift) = shift(&test, &serving, CONFIDENCE).filter(|_| differ(&test, &serving)) else {
-        return plain(Class::Pass, None, None);
+        return plain(Class::Pass);
     };
     let (effect, allowed) = rule.effect.of(&test, &serving);
     let beyond = TOLERANCE * shift.estimate.abs();
@@ -141,18 +144,16 @@ pub fn classify(metric: &Metric) -> MetricResult {
     MetricResult { class, fatal: rule.critical && severe, shift: Some(shift), effect }
 }
 
-fn without_data(rule: &MetricRule) -> MetricResult {
-    match (rule.missing, rule.must_have_data && !rule.critical) {
-        (Missing::Replace, true | false) => plain(Class::Pass, None, None),
-        (Missing::Remove, true) => plain(Class::NoDataFailed, None, None),
-        (Missing::Remove, false) => {
-            MetricResult { fatal: rule.critical, ..plain(Class::NoData, None, None) }
-        }
+fn without_data(rule: &MetricRule, missing: Missing) -> MetricResult {
+    match (missing, rule.must_have_data && !rule.critical) {
+        (Missing::Replace, true | false) => plain(Class::Pass),
+        (Missing::Remove, true) => plain(Class::NoDataFailed),
+        (Missing::Remove, false) => MetricResult { fatal: rule.critical, ..plain(Class::NoData) },
     }
 }
 
-fn plain(class: Class, shift: Option<Shift>, effect: Option<f64>) -> MetricResult {
-    MetricResult { class, fatal: false, shift, effect }
+fn plain(class: Class) -> MetricResult {
+    MetricResult { class, fatal: false, shift: None, effect: None }
 }
 
 /// Returns whether the sides hold different points, in whatever order.
@@ -273,6 +274,15 @@ mod tests {
         let empty =
             Metric { expected: 0, ..metric(&[], &USUAL, rule(Missing::Replace, true, true)) };
         assert_eq!(classify(&empty).class, Class::Pass);
+    }
+
+    #[test]
+    fn an_infinite_point_never_passes() {
+        let odd = [1.0, 2.0, f64::INFINITY, 1.5, 2.5];
+        let replace = MetricRule { missing: Missing::Replace, ..MetricRule::default() };
+        check(&odd, &USUAL, replace, Class::NoData, false);
+        let critical = MetricRule { critical: true, ..MetricRule::default() };
+        check(&USUAL, &odd, critical, Class::NoData, true);
     }
 
     #[test]
