@@ -16,7 +16,8 @@ pub struct Shift {
 /// Estimates the shift, with a two-sided interval of the confidence given (0.98 leaves 1 % a side).
 ///
 /// The ends are ordered pairwise differences (Lehmann, 1975): the k-th from either end, where k is
-/// the rank sum that is as unlikely. `None` where a side is empty or a sample is not finite.
+/// the rank sum that is as unlikely. All differences are held at once: keep it to some thousand
+/// samples a side. `None` where a side is empty or a sample is not finite.
 #[must_use]
 pub fn shift(test: &[f64], serving: &[f64], confidence: f64) -> Option<Shift> {
     let ranks = rank_sum(test, serving)?;
