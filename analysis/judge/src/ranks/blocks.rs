@@ -18,7 +18,7 @@ pub fn block_means(samples: &[f64], length: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Returns the lag-1 autocorrelation, the one of a constant being 0; `None` of less than three samples.
+/// Returns the lag-1 autocorrelation, that of a constant being 0; `None` of fewer than three samples.
 #[must_use]
 pub fn autocorrelation(samples: &[f64]) -> Option<f64> {
     if samples.len() < 3 {

@@ -35,8 +35,8 @@ proptest! {
     ) {
         let mut higher = test.clone();
         *at.get_mut(&mut higher) += f64::from(by);
-        let (before, after) = (rank_sum(&test, &serving).unwrap(), rank_sum(&higher, &serving).unwrap());
-        prop_assert!(after.u >= before.u);
+        let u = |test: &[f64]| rank_sum(test, &serving).unwrap().u;
+        prop_assert!(u(&higher) >= u(&test));
         let estimate = |test: &[f64]| shift(test, &serving, 0.98).unwrap().estimate;
         prop_assert!(estimate(&higher) >= estimate(&test));
     }
@@ -46,8 +46,8 @@ proptest! {
         let won = |ours: f64, theirs: f64| {
             f64::from(u8::from(ours > theirs)) + 0.5 * f64::from(u8::from(ours == theirs))
         };
-        let pairs: f64 =
-            test.iter().flat_map(|ours| serving.iter().map(move |theirs| won(*ours, *theirs))).sum();
+        let against = |ours: &f64| -> f64 { serving.iter().map(|theirs| won(*ours, *theirs)).sum() };
+        let pairs: f64 = test.iter().map(against).sum();
         prop_assert_eq!(rank_sum(&test, &serving).unwrap().u, pairs);
     }
 
