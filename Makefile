@@ -4,12 +4,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 SEEDS ?= 1000000
+N ?= 20000
 export INSTA_UPDATE := no
 
-.PHONY: help setup demo build test check sim bench soak mutants clean
+.PHONY: help setup demo build test check sim analysis-sim bench soak mutants clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: ## install what the tests and the demo need (Debian packages; says what)
 	@tests/setup.sh
@@ -32,6 +33,9 @@ check: ## formatting, lints, licences and duplicate dependencies
 
 sim: ## a million seeds of the runtime's simulation (SEEDS=n, SEED=x reproduces one)
 	SEEDS=$(SEEDS) $(CARGO) test --release -p haldane-tests --test simulation -- --nocapture
+
+analysis-sim: ## play the analysis against others on simulated traffic, and write analysis/judge/VALIDATION.md (N=rollouts)
+	nice -n 19 $(CARGO) run --release -p haldane-analysis-tests --bin analysis-sim -- $(N)
 
 bench: setup build ## measure, and write tests/bench/RESULTS.md
 	@target/release/bench
