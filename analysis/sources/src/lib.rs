@@ -16,12 +16,8 @@ pub use self::{
     checks::{
         CHECKS, CheckEntry, CheckSettings, Checked, Shape, ShapeKind, detect_shape, pin_shape,
     },
-<<<<<<< HEAD
-    question::{Query, Question, RevisionQuestion, SideQuestion, revision_question},
-    settings::ratio,
-=======
     question::{Ask, Counted, Query, Question, RevisionQuestion, SideQuestion, revision_question},
->>>>>>> d1
+    settings::ratio,
 };
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
