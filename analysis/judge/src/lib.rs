@@ -21,6 +21,7 @@ pub mod scored;
 mod silence;
 mod stage;
 pub mod starvation;
+mod together;
 mod words;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use self::{
     compare::{folded_to, merged},
     rule::Rule,
     stage::Stage,
+    together::{Together, together},
     words::sentence,
 };
 

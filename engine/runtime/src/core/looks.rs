@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use haldane_judge::{Rule, Stage, fold};
+use haldane_judge::{Rule, fold};
 use haldane_model::{
     Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Stamp,
     Verdict, Weight, Window,
@@ -14,6 +14,9 @@ use haldane_sources::{Look, LookSides};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{ByName, Command, LookKey, questions::Questions};
+
+mod counted;
+mod stage;
 
 /// The scrape interval where the source does not tell.
 const SCRAPE_DEFAULT: Duration = Duration::from_secs(15);
@@ -41,8 +44,11 @@ struct Known {
     fresh_for: Duration,
     rule: Option<(Arc<str>, Rule)>,
     limits: Limits,
+    dry_run: bool,
     /// The longer of the check's interval and the scrapes'.
     pace: Duration,
+    /// How long after its end a window is looked at.
+    late: Duration,
     next_at: Duration,
     ahead: SignedDuration,
     /// The scrape interval that this check's own series were last said to have.
@@ -137,6 +143,7 @@ impl Looks {
         }
         sample.share = lowest_share(shares, sample.window, known.ahead);
         known.judge(record, key, &sample, now);
+        self.judge_together(record, key);
     }
 
     /// A look that nobody answered is an answer too: the source is broken, and that is told.
@@ -186,12 +193,14 @@ impl Known {
     ) -> Option<Command> {
         self.read_rule(check);
         self.limits = check.limits;
+        self.dry_run = check.dry_run;
+        self.late = if self.compares() { scrape } else { Duration::ZERO };
         self.keep_pace(check.interval.max(scrape), now);
         if self.asked.is_some() || now.mono < self.next_at {
             return None;
         }
         let pace = self.pace;
-        let there = now.wall.checked_add(self.ahead).unwrap_or(now.wall);
+        let there = self.there(now);
         let slot = on_grid(there, pace);
         let judged = record.judged_to.get(&check.name).is_some_and(|judged| *judged >= slot);
         self.next_at = now.mono + until(there, slot, pace);
@@ -199,7 +208,11 @@ impl Known {
             return None;
         }
         self.last_slot = Some(slot);
-        let window = window(record, plan, check, scrape, (slot, self.ahead));
+        let window = if self.compares() {
+            counted::window(record, check, pace, (slot, self.ahead))
+        } else {
+            window(record, plan, check, scrape, (slot, self.ahead))
+        };
         let deadline = check.interval.clamp(Duration::from_secs(2), Duration::from_secs(10));
         self.fresh_for = pace * 2 + deadline;
         let key = LookKey {
@@ -212,7 +225,9 @@ impl Known {
         self.asked = Some((key.clone(), now.mono, deadline));
         let sides =
             LookSides { test: record.header.test.clone(), serving: record.header.home.clone() };
-        let look = Look { window, sides, deadline, grid: None, before: None };
+        let grid = self.compares().then_some(pace);
+        let before = grid.and_then(|_| counted::before(record, check));
+        let look = Look { window, sides, deadline, grid, before };
         let (source, question) = (check.source.clone(), check.question.clone());
         Some(Command::Look { key, source, question, look })
     }
@@ -230,10 +245,20 @@ impl Known {
     /// sooner: it must not wait for a slot of a pace that never was.
     fn keep_pace(&mut self, pace: Duration, now: Now) {
         if pace < self.pace {
-            let there = now.wall.checked_add(self.ahead).unwrap_or(now.wall);
+            let there = self.there(now);
             self.next_at = self.next_at.min(now.mono + until(there, on_grid(there, pace), pace));
         }
         self.pace = pace;
+    }
+
+    /// The moment up to which the source can tell: a window that is counted closes one scrape late.
+    fn there(&self, now: Now) -> Timestamp {
+        let there = now.wall.checked_add(self.ahead).unwrap_or(now.wall);
+        there.checked_sub(self.late).unwrap_or(there)
+    }
+
+    fn compares(&self) -> bool {
+        self.rule.as_ref().is_some_and(|(_, rule)| rule.compares())
     }
 
     fn read_rule(&mut self, check: &Check) {
@@ -251,7 +276,7 @@ impl Known {
             true => &none,
             false => record.evidence.get(&key.check).unwrap_or(&none),
         };
-        let stage = stage(record, &key.check);
+        let stage = stage::stage(record, &key.check);
         let folded = fold(rule, &self.limits, &stage, evidence, &key.check, sample);
         self.seen = Some(Arc::new(CheckSeen {
             verdict: folded.verdict,
@@ -261,7 +286,7 @@ impl Known {
             } else {
                 just_after(record, key)
             },
-            window: key.window,
+            window: if rule.compares() { counted::rests_on(&stage, key) } else { key.window },
             finding: Arc::new(folded.finding),
             revision: key.revision.clone(),
             attempt: key.attempt,
@@ -299,40 +324,6 @@ fn unanswered(key: &LookKey) -> Sample {
     }
 }
 
-/// Where the rollout stands, for checks that compare. On the way to a share no window belongs to a
-/// step; at 100 % after the last bake every window does.
-fn stage(record: &Record, check: &CheckName) -> Stage {
-    let plan = record.plan.as_deref();
-    let source = plan.and_then(|plan| plan.checks.iter().find(|one| one.name == *check));
-    let number = |step: usize| u32::try_from(step).unwrap_or(u32::MAX);
-    let weight_at = |step: usize| plan?.steps.get(step).map(|step| step.weight);
-    let weight = record.asserted();
-    let between = |step: usize| Stage {
-        step: number(step),
-        weight,
-        next: weight_at(step + 1),
-        windows_from: Timestamp::MAX,
-        gates: false,
-    };
-    match &record.place {
-        Place::Baking { step, from, .. } => Stage {
-            windows_from: source.map_or(from.wall, |check| from.of(&check.source)),
-            gates: source.is_some_and(|check| !check.dry_run),
-            ..between(*step)
-        },
-        Place::Promoting { .. } | Place::Watching { .. } => Stage {
-            windows_from: Timestamp::MIN,
-            ..between(plan.map_or(0, |plan| plan.last_step()))
-        },
-        Place::Waiting { step, .. } => between(step.saturating_sub(1)),
-        Place::Shifting { step, .. } => between(*step),
-        Place::Pending { .. }
-        | Place::Healthy
-        | Place::RollingBack { .. }
-        | Place::Degraded { .. } => between(0),
-    }
-}
-
 fn is_at_rest(record: &Record) -> bool {
     matches!(record.place, Place::Pending { .. })
 }
@@ -367,14 +358,16 @@ fn window(
         .max(scrape * 2);
     let begin = end.checked_sub(width).unwrap_or(Timestamp::MIN);
     let exposed = record.exposed.confirmed.as_ref().or(record.exposed.could.as_ref());
-    // Where the source had not told its time by then, what it tells now is used, as the machine does.
-    let moment = |stamp: &Stamp| {
-        let there = || stamp.wall.checked_add(ahead).unwrap_or(stamp.wall);
-        stamp.sources.get(&check.source).copied().unwrap_or_else(there)
-    };
-    let first = exposed.filter(|_| !is_at_rest(record)).map(moment);
+    let first = exposed.filter(|_| !is_at_rest(record)).map(|stamp| moment(stamp, check, ahead));
     let first = first.and_then(|first| first.checked_sub(scrape).ok());
     Window { begin: first.map_or(begin, |first| begin.max(first)).min(end), end }
+}
+
+/// A moment on the check's source's clock. Where the source had not told its time by then, what it
+/// tells now is used, as the machine does.
+fn moment(stamp: &Stamp, check: &Check, ahead: SignedDuration) -> Timestamp {
+    let there = || stamp.wall.checked_add(ahead).unwrap_or(stamp.wall);
+    stamp.sources.get(&check.source).copied().unwrap_or_else(there)
 }
 
 /// The lowest share that was read during a window; `None` where nothing was.
