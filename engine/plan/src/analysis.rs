@@ -8,10 +8,13 @@ use haldane_sources::{CheckEntry, Checked, TemplateScope};
 use serde_json::Value;
 
 use crate::{
-    Options, Registries, Unresolved, faults::Faults, hash, sides::source_name, traffic::only_kind,
+    Options, Registries, Unresolved, faults::Faults, hash, odds, sides::source_name,
+    traffic::only_kind,
 };
 
 const INTERVAL: Duration = Duration::from_secs(10);
+/// How often a comparison is asked, and how long its windows are: two that agree are ten seconds.
+const INTERVAL_COMPARED: Duration = Duration::from_secs(5);
 
 /// What became of the analysis.
 #[derive(Default)]
@@ -188,6 +191,9 @@ impl Context<'_> {
                 ("".into(), "".into())
             }
         };
+        let unset = written.interval.or(faults.document.rollout.spec.analysis.interval).is_none();
+        let compared = unset && odds::compares(&rule);
+        let interval = if compared { INTERVAL_COMPARED } else { interval };
         self.analysis.checks.push(Check {
             name,
             source,

@@ -14,10 +14,8 @@ use crate::faults::Faults;
 const ALPHA: f64 = 0.01;
 const BETA: f64 = 0.05;
 
-/// What errors, and what latency weighs; all others share the rest.
-const ERRORS: f64 = 0.5;
-const LATENCY: f64 = 0.3;
-const OTHERS: f64 = 0.2;
+/// What the kinds of checks weigh where nothing is written; all others share the last.
+const GROUPS: [(&str, f64); 3] = [("errors", 0.5), ("latency", 0.3), ("", 0.2)];
 
 /// Writes its alpha, its beta and its part of them into the rule of each check that compares.
 pub(crate) fn share(faults: &mut Faults<'_>, checks: &mut [Check]) {
@@ -28,16 +26,16 @@ pub(crate) fn share(faults: &mut Faults<'_>, checks: &mut [Check]) {
     let deciding: Vec<&Check> =
         checks.iter().filter(|check| compares(&check.rule) && !check.dry_run).collect();
     let number = |kind: &str| deciding.iter().filter(|check| group(check) == kind).count();
-    let groups = [("errors", ERRORS), ("latency", LATENCY), ("", OTHERS)];
-    let whole: f64 =
-        groups.iter().filter(|(kind, _)| number(kind) > 0).map(|(_, weight)| weight).sum();
-    let parts: Vec<(&str, f64)> = groups
-        .iter()
-        .map(|(kind, weight)| (*kind, weight / whole / number(kind).max(1) as f64))
-        .collect();
-    for check in checks.iter_mut().filter(|check| compares(&check.rule)) {
-        let part = parts.iter().find(|(kind, _)| *kind == group(check));
-        let weight = part.filter(|_| !check.dry_run).map_or(1.0, |(_, weight)| *weight);
+    let counts: Vec<usize> = GROUPS.iter().map(|(kind, _)| number(kind)).collect();
+    let part = |check: &Check| {
+        let default = GROUPS.iter().zip(&counts).find(|((kind, _), _)| *kind == group(check));
+        let default = default.map_or(0.0, |((_, weight), number)| weight / (*number).max(1) as f64);
+        written_weight(&check.rule).unwrap_or(default)
+    };
+    let whole: f64 = deciding.iter().map(|check| part(check)).sum();
+    let parts: Vec<f64> = checks.iter().map(|check| part(check) / whole).collect();
+    for (check, part) in checks.iter_mut().zip(parts).filter(|(check, _)| compares(&check.rule)) {
+        let weight = if check.dry_run { 1.0 } else { part };
         let mut rule: Value = serde_json::from_str(&check.rule).unwrap_or_default();
         let odds = [("alpha", alpha), ("beta", beta), ("weight", weight)];
         for (name, value) in odds {
@@ -50,6 +48,11 @@ pub(crate) fn share(faults: &mut Faults<'_>, checks: &mut [Check]) {
 /// Whether a rule compares with the serving side.
 pub(crate) fn compares(rule: &str) -> bool {
     serde_json::from_str(rule).is_ok_and(|rule: Value| rule.get("compare").is_some())
+}
+
+fn written_weight(rule: &str) -> Option<f64> {
+    let rule: Value = serde_json::from_str(rule).ok()?;
+    rule.get("compare")?.get("weight")?.as_f64()
 }
 
 fn group(check: &Check) -> &'static str {
