@@ -35,9 +35,10 @@ impl Bound {
     /// Plays one window; `alpha` is how often the bound may ever exceed the truth.
     pub fn play(&mut self, sums: &Sums, alpha: f64, phi: f64, cap: f64) {
         let goal = (1.0 / alpha).ln();
-        for at in self.fallen..FACTORS.len() {
-            let margin = Margin { ratio: FACTORS[at], absolute: 0.0 };
-            let stakes = &mut self.stakes[at];
+        let standing = self.fallen;
+        for (at, (stakes, ratio)) in self.stakes.iter_mut().zip(FACTORS).enumerate().skip(standing)
+        {
+            let margin = Margin { ratio, absolute: 0.0 };
             for (stake, eta) in stakes.iter_mut().zip(ETAS) {
                 *stake += log_bet(sums, &margin, eta, 0.0, phi).min(cap);
             }
