@@ -72,3 +72,37 @@ pub fn secs(requests: f64, rate: f64, share: f64) -> Option<f64> {
     let arriving = rate * share;
     (arriving > 0.0).then(|| requests / arriving)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEN_PERCENT: Supposed = Supposed { test: 0.025, serving: 0.005, share: 0.1, phi: 1.0 };
+
+    #[test]
+    fn five_times_the_errors_at_ten_percent_take_about_385_requests() {
+        let margin = Margin { ratio: 1.0, absolute: 0.0 };
+        assert!((growth(&TEN_PERCENT, &margin, 5.0) - 0.0167).abs() < 1e-4);
+        let requests = to_find(&TEN_PERCENT, &margin, 0.01).unwrap();
+        assert!((380.0..390.0).contains(&requests), "{requests}");
+        assert_eq!(secs(requests, 50.0, 0.1).map(f64::round), Some((requests / 5.0).round()));
+        assert_eq!(secs(requests, 0.0, 0.1), None);
+    }
+
+    #[test]
+    fn what_is_tolerated_is_never_found() {
+        let alike = Supposed { test: 0.005, ..TEN_PERCENT };
+        assert_eq!(to_find(&alike, &Margin { ratio: 1.1, absolute: 0.0002 }, 0.01), None);
+    }
+
+    #[test]
+    fn a_service_without_errors_is_cleared_by_about_860_requests() {
+        let none = Supposed { test: 0.0, serving: 0.0, ..TEN_PERCENT };
+        let margin = Margin { ratio: 1.5, absolute: 0.005 };
+        let requests = to_clear(&none, &margin, 0.05, 0.0).unwrap();
+        assert!((840.0..860.0).contains(&requests), "{requests}");
+        assert!(to_clear(&none, &margin, 0.05, 2.0).unwrap() < requests / 2.0);
+        let clumped = Supposed { phi: 4.0, ..none };
+        assert!((to_clear(&clumped, &margin, 0.05, 0.0).unwrap() / requests - 4.0).abs() < 1e-9);
+    }
+}
