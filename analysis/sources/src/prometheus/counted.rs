@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haldane_model::{Answer, CountWindow, Counts, Window};
+use haldane_model::{Answer, Count, CountWindow, Counts, Window};
 use jiff::Timestamp;
 
 use super::{
@@ -235,9 +235,13 @@ fn side<'a>(all: &'a [Series], bad: Option<&'a Vec<Series>>, counted: &Counted) 
 
 impl Looked {
     fn counted(counts: Counts) -> Self {
-        let sum = |side: fn(&CountWindow) -> f64| counts.windows.iter().map(side).sum();
-        let count = sum(|window| window.test.iter().map(|count| count.total).sum());
-        let serving_count = sum(|window| window.serving.iter().map(|count| count.total).sum());
+        let sum = |side: fn(&CountWindow) -> &[Count]| {
+            let all = counts.windows.iter().flat_map(side);
+            // Not `sum`: of nothing it is -0.
+            all.fold(0.0, |sum, count| sum + count.total)
+        };
+        let count = sum(|window| &window.test);
+        let serving_count = sum(|window| &window.serving);
         Self {
             answer: Answer::Counted(counts),
             count: Some(count),
