@@ -267,7 +267,7 @@ async fn until(source: &dyn MetricSource, what: &str, good: impl Fn(&Sample) -> 
 async fn a_side_that_dies_is_silent_and_a_source_that_hangs_is_an_error() {
     let (stable, canary) = (Shared::default(), Shared::default());
     let pages = (serve(&stable, 4, |_| Turn::On), serve(&canary, 5, |_| Turn::On));
-    let mut prometheus = Prometheus::start(&targets(&pages.0, &pages.1));
+    let prometheus = Prometheus::start(&targets(&pages.0, &pages.1));
     let source = source(&prometheus.url);
     // The other side of the question: nothing was scraped yet.
     let none = look(&*source, "errors", 1_000_000_000, 1_000_000_010).await;
