@@ -116,7 +116,7 @@ impl Prometheus {
         loop {
             let reach = before + counting.grid + counting.scrape * 4;
             let ask = async |selector: &str| {
-                self.client.ranges(&own(selector), reach, end, counting.asked.end).await
+                Box::pin(self.client.ranges(&own(selector), reach, end, counting.asked.end)).await
             };
             let bad = async {
                 match &serving.bad {
@@ -147,7 +147,7 @@ impl Prometheus {
         end: Instant,
     ) -> Result<Arc<Vec<Series>>, Refusal> {
         let asking = Asking { selector: selector.to_owned(), at };
-        let ask = self.client.ranges(selector, reach, at, end);
+        let ask = Box::pin(self.client.ranges(selector, reach, at, end));
         self.shared.answer(&asking, reach, end, ask).await
     }
 }
