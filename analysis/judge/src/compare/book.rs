@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::rule::{Compare, Kind};
 use crate::{
     betting::{Bound, Expected, Grid, Process, Sums, THRESHOLDS_MAX, weighted_mean},
+    dispersion,
     evidence::Ledger,
     starvation::Starvation,
 };
@@ -174,6 +175,12 @@ impl Book {
         weighted_mean(self.lines.iter().map(|line| (line.regression.ln_e(), weight))).ln_e
     }
 
+    /// Returns the one process that makes the errors, where there is one, with its errors and all.
+    pub(super) fn one_bad_process(&self) -> Option<(&str, f64, f64)> {
+        let all = self.processes.iter().map(|(name, (bad, total))| (name.as_ref(), *bad, *total));
+        dispersion::one_bad_process(all)
+    }
+
     /// Returns the line with the most evidence of a regression.
     pub(super) fn leader(&self) -> Option<&Line> {
         let better =
@@ -206,9 +213,11 @@ impl Book {
     }
 }
 
-/// Returns the evidence of a comparing check: 0, odds of 1, where there is none that can be read.
+/// Returns the evidence of a comparing check: 0, odds of 1, where there is none that can be read, or
+/// where it speaks of one bad process and not of the side.
 pub(super) fn ln_e_of(evidence: &Evidence) -> f64 {
-    current(evidence).map_or(0.0, |book| book.ln_e())
+    let of_the_side = current(evidence).filter(|book| book.one_bad_process().is_none());
+    of_the_side.map_or(0.0, |book| book.ln_e())
 }
 
 /// Returns up to where windows were folded.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::book::{Book, Frozen};
-use crate::{Folded, Rule, Stage, fold, folded_to, merged, sentence};
+use crate::{Folded, Rule, Stage, fold, folded_to, merged, sentence, together};
 
 const BREACH: Verdict = Verdict::Fail { breach: true };
 const OPEN: Verdict = Verdict::Inconclusive { over_limit: false };
@@ -251,13 +251,17 @@ fn where_nothing_is_to_be_promoted_a_pass_means_that_nothing_was_found() {
 }
 
 #[test]
-fn an_incident_that_both_share_is_no_evidence_and_is_named() {
-    let rule = Rule::parse(
-        r#"{"compare": {"kind": "errors", "margin": {"harm": 0.0003}, "minSamples": 100}}"#,
-    )
-    .unwrap();
-    let found = run(&rule, &stage(), &Evidence::default(), 0, &[[9.0, 300.0, 81.0, 2_700.0]; 2]);
-    says(last(&found), OPEN, "both versions fail (side under test 3 %, serving side 3 %)");
+fn an_incident_that_both_share_is_no_evidence_and_holds_the_step_that_it_would_clear() {
+    let healthy = [HEALTHY; 40];
+    let before = run(&errors(), &stage(), &Evidence::default(), 0, &healthy);
+    assert_eq!(last(&before).verdict, Verdict::Pass, "{}", message(last(&before)));
+    let evidence = &last(&before).evidence;
+    let found = run(&errors(), &stage(), evidence, 40, &[[30.0, 300.0, 270.0, 2_700.0]; 4]);
+    for one in &found {
+        says(one, OPEN, "both versions fail (side under test 10 %, serving side 10 %)");
+    }
+    let after = run(&errors(), &stage(), &last(&found).evidence, 44, &[HEALTHY; 2]);
+    assert_eq!(last(&after).verdict, Verdict::Pass, "{}", message(last(&after)));
 }
 
 // === 100 % ===
@@ -695,4 +699,40 @@ proptest! {
             evidence = found.evidence;
         }
     }
+}
+
+// === together ===
+
+#[test]
+fn checks_that_share_an_alpha_show_together_what_none_shows_alone() {
+    let half = Rule::parse(r#"{"compare": {"kind": "errors", "weight": 0.5}}"#).unwrap();
+    let found = run(&half, &stage(), &Evidence::default(), 0, &[FIVE_TIMES; 8]);
+    let alone = found.iter().position(|one| one.verdict == BREACH).unwrap();
+    let (one, other) = ("one".into(), "other".into());
+    let pair = |at: usize| {
+        let evidence = &found[at].evidence;
+        together(&[(&one, &half, evidence), (&other, &half, evidence)])
+    };
+    let both = (0..found.len()).find(|at| pair(*at).is_some()).unwrap();
+    assert!(both < alone, "together at window {both}, alone at window {alone}");
+    let shown = pair(both).unwrap();
+    assert!(shown.odds >= shown.needed && shown.needed == 1.0 / 0.01, "{shown:?}");
+    let silent = Evidence::default();
+    assert_eq!(together(&[(&one, &half, &found[both].evidence), (&other, &half, &silent)]), None);
+    assert_eq!(together(&[]), None);
+}
+
+#[test]
+fn errors_of_one_process_are_no_evidence_among_others_either() {
+    let mut evidence = Evidence::default();
+    for number in 0..8 {
+        let mut window = window(number, FIVE_TIMES);
+        let one =
+            |process: &str, bad| Count { process: process.into(), total: 100.0, bad: vec![bad] };
+        window.test = vec![one("web-1", 0.0), one("web-2", 7.0), one("web-3", 0.0)];
+        let sample = look(vec![window], Vec::new());
+        evidence = judge(&errors(), &stage(), &evidence, &sample).evidence;
+    }
+    assert!(book(&evidence).top > 100f64.ln());
+    assert_eq!(together(&[(&"errors".into(), &errors(), &evidence)]), None);
 }

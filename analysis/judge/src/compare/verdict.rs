@@ -15,7 +15,7 @@ use super::{
     words,
 };
 use crate::{
-    Stage, dispersion,
+    Stage,
     plan::{self, Supposed},
 };
 
@@ -25,8 +25,10 @@ const INCONCLUSIVE: Verdict = Verdict::Inconclusive { over_limit: false };
 const SCRAPES_PATIENT: i64 = 4;
 /// How many requests a side without any must have been due, for that to be silence.
 const DUE: f64 = 20.0;
-/// Which rate of errors on both sides is an incident, where no objective says.
-const INCIDENT: f64 = 0.01;
+/// Which rate of errors on both sides is an incident, where no objective says, …
+const INCIDENT: f64 = 0.05;
+/// … and over how many requests of each side.
+const INCIDENT_SAMPLES: f64 = 20.0;
 
 pub(super) fn judge(
     rule: &Compare,
@@ -40,7 +42,8 @@ pub(super) fn judge(
     let found = breach(rule, stage, book)
         .or_else(|| news.loss.as_ref().map(|loss| ruling(Verdict::CanaryLost, loss.clone())))
         .or_else(|| silent(stage, book, answered, news, sample))
-        .or_else(|| held(rule, stage, book));
+        .or_else(|| held(rule, stage, book))
+        .or_else(|| shared_incident(rule, stage, book, news));
     match found {
         Some(ruling) => ruling,
         None if at_full => at_limit(rule, book),
@@ -57,8 +60,7 @@ fn breach(rule: &Compare, stage: &Stage, book: &Book) -> Option<Ruling> {
     if book.top < rule.needed() {
         return None;
     }
-    let processes = book.processes.iter().map(|(name, (bad, total))| (name.as_ref(), *bad, *total));
-    if let Some((name, bad, all)) = dispersion::one_bad_process(processes) {
+    if let Some((name, bad, all)) = book.one_bad_process() {
         let text = words::one_bad_process(book, name, bad, all);
         return Some(ruling(INCONCLUSIVE, text));
     }
@@ -145,19 +147,23 @@ fn cleared(rule: &Compare, stage: &Stage, book: &Book) -> Ruling {
     if shown {
         return ruling(INCONCLUSIVE, words::too_early(rule, book));
     }
-    if let Some((test, serving)) = shared_incident(rule, book, line) {
-        return ruling(INCONCLUSIVE, words::shared_incident(book, test, serving));
-    }
     let needed = needed(rule, stage, book, line);
     ruling(INCONCLUSIVE, words::not_enough(rule, stage, book, line, needed))
 }
 
-/// The rates of both sides, where both fail alike.
-fn shared_incident(rule: &Compare, book: &Book, line: &Line) -> Option<(f64, f64)> {
-    let (test, serving) = (line.in_step.test_rate()?, line.in_step.serving_rate()?);
+/// Both sides fail in this look: no fault of the side under test, and no time to send it more users,
+/// however alike they are.
+fn shared_incident(rule: &Compare, stage: &Stage, book: &Book, news: &News) -> Option<Ruling> {
+    let enough = |total: f64| total >= INCIDENT_SAMPLES;
+    let (test, serving) = (news.sums.test_rate()?, news.sums.serving_rate()?);
     let much = rule.slo.unwrap_or(INCIDENT);
-    let alike = rule.kind == Kind::Errors && test > much && serving > much && book.ln_e() < 0.0;
-    alike.then_some((test, serving))
+    let fails = rule.kind == Kind::Errors
+        && stage.gates
+        && test > much
+        && serving > much
+        && enough(news.sums.test_total)
+        && enough(news.sums.serving_total);
+    fails.then(|| ruling(INCONCLUSIVE, words::shared_incident(book, test, serving)))
 }
 
 /// How many more requests, and seconds, it takes to clear the step if both sides are alike.

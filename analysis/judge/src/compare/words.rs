@@ -166,7 +166,7 @@ pub(super) fn starved(part: f64, share: Weight) -> String {
 pub(super) fn shared_incident(book: &Book, test: f64, serving: f64) -> String {
     format!(
         "both versions fail (side under test {}, serving side {}): no evidence against the side \
-         under test ({})",
+         under test ({}), and no time for a step",
         rate(test),
         rate(serving),
         ratio(book.ln_e())
