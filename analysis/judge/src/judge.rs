@@ -8,7 +8,7 @@ use haldane_model::{Limits, Verdict};
 use crate::{
     evidence::Ledger,
     measure::{Look, Measured},
-    rule::Rule,
+    rule::Range,
     silence, words,
 };
 
@@ -18,7 +18,7 @@ pub(crate) struct Ruling {
     pub(crate) message: Option<String>,
 }
 
-pub(crate) fn judge(rule: &Rule, limits: &Limits, ledger: &mut Ledger, look: &Look) -> Ruling {
+pub(crate) fn judge(rule: &Range, limits: &Limits, ledger: &mut Ledger, look: &Look) -> Ruling {
     if let Measured::Broken(message) = &look.measured {
         return ruling(Verdict::SourceError, message);
     }
@@ -50,7 +50,7 @@ fn ruling(verdict: Verdict, message: &str) -> Ruling {
 }
 
 /// Returns why the samples do not suffice, where they do not.
-fn too_few(rule: &Rule, samples: Option<f64>) -> Option<String> {
+fn too_few(rule: &Range, samples: Option<f64>) -> Option<String> {
     let least = rule.min_samples()?;
     match samples {
         None => Some("minSamples is set, but the source does not tell how many there were".into()),

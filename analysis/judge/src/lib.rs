@@ -9,6 +9,7 @@
 
 pub mod betting;
 pub mod burn;
+mod compare;
 pub mod dispersion;
 mod evidence;
 mod judge;
@@ -18,6 +19,7 @@ pub mod ranks;
 mod rule;
 pub mod scored;
 mod silence;
+mod stage;
 pub mod starvation;
 mod words;
 
@@ -26,7 +28,13 @@ mod tests;
 
 use haldane_model::{CheckName, Evidence, Finding, Limits, Sample, Verdict};
 
-pub use self::{rule::Rule, words::sentence};
+use self::rule::{Form, Range};
+pub use self::{
+    compare::{folded_to, merged},
+    rule::Rule,
+    stage::Stage,
+    words::sentence,
+};
 
 /// What one look changed, and what it means.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,9 +52,25 @@ pub struct Folded {
 /// Empty evidence begins an attempt. Evidence that cannot be read (damaged, or of a newer engine)
 /// begins anew as well, and the finding says so. The same window may be folded again: it counts
 /// once. Ratios, their limits and [`Finding::value`] are fractions: 0.05 with the unit `%` is 5 %.
+/// `stage` matters to rules that compare, `limits` to those that do not: what is compared has its
+/// limit in the evidence.
 #[must_use]
 pub fn fold(
     rule: &Rule,
+    limits: &Limits,
+    stage: &Stage,
+    evidence: &Evidence,
+    check: &CheckName,
+    sample: &Sample,
+) -> Folded {
+    match rule.form() {
+        Form::Range(range) => in_range(range, limits, evidence, check, sample),
+        Form::Compare(rule) => compare::fold(rule, stage, evidence, check, sample),
+    }
+}
+
+fn in_range(
+    rule: &Range,
     limits: &Limits,
     evidence: &Evidence,
     check: &CheckName,
@@ -68,6 +92,7 @@ pub fn fold(
         samples: look.samples,
         window: sample.window,
         message,
+        compared: None,
     };
     Folded { evidence: ledger.write(), verdict: ruling.verdict, finding }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Look {
     pub(crate) scrape: SignedDuration,
     pub(crate) window: Window,
     pub(crate) targets_down: bool,
+    /// Whether the window is one of counters, whole however short it is.
+    pub(crate) closed: bool,
 }
 
 /// What a source's answer amounts to.
@@ -45,15 +47,22 @@ impl Look {
                 None
             }
         };
+        let look = Self::of(sample, measure(&sample.answer));
+        Self { samples: look.samples.or_else(|| finite(total)), ..look }
+    }
+
+    /// Makes a look of which it is known what was measured.
+    pub(crate) fn of(sample: &Sample, measured: Measured) -> Self {
         let scrape = if sample.scrape.is_zero() { SCRAPE_DEFAULT } else { sample.scrape };
         Self {
-            measured: measure(&sample.answer),
-            samples: finite(sample.count).or_else(|| finite(total)),
+            measured,
+            samples: finite(sample.count),
             serving: finite(sample.serving_count),
             share: sample.share,
             scrape: SignedDuration::try_from(scrape).unwrap_or(SignedDuration::MAX),
             window: sample.window,
             targets_down: sample.targets_down,
+            closed: false,
         }
     }
 
@@ -72,7 +81,7 @@ impl Look {
 
     /// Returns whether the window is too short to hold two scrapes.
     pub(crate) fn is_short(&self) -> bool {
-        self.length() < self.scrapes(2)
+        !self.closed && self.length() < self.scrapes(2)
     }
 
     /// Returns how long a number of scrapes takes.

@@ -1,15 +1,35 @@
-//! The rule of a check: the range in which its value must lie, read from the plan's JSON.
+//! The rule of a check, read from the plan's JSON: a range in which its value must lie, or how two
+//! sides are compared.
 //!
 //! Never guesses: an unknown field, a limit that is no number or a range that holds nothing is refused.
 
 use serde::Deserialize;
 
-use crate::words;
+use crate::{compare::Compare, words};
+
+/// How a check's answers are judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule(Form);
+
+/// The two forms of a rule.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Form {
+    /// A value must lie in a range.
+    Range(Range),
+    /// Two sides are compared.
+    Compare(Compare),
+}
+
+/// What tells the two forms apart.
+#[derive(Deserialize)]
+struct Hint {
+    compare: Option<serde::de::IgnoredAny>,
+}
 
 /// The range in which a value must lie; both ends pass.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Rule {
+pub(crate) struct Range {
     #[serde(default)]
     min: Option<f64>,
     #[serde(default)]
@@ -38,11 +58,41 @@ enum Unit {
 // === impl Rule ===
 
 impl Rule {
-    /// Reads `{"min": number|null, "max": number|null, "unit": "%"|"s"|"", "minSamples": number|null}`.
+    /// Reads `{"min": number|null, "max": number|null, "unit": "%"|"s"|"", "minSamples": number|null}`,
+    /// or `{"compare": {"kind": "errors"|"latency", …}}`.
     ///
-    /// With the unit `%`, `min` and `max` are fractions as the value is: 1 % is 0.01. The error
+    /// With the unit `%`, `min` and `max` are fractions as the value is: 1 % is 0.01. To compare,
+    /// everything but the kind has a default: `tolerance {relative, absolute}`,
+    /// `margin {relative, harm}`, `alpha`, `beta`, `weight`, `minStepSeconds`, `minWindows`,
+    /// `minSamples`, `slo` (the part of the requests that may be bad), `bound` (seconds above which
+    /// that objective calls a request slow) and `unit`, which only confirms the kind. The error
     /// names the field, the value and the remedy.
     pub fn parse(json: &str) -> Result<Self, String> {
+        let compares = serde_json::from_str::<Hint>(json).is_ok_and(|hint| hint.compare.is_some());
+        let form = if compares {
+            Form::Compare(Compare::parse(json)?)
+        } else {
+            Form::Range(Range::parse(json)?)
+        };
+        Ok(Self(form))
+    }
+
+    /// Returns whether two sides are compared, so that a source must count instead of measure.
+    #[must_use]
+    pub fn compares(&self) -> bool {
+        matches!(self.0, Form::Compare(_))
+    }
+
+    pub(crate) fn form(&self) -> &Form {
+        &self.0
+    }
+}
+
+// === impl Range ===
+
+impl Range {
+    /// Reads a range.
+    pub(crate) fn parse(json: &str) -> Result<Self, String> {
         let rule: Self =
             serde_json::from_str(json).map_err(|error| format!("cannot read the rule: {error}"))?;
         match (rule.min, rule.max) {

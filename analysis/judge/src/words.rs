@@ -13,6 +13,10 @@ pub fn sentence(finding: &Finding) -> String {
         Some(message) => format!("{check} {text}: {message}"),
         None => format!("{check} {text}"),
     };
+    if let (Some(_), Verdict::Pass | Verdict::Fail { .. }) = (&finding.compared, finding.verdict) {
+        let word = if finding.verdict == Verdict::Pass { "passes" } else { "fails" };
+        return because(word);
+    }
     match finding.verdict {
         Verdict::Pass | Verdict::Fail { .. } => match &finding.message {
             Some(message) => format!("{} ({message})", measured(finding)),
@@ -58,7 +62,7 @@ pub(crate) fn count(number: f64) -> String {
     digits(number.round(), 17)
 }
 
-fn rounded(value: f64, unit: &str, significant: usize) -> String {
+pub(crate) fn rounded(value: f64, unit: &str, significant: usize) -> String {
     let (value, unit) = match unit {
         "%" => (value * 100.0, " %"),
         "s" if value != 0.0 && value.abs() < 1.0 => (value * 1_000.0, " ms"),

@@ -38,7 +38,7 @@ pub use self::{
         Unreadable, WriteSeen,
     },
     split::{Acknowledged, Direction, Mark, MarkKind, Part, Reading, Split},
-    story::{Finding, JournalEntry},
+    story::{Compared, Finding, JournalEntry},
     time::Now,
     verdict::{Evidence, Verdict, Window},
     weight::{Weight, WeightError},

@@ -24,6 +24,20 @@ pub struct Finding {
     pub window: Window,
     /// The rest in a sentence: a source's own error message, or how the verdict came about.
     pub message: Option<String>,
+    /// What it was compared with, where two sides are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Compared>,
+}
+
+/// What the side under test was compared with, and how surely it is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Compared {
+    /// The serving side's value; at 100 % the one it had when it was last compared.
+    pub serving: Option<f64>,
+    /// The odds that the side under test is worse than tolerated, to one.
+    pub odds: f64,
+    /// The odds at which this check alone rolls back.
+    pub odds_needed: f64,
 }
 
 /// One decision: what happened, to what, because of what, by whom.

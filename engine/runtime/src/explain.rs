@@ -135,6 +135,7 @@ mod tests {
             samples: None,
             window: Window { begin: at, end: at },
             message: Some("connection refused".to_owned()),
+            compared: None,
         };
         JournalEntry {
             id: 1,

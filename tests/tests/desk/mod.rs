@@ -171,6 +171,7 @@ fn rolled_back() -> Vec<JournalEntry> {
         samples: Some(1_240.0),
         window: Window { begin: at(60), end: at(120) },
         message: None,
+        compared: None,
     };
     let breach = JournalEntry {
         cause: Some(Cause::Breach),

@@ -107,15 +107,26 @@ impl Process {
             *bet = log_bet(sums, &game.margin, *eta, expected, game.phi).min(game.cap);
             top = top.max(*bet);
         }
-        // Cash bets nothing and always keeps a share, so that the sum is never zero.
+        // Where nothing is bet, not even rounding may move anything.
+        if bets.iter().any(|bet| *bet != 0.0) {
+            self.settle(&bets, top);
+        }
+        for (share, prior) in self.shares.iter_mut().zip(priors) {
+            *share = (1.0 - renewal) * *share + renewal * prior;
+        }
+    }
+
+    /// Pays the bets out, scaled by the highest so that nothing overflows. Cash bets nothing and
+    /// keeps a share, so that the sum is never zero.
+    fn settle(&mut self, bets: &[f64; STRATEGIES_MAX], top: f64) {
         let mut sum = 0.0;
         for (share, bet) in self.shares.iter_mut().zip(bets).take(self.len) {
             *share *= (bet - top).exp();
             sum += *share;
         }
         self.ln_e += top + sum.ln();
-        for (share, prior) in self.shares.iter_mut().zip(priors) {
-            *share = (1.0 - renewal) * (*share / sum) + renewal * prior;
+        for share in &mut self.shares {
+            *share /= sum;
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use haldane_judge::{Rule, fold};
+use haldane_judge::{Rule, Stage, fold};
 use haldane_model::{
     Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Stamp,
     Verdict, Weight, Window,
@@ -251,7 +251,8 @@ impl Known {
             true => &none,
             false => record.evidence.get(&key.check).unwrap_or(&none),
         };
-        let folded = fold(rule, &self.limits, evidence, &key.check, sample);
+        let stage = stage(record, &key.check);
+        let folded = fold(rule, &self.limits, &stage, evidence, &key.check, sample);
         self.seen = Some(Arc::new(CheckSeen {
             verdict: folded.verdict,
             evidence: folded.evidence,
@@ -295,6 +296,40 @@ fn unanswered(key: &LookKey) -> Sample {
         count: None,
         serving_count: None,
         targets_down: false,
+    }
+}
+
+/// Where the rollout stands, for checks that compare. On the way to a share no window belongs to a
+/// step; at 100 % after the last bake every window does.
+fn stage(record: &Record, check: &CheckName) -> Stage {
+    let plan = record.plan.as_deref();
+    let source = plan.and_then(|plan| plan.checks.iter().find(|one| one.name == *check));
+    let number = |step: usize| u32::try_from(step).unwrap_or(u32::MAX);
+    let weight_at = |step: usize| plan?.steps.get(step).map(|step| step.weight);
+    let weight = record.asserted();
+    let between = |step: usize| Stage {
+        step: number(step),
+        weight,
+        next: weight_at(step + 1),
+        windows_from: Timestamp::MAX,
+        gates: false,
+    };
+    match &record.place {
+        Place::Baking { step, from, .. } => Stage {
+            windows_from: source.map_or(from.wall, |check| from.of(&check.source)),
+            gates: source.is_some_and(|check| !check.dry_run),
+            ..between(*step)
+        },
+        Place::Promoting { .. } | Place::Watching { .. } => Stage {
+            windows_from: Timestamp::MIN,
+            ..between(plan.map_or(0, |plan| plan.last_step()))
+        },
+        Place::Waiting { step, .. } => between(step.saturating_sub(1)),
+        Place::Shifting { step, .. } => between(*step),
+        Place::Pending { .. }
+        | Place::Healthy
+        | Place::RollingBack { .. }
+        | Place::Degraded { .. } => between(0),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use haldane_analysis_tests::reference::{self, Case};
 use haldane_judge::{
-    Rule,
+    Rule, Stage,
     betting::{self, Expected, Game, Grid, Margin, Process, Sums, Tails, log_bet, weighted_mean},
     burn::{self, Tally},
     dispersion, fold,
@@ -325,7 +325,8 @@ fn a_threshold_breaks_where_the_reference_does() {
         let mut verdicts = Vec::new();
         for (at, value) in values.iter().enumerate() {
             let sample = threshold_look(at, value.as_f64());
-            let folded = fold(&rule, &limits, &evidence, &"check".into(), &sample);
+            let folded =
+                fold(&rule, &limits, &Stage::default(), &evidence, &"check".into(), &sample);
             evidence = folded.evidence;
             verdicts.push(folded.verdict);
         }

@@ -72,6 +72,7 @@ pub fn finding(check: &CheckName, verdict: Verdict, window: Window) -> Finding {
         samples: None,
         window,
         message: None,
+        compared: None,
     }
 }
 

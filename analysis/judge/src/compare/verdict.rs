@@ -1,0 +1,180 @@
+//! From the book to a verdict.
+//!
+//! A breach first: what was shown stays shown. Then lost and silent sides, then what holds a step
+//! without rolling back, and only then what lets one pass.
+
+use haldane_model::{Sample, Verdict, Weight};
+use jiff::SignedDuration;
+
+use super::{
+    Ruling,
+    book::{Book, Line},
+    counts::Answered,
+    learn::{self, News},
+    rule::{Compare, Kind},
+    words,
+};
+use crate::{
+    Stage, dispersion,
+    plan::{self, Supposed},
+};
+
+const INCONCLUSIVE: Verdict = Verdict::Inconclusive { over_limit: false };
+
+/// How many scrapes may pass without a closed window: they close one late.
+const SCRAPES_PATIENT: i64 = 4;
+/// How many requests a side without any must have been due, for that to be silence.
+const DUE: f64 = 20.0;
+/// Which rate of errors on both sides is an incident, where no objective says.
+const INCIDENT: f64 = 0.01;
+
+pub(super) fn judge(
+    rule: &Compare,
+    stage: &Stage,
+    book: &Book,
+    answered: &Answered<'_>,
+    news: &News,
+    sample: &Sample,
+) -> Ruling {
+    let at_full = stage.weight == Weight::FULL;
+    let found = breach(rule, stage, book)
+        .or_else(|| news.loss.as_ref().map(|loss| ruling(Verdict::CanaryLost, loss.clone())))
+        .or_else(|| silent(stage, book, answered, news, sample))
+        .or_else(|| held(rule, stage, book));
+    match found {
+        Some(ruling) => ruling,
+        None if at_full => at_limit(rule, book),
+        None => cleared(rule, stage, book),
+    }
+}
+
+fn ruling(verdict: Verdict, message: String) -> Ruling {
+    Ruling { verdict, message }
+}
+
+/// Evidence enough that it is worse: a breach, unless one process makes all the errors.
+fn breach(rule: &Compare, stage: &Stage, book: &Book) -> Option<Ruling> {
+    if book.top < rule.needed() {
+        return None;
+    }
+    let processes = book.processes.iter().map(|(name, (bad, total))| (name.as_ref(), *bad, *total));
+    if let Some((name, bad, all)) = dispersion::one_bad_process(processes) {
+        let text = words::one_bad_process(book, name, bad, all);
+        return Some(ruling(INCONCLUSIVE, text));
+    }
+    Some(ruling(Verdict::Fail { breach: true }, words::breach(rule, stage, book)))
+}
+
+/// Nothing to judge: no window closed, or a side that counted nothing.
+fn silent(
+    stage: &Stage,
+    book: &Book,
+    answered: &Answered<'_>,
+    news: &News,
+    sample: &Sample,
+) -> Option<Ruling> {
+    if let Some(reason) = answered.nothing {
+        return Some(ruling(Verdict::NoData, reason.to_owned()));
+    }
+    if news.windows == 0 {
+        return waiting(book, answered, sample);
+    }
+    let (test, serving) = (news.sums.test_total, news.sums.serving_total);
+    if test <= 0.0 && serving <= 0.0 {
+        return Some(ruling(Verdict::NoData, "neither side had a request".to_owned()));
+    }
+    let at_full = stage.weight == Weight::FULL;
+    let due = stage.weight.fraction() * (test + serving);
+    if test <= 0.0 && (at_full || !news.shows_test || due >= DUE) {
+        let text = words::no_requests(news.shows_test, due, serving);
+        return Some(ruling(Verdict::NoData, text));
+    }
+    (serving <= 0.0 && !at_full && !news.shows_serving)
+        .then(|| ruling(INCONCLUSIVE, words::nothing_to_compare_with(test)))
+}
+
+/// Without a new window the book stands as it is, for a while.
+fn waiting(book: &Book, answered: &Answered<'_>, sample: &Sample) -> Option<Ruling> {
+    let Some(to) = book.folded_to else {
+        let text = "no window has closed yet".to_owned();
+        return Some(ruling(INCONCLUSIVE, text));
+    };
+    let scrape = i64::try_from(sample.scrape.as_secs()).unwrap_or(i64::MAX).max(1);
+    let patience = SignedDuration::from_secs(scrape.saturating_mul(SCRAPES_PATIENT));
+    let overdue = sample.window.end.duration_since(to) > patience;
+    (overdue && answered.windows.is_empty())
+        .then(|| ruling(Verdict::NoData, format!("no side was scraped since {to}")))
+}
+
+/// What holds a step, though nothing is shown yet.
+fn held(rule: &Compare, stage: &Stage, book: &Book) -> Option<Ruling> {
+    if book.ln_e() >= rule.hold() {
+        return Some(ruling(INCONCLUSIVE, words::hold(rule, stage, book)));
+    }
+    let starved = book.step.starvation.starved();
+    starved.map(|part| ruling(INCONCLUSIVE, words::starved(part, stage.weight)))
+}
+
+/// At 100 %: as long as nothing is found against the limit, it passes.
+fn at_limit(rule: &Compare, book: &Book) -> Ruling {
+    let limits = book.lines.iter().filter_map(|line| line.frozen);
+    if limits.clone().any(|frozen| frozen.limit().is_some()) {
+        return ruling(Verdict::Pass, words::within_limit(rule, book));
+    }
+    // Before the first window at 100 % nothing is frozen yet.
+    let text = if limits.count() == 0 && book.step.windows == 0 {
+        "no window at 100 % has closed yet".to_owned()
+    } else {
+        words::nothing_guards(rule)
+    };
+    ruling(INCONCLUSIVE, text)
+}
+
+/// Below 100 %: a step is cleared by evidence that it is not worse than accepted.
+fn cleared(rule: &Compare, stage: &Stage, book: &Book) -> Ruling {
+    let Some(line) = book.laggard() else {
+        return ruling(INCONCLUSIVE, words::gathering(book));
+    };
+    if !stage.gates {
+        return ruling(Verdict::Pass, words::nothing_found(rule, book));
+    }
+    let shown = line.clearance.ln_e() >= rule.cleared();
+    if shown && book.step.windows >= rule.windows_min && book.step.secs >= rule.step_secs_min {
+        return ruling(Verdict::Pass, words::cleared(rule, stage, book, line));
+    }
+    if shown {
+        return ruling(INCONCLUSIVE, words::too_early(rule, book));
+    }
+    if let Some((test, serving)) = shared_incident(rule, book, line) {
+        return ruling(INCONCLUSIVE, words::shared_incident(book, test, serving));
+    }
+    let needed = needed(rule, stage, book, line);
+    ruling(INCONCLUSIVE, words::not_enough(rule, stage, book, line, needed))
+}
+
+/// The rates of both sides, where both fail alike.
+fn shared_incident(rule: &Compare, book: &Book, line: &Line) -> Option<(f64, f64)> {
+    let (test, serving) = (line.in_step.test_rate()?, line.in_step.serving_rate()?);
+    let much = rule.slo.unwrap_or(INCIDENT);
+    let alike = rule.kind == Kind::Errors && test > much && serving > much && book.ln_e() < 0.0;
+    alike.then_some((test, serving))
+}
+
+/// How many more requests, and seconds, it takes to clear the step if both sides are alike.
+fn needed(rule: &Compare, stage: &Stage, book: &Book, line: &Line) -> Option<(f64, Option<f64>)> {
+    let sums = &line.in_step;
+    // What was served so far, and one half event more: no errors yet is not no errors ever.
+    let rate = (sums.serving_bad + 0.5) / (sums.serving_total + 1.0);
+    let all = sums.test_total + sums.serving_total;
+    let seen = if all > 0.0 { sums.test_total / all } else { stage.weight.fraction() };
+    let share = if seen > 0.0 && seen < 1.0 { seen } else { stage.weight.fraction() };
+    if share <= 0.0 || share >= 1.0 {
+        return None;
+    }
+    let phi = book.premise.as_ref().map_or(1.0, |premise| premise.phi);
+    let supposed = Supposed { test: rate, serving: rate, share, phi };
+    let margin = rule.margin(learn::next(stage));
+    let requests = plan::to_clear(&supposed, &margin, rule.beta, line.clearance.ln_e())?;
+    let secs = (book.step.secs > 0.0).then(|| all / book.step.secs);
+    Some((requests, secs.and_then(|rate| plan::secs(requests, rate, share))))
+}
