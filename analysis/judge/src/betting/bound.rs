@@ -35,15 +35,17 @@ impl Bound {
     /// Plays one window; `alpha` is how often the bound may ever exceed the truth.
     pub fn play(&mut self, sums: &Sums, alpha: f64, phi: f64, cap: f64) {
         let goal = (1.0 / alpha).ln();
-        for (at, stakes) in self.stakes.iter_mut().enumerate() {
+        for at in self.fallen..FACTORS.len() {
             let margin = Margin { ratio: FACTORS[at], absolute: 0.0 };
-            let mut wealth = 0.0;
+            let stakes = &mut self.stakes[at];
             for (stake, eta) in stakes.iter_mut().zip(ETAS) {
                 *stake += log_bet(sums, &margin, eta, 0.0, phi).min(cap);
-                wealth += stake.exp();
             }
-            if self.fallen == at && (wealth / ETAS.len() as f64).ln() >= goal {
-                self.fallen += 1;
+            let highest = stakes.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            // The mean reaches no goal that the highest does not.
+            if self.fallen == at && highest >= goal {
+                let wealth: f64 = stakes.iter().map(|stake| stake.exp()).sum();
+                self.fallen += usize::from((wealth / ETAS.len() as f64).ln() >= goal);
             }
         }
     }

@@ -65,6 +65,8 @@ pub struct Margin {
     pub absolute: f64,
 }
 
+/// Nearer to 1 than this, a plain logarithm loses digits; it is the faster one.
+const NEAR_ONE: f64 = 0.01;
 /// How near to ruin the serving side's part of a bet may go: of `1 + g_b·m_b`, at least 5 % stay.
 const STAKE_MAX: f64 = 0.95;
 
@@ -110,7 +112,13 @@ pub fn log_bet(sums: &Sums, margin: &Margin, eta: f64, expected: f64, phi: f64) 
 
 /// `count · ln(1 + x)`, where nothing times −∞ is nothing.
 fn times_ln_1p(count: f64, x: f64) -> f64 {
-    if count == 0.0 || x == 0.0 { 0.0 } else { count * x.ln_1p() }
+    if count == 0.0 || x == 0.0 {
+        0.0
+    } else if x.abs() < NEAR_ONE {
+        count * x.ln_1p()
+    } else {
+        count * (1.0 + x).ln()
+    }
 }
 
 // === impl Sums ===

@@ -55,8 +55,8 @@ fn window(number: i64, [bad, total, serving_bad, serving_total]: [f64; 4]) -> Co
 
 fn look(windows: Vec<CountWindow>, before: Vec<CountWindow>) -> Sample {
     let bounds = Vec::new();
-    let begin = windows.first().map_or(at(0), |first| first.window.begin);
-    let end = windows.last().map_or(at(SECS), |last| last.window.end);
+    let begin = windows.first().map_or_else(|| at(0), |first| first.window.begin);
+    let end = windows.last().map_or_else(|| at(SECS), |last| last.window.end);
     Sample {
         window: Window { begin, end },
         scrape: Duration::from_secs(15),
