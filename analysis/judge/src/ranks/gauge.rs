@@ -1,8 +1,9 @@
 //! Whether a gauge (memory, queue, saturation) is degraded.
 //!
 //! Three things at once, or nothing: the shift is surely beyond what is tolerated, most pairs of
-//! blocks agree, and blocks are long enough to count as independent. One look spends the chance
-//! `alpha`; who looks once a step gives each step its part.
+//! blocks agree, and blocks are long enough to count as nearly independent. One look spends the chance
+//! `alpha`; who looks once a step gives each step its part. Exactly on the limit blocks that still
+//! remember a little exceed `alpha` up to threefold (`VALIDATION.md`, chapter 10).
 
 use super::{
     blocks::{block_length, block_means},

@@ -80,4 +80,9 @@ No production traffic: every rate rests on the generators above. A regression of
 long at 50 rps and 10 %, and no method that keeps its promise about false rollbacks does much better: \
 more traffic or a larger share is what helps. Errors of a single process that persist (last row of \
 chapter 4) cannot be told from a bad version by counting; two processes of the new version, or more, help.
+
+Two promises hold only nearly, both in chapter 10. A gauge that lies exactly on its limit is called degraded \
+up to three times as often as α says, because blocks still remember a little of the one before; and the sign \
+test's promise is that of independent blocks: two minutes are too short for a gauge that remembers 95 % of \
+the last sample. A gauge that is not worse meets neither, and a gauge is meant to hold a step, not to roll back.
 ";

@@ -129,5 +129,7 @@ fn cells(
 
 /// Says below a table where its numbers come from.
 fn source(rollouts: usize, first: u64, last: u64) -> String {
-    format!("\nN = {rollouts} a cell, seeds {first} to {last}.\n\n")
+    let seeds =
+        if first == last { format!("seed {first}") } else { format!("seeds {first} to {last}") };
+    format!("\nN = {rollouts} a cell, {seeds}.\n\n")
 }

@@ -43,6 +43,8 @@ pub struct Latencies {
     pub watched: Vec<usize>,
     /// The part above each watched bound before the rollout.
     pub usual: Vec<f64>,
+    /// How many of 1000 requests before the rollout lay above each bound.
+    pub before: [f64; 11],
     /// Every window.
     pub windows: Vec<Buckets>,
 }
@@ -64,7 +66,7 @@ impl Latencies {
         };
         let windows = (0..windows).map(window).collect();
         let usual = watched.iter().map(|at| before[*at] / BEFORE).collect();
-        Self { watched, usual, windows }
+        Self { watched, usual, before, windows }
     }
 
     /// Returns what the processes see: at each watched bound who is above it.

@@ -105,12 +105,12 @@ pub fn percent(part: f64) -> String {
 }
 
 fn bare(number: f64) -> String {
-    let digits = if number == 0.0 || number >= 99.995 {
-        0
-    } else if number < 1.0 {
-        3
-    } else {
-        usize::from(number < 10.0) + 1
+    // As many digits as tell it from 0 and from 100.
+    let digits = match number {
+        0.0 | 99.995.. => 0,
+        ..1.0 => 3,
+        ..10.0 | 99.9.. => 2,
+        _ => 1,
     };
     format!("{number:.digits$}")
 }
