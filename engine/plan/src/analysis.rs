@@ -191,6 +191,9 @@ impl Context<'_> {
                 ("".into(), "".into())
             }
         };
+        if odds::compares(&rule) {
+            warn_of_ignored(faults, written, path);
+        }
         let unset = written.interval.or(faults.document.rollout.spec.analysis.interval).is_none();
         let compared = unset && odds::compares(&rule);
         let interval = if compared { INTERVAL_COMPARED } else { interval };
@@ -293,5 +296,19 @@ impl Context<'_> {
             faults.value(&window_path, message, help);
         }
         (interval, Some(window))
+    }
+}
+
+/// A comparison has its limit in its evidence, and looks at everything once.
+fn warn_of_ignored(faults: &mut Faults<'_>, written: &Written, path: &Path) {
+    let ignored = [
+        ("window", written.window.is_some()),
+        ("failureLimit", written.failure_limit.is_some()),
+        ("consecutiveFailureLimit", written.consecutive_failure_limit.is_some()),
+        ("inconclusiveLimit", written.inconclusive_limit.is_some()),
+    ];
+    for (name, _) in ignored.iter().filter(|(_, written)| *written) {
+        let message = format!("a comparison has no `{name}`: it is ignored");
+        faults.warn(&path.key(name), message, "remove it, or set `max` to judge by a limit");
     }
 }

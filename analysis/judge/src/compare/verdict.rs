@@ -141,6 +141,9 @@ fn cleared(rule: &Compare, stage: &Stage, book: &Book) -> Ruling {
         return ruling(Verdict::Pass, words::nothing_found(rule, book));
     }
     let shown = line.clearance.ln_e() >= rule.cleared();
+    if shown && stage.next == Some(Weight::FULL) && !would_guard(rule, book) {
+        return ruling(INCONCLUSIVE, words::nothing_would_guard(rule));
+    }
     if shown && book.step.windows >= rule.windows_min && book.step.secs >= rule.step_secs_min {
         return ruling(Verdict::Pass, words::cleared(rule, stage, book, line));
     }
@@ -149,6 +152,13 @@ fn cleared(rule: &Compare, stage: &Stage, book: &Book) -> Ruling {
     }
     let needed = needed(rule, stage, book, line);
     ruling(INCONCLUSIVE, words::not_enough(rule, stage, book, line, needed))
+}
+
+/// Whether 100 %, where there is no serving side, could be judged by what is known now.
+fn would_guard(rule: &Compare, book: &Book) -> bool {
+    let known =
+        |line: &Line| line.pooled.is_some() || line.in_step.serving_total >= rule.samples_min;
+    rule.slo.is_some() || book.lines.iter().any(known)
 }
 
 /// Both sides fail in this look: no fault of the side under test, and no time to send it more users,

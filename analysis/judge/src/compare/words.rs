@@ -173,6 +173,15 @@ pub(super) fn shared_incident(book: &Book, test: f64, serving: f64) -> String {
     )
 }
 
+/// The step before 100 % has too little of the serving side.
+pub(super) fn nothing_would_guard(rule: &Compare) -> String {
+    format!(
+        "nothing would judge 100 %: the serving side had fewer than {} requests in a step, and there \
+         is no objective",
+        count(rule.samples_min)
+    )
+}
+
 /// A bad machine, not a bad release.
 pub(super) fn one_bad_process(book: &Book, name: &str, bad: f64, all: f64) -> String {
     format!(

@@ -47,8 +47,6 @@ pub(super) struct Margin {
 pub(super) struct Written<'a> {
     pub(super) tolerance: Option<&'a Tolerance>,
     pub(super) margin: Option<&'a Margin>,
-    pub(super) alpha: Option<&'a str>,
-    pub(super) beta: Option<&'a str>,
     pub(super) weight: Option<&'a str>,
     pub(super) min_step: Option<&'a str>,
     pub(super) min_windows: Option<u32>,
@@ -84,10 +82,6 @@ struct Compare {
     tolerance: Two,
     #[serde(skip_serializing_if = "Two::is_empty")]
     margin: Two,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alpha: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    beta: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -137,8 +131,6 @@ impl Written<'_> {
         let fields = [
             (self.tolerance.is_some(), "/tolerance"),
             (self.margin.is_some(), "/margin"),
-            (self.alpha.is_some(), "/alpha"),
-            (self.beta.is_some(), "/beta"),
             (self.weight.is_some(), "/weight"),
             (self.min_step.is_some(), "/minStep"),
             (self.min_windows.is_some(), "/minWindows"),
@@ -180,8 +172,6 @@ impl Written<'_> {
             absolute: None,
             harm: take("/margin/harm", margin.harm.as_deref(), Range::Inner),
         };
-        let alpha = take("/alpha", self.alpha, Range::Inner);
-        let beta = take("/beta", self.beta, Range::Inner);
         let weight = take("/weight", self.weight, Range::Weight);
         let mut time = |path: &str, text: Option<&str>, most: Duration| {
             let read = text.map(|text| span(path, text, most)).transpose();
@@ -201,8 +191,6 @@ impl Written<'_> {
             kind,
             tolerance,
             margin,
-            alpha,
-            beta,
             weight,
             min_step_seconds: min_step.map(|time| time.as_secs_f64()),
             min_windows: self.min_windows,

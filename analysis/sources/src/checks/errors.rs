@@ -52,12 +52,6 @@ struct Written {
     /// How much worse a step may turn out.
     #[serde(default)]
     margin: Option<Margin>,
-    /// How often a healthy release may be rolled back by statistics: `"1%"`.
-    #[serde(default)]
-    alpha: Option<String>,
-    /// How often a step may be taken though more is harmed than accepted: `"5%"`.
-    #[serde(default)]
-    beta: Option<String>,
     /// What the check weighs among all that compare: `"50%"`.
     #[serde(default)]
     weight: Option<String>,
@@ -257,8 +251,6 @@ impl Written {
         compare::Written {
             tolerance: self.tolerance.as_ref(),
             margin: self.margin.as_ref(),
-            alpha: self.alpha.as_deref(),
-            beta: self.beta.as_deref(),
             weight: self.weight.as_deref(),
             min_step: self.min_step.as_deref(),
             min_windows: self.min_windows,

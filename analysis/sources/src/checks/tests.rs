@@ -355,7 +355,7 @@ fn limits_may_be_set_on_every_known_metric() {
 
 #[test]
 fn a_comparison_says_what_was_set_and_nothing_else() {
-    let settings = json!({"metrics": "otel", "alpha": "1%", "beta": "0.05", "weight": "50%",
+    let settings = json!({"metrics": "otel", "weight": "50%",
         "tolerance": {"relative": "10%", "absolute": "0.02%"},
         "margin": {"relative": "200%", "harm": "0.2%"},
         "minStep": "90s", "minWindows": 4, "warmUp": "30s", "slo": "99%"});
@@ -364,10 +364,7 @@ fn a_comparison_says_what_was_set_and_nothing_else() {
     let rule = &rule["compare"];
     assert_eq!(rule["tolerance"], json!({"relative": 0.1, "absolute": 0.0002}));
     assert_eq!(rule["margin"], json!({"relative": 2.0, "harm": 0.002}));
-    assert_eq!(
-        (&rule["alpha"], &rule["beta"], &rule["weight"]),
-        (&json!(0.01), &json!(0.05), &json!(0.5))
-    );
+    assert_eq!((&rule["alpha"], &rule["weight"]), (&Value::Null, &json!(0.5)));
     assert_eq!((&rule["minStepSeconds"], &rule["minWindows"]), (&json!(90.0), &json!(4)));
     assert!((rule["slo"].as_f64().unwrap() - 0.01).abs() < 1e-12);
     let slo = json!({"metrics": "otel", "slo": {"share": "99%", "within": "500ms"}});
@@ -385,8 +382,8 @@ fn what_a_comparison_cannot_use_is_refused_with_the_remedy() {
     let refused = |kind: &str, settings: Value, path: &str, words: &str| {
         refused(kind, &settings, path, words);
     };
-    refused("errors", json!({"max": "1%", "alpha": "1%"}), "/alpha", "`max` is set");
-    refused("errors", json!({"alpha": "2"}), "/alpha", "\"2\" is no share");
+    refused("errors", json!({"max": "1%", "weight": "1%"}), "/weight", "`max` is set");
+    refused("errors", json!({"weight": "2"}), "/weight", "\"2\" is no share");
     refused("errors", json!({"tolerance": {"relative": "-1%"}}), "/tolerance/relative", "\"10%\"");
     refused("errors", json!({"margin": {"relative": "5%"}}), "/margin/relative", "exceeds");
     refused("latency", json!({"margin": {"harm": "0.1%"}}), "/margin/harm", "(0.5%)");

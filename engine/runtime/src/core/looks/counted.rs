@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use haldane_judge::{Stage, together};
+use haldane_judge::{Stage, folded_to, together};
 use haldane_model::{Check, CheckSeen, Evidence, Record, Verdict, Window};
 use jiff::{SignedDuration, Timestamp};
 
@@ -34,8 +34,9 @@ pub(super) fn window(
     }
     let exposed = record.exposed.confirmed.as_ref().or(record.exposed.could.as_ref());
     let exposed = exposed.map(|stamp| moment(stamp, check, ahead));
-    let judged = record.judged_to.get(&check.name).copied();
-    let begin = exposed.into_iter().chain(judged).max().map(|begin| on_grid(begin, pace));
+    // What the source had not taken in yet was not folded, and is asked for again.
+    let folded = record.evidence.get(&check.name).and_then(folded_to);
+    let begin = exposed.into_iter().chain(folded).max().map(|begin| on_grid(begin, pace));
     let begin = begin.unwrap_or(last).max(on_grid(before(end, CAUGHT_UP), pace));
     Window { begin: begin.min(last), end }
 }
