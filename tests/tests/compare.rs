@@ -6,8 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haldane_model::Reason;
+use haldane_judge::{Rule, Stage, fold, folded_to};
+use haldane_model::{Evidence, Place, Reason, Record, RolloutId, Sample, Weight, Window};
+use haldane_outside::Outside;
+use haldane_runtime::codec::Decoded;
+use haldane_sources::{Look, LookSides, SOURCES};
+use haldane_standalone::Offline;
 use haldane_tests::rig::{Rig, SOON};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 /// How long a comparison needs at the traffic of a rig, for one thing or another.
@@ -102,4 +108,75 @@ fn both_versions_failing_together_hold_the_rollout_and_roll_nothing_back() {
     });
     rig.holds("the share", Duration::from_secs(10), || rig.stage.green_share() == Some(5_000));
     run.kill();
+}
+
+// === restarts ===
+
+fn record(rig: &Rig) -> Record {
+    let offline = Offline::open(&rig.state()).expect("the state can be read");
+    match offline.record(&RolloutId::new("default", "app")) {
+        Ok(Some(Decoded::Known(record))) => *record,
+        other => panic!("a record of this format, not {other:?}"),
+    }
+}
+
+/// Everything that was to be looked at, from where the evidence begins to where it ends, in one look.
+fn in_one_look(record: &Record, kept: &Evidence) -> Sample {
+    let plan = record.plan.as_deref().expect("a plan is pinned");
+    let (check, source) = (&plan.checks[0], &plan.sources[0]);
+    let book: Value = serde_json::from_slice(&kept.0).expect("evidence is JSON");
+    let began = book["began"].as_str().expect("it began").parse::<Timestamp>();
+    let window = Window { begin: began.expect("a moment"), end: folded_to(kept).expect("folded") };
+    let row = SOURCES.iter().find(|row| *source.kind == *row.kind).expect("a known source");
+    let settings = serde_json::from_str(&source.settings).expect("settings are JSON");
+    let source = (row.build)(&settings, &Outside::default()).expect("the source can be asked");
+    let look = Look {
+        window,
+        sides: LookSides { test: record.header.test.clone(), serving: record.header.home.clone() },
+        deadline: Duration::from_secs(10),
+        grid: Some(check.interval),
+        before: Some(Duration::from_secs(3_600)),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let sample = runtime.expect("a runtime").block_on(source.look(check.question.clone(), look));
+    Sample { share: Weight::from_percent(50).ok(), ..sample }
+}
+
+#[test]
+fn twenty_kills_in_mid_analysis_leave_the_evidence_of_a_run_without_any() {
+    let rig = Rig::start();
+    rig.stage.inject("blue", "error_rate=0.01");
+    rig.stage.inject("green", "error_rate=0.01");
+    let rollout = comparing(&rig, "v2", &[(50, "300s"), (100, "5s")]);
+    let mut run = rig.run(&rollout, &[]);
+    let file = rig.stage.folder().join("rollout.yaml");
+    confirmed_at(&rig, 5_000);
+    for kill in 0..20 {
+        thread::sleep(Duration::from_millis(600 + kill * 397 % 1_300));
+        run.kill();
+        run = rig.run_again(&file, &[]);
+    }
+    thread::sleep(Duration::from_secs(6));
+    run.signal("TERM");
+    rig.ends(&mut run, 12);
+
+    let record = record(&rig);
+    let (name, kept) = record.evidence.iter().next().expect("there is evidence");
+    let Place::Baking { from, .. } = &record.place else { panic!("it bakes: {}", rig.story()) };
+    let plan = record.plan.as_deref().expect("a plan is pinned");
+    let stage = Stage {
+        step: 0,
+        weight: plan.weight(0),
+        next: Some(plan.weight(1)),
+        windows_from: from.of(&plan.sources[0].name),
+        gates: true,
+    };
+    let rule = Rule::parse(&plan.checks[0].rule).expect("a rule");
+    let sample = in_one_look(&record, kept);
+    let limits = plan.checks[0].limits;
+    let whole = fold(&rule, &limits, &stage, &Evidence::default(), name, &sample);
+    let text = |evidence: &Evidence| String::from_utf8_lossy(&evidence.0).into_owned();
+    assert_eq!(text(kept), text(&whole.evidence), "\n{}", rig.story());
+    let windows = text(kept).parse::<Value>().expect("JSON")["step"]["windows"].as_u64();
+    assert!(windows > Some(20), "{windows:?} windows were judged");
 }
