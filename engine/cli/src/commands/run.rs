@@ -17,7 +17,7 @@ use haldane_runtime::{
     explain,
     status::Status,
 };
-use haldane_standalone::{Engine, Fit, Intent, Watcher, Written};
+use haldane_standalone::{Engine, Intent, Preflight, Watcher, Written};
 use tokio::{signal::unix, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -253,9 +253,9 @@ impl Run<'_> {
     /// Says at once what does not answer and what to do about it: it may come while one waits.
     fn tell_what_is_missing(&mut self) {
         let begun = is_in_flight(&self.handle.status());
-        let waits = match self.engine.fit(&self.id) {
-            Some(Fit::Waits(why)) if !begun => Some(why),
-            Some(Fit::Waits(_) | Fit::Ready | Fit::Refused(_)) | None => None,
+        let waits = match self.engine.preflight(&self.id) {
+            Some(Preflight::Waits(why)) if !begun => Some(why),
+            Some(Preflight::Waits(_) | Preflight::Ready | Preflight::Refused(_)) | None => None,
         };
         if waits != self.waits {
             if let Some(why) = &waits {
@@ -268,7 +268,7 @@ impl Run<'_> {
     /// Says whether the rollout has ended, and how.
     async fn look(&mut self, status: &Status) -> Option<End> {
         // Asked at rest alone: what is in flight stays, guarded. An undo asks for nothing that is written.
-        if let Some(Fit::Refused(why)) = self.engine.fit(&self.id)
+        if let Some(Preflight::Refused(why)) = self.engine.preflight(&self.id)
             && !self.moved
             && self.args.undo.is_none()
         {
