@@ -332,7 +332,51 @@ fn edits_in_flight_change_nothing_and_a_breach_still_finds_the_right_side() {
     assert_eq!(rig.stage.green_share(), Some(0), "blue has everything");
 }
 
+#[test]
+fn a_revision_written_in_flight_is_what_the_run_is_about_once_the_file_can_be_read() {
+    let rig = Rig::start();
+    let steps: &[(u32, &str)] = &[(25, "8s"), (100, "3s")];
+    let mut run = rig.run(&rig.rollout("v2", steps), &[]);
+    at_25(&rig);
+    rig.write("rollout.yaml", "spec: [this is no rollout");
+    rig.wait_for_reason(Reason::SpecInvalid, 1);
+    rig.write("rollout.yaml", &format!("{:#}\n", rig.rollout("v3", steps)));
+    rig.ends(&mut run, 0);
+    assert!(run.last_line().contains("green serves v3"), "{}", run.last_line());
+    assert_eq!(started(&rig), ["v2", "v3"], "{}", rig.story());
+}
+
+#[test]
+fn what_was_written_while_the_source_was_down_is_rolled_out_after_what_was_in_flight() {
+    let mut rig = Rig::start();
+    let looked_up = |rig: &Rig, revision: &str| {
+        let mut rollout = rig.rollout(revision, &[(25, "3s"), (100, "3s")]);
+        let errors = &mut rollout["spec"]["analysis"]["checks"][0]["errors"];
+        errors.as_object_mut().expect("an object").remove("metrics");
+        rollout
+    };
+    let mut run = rig.run(&looked_up(&rig, "v2"), &[]);
+    at_25(&rig);
+    run.signal("TERM");
+    rig.ends(&mut run, 12);
+    rig.stage.kill_prometheus();
+    let mut run = rig.run(&looked_up(&rig, "v3"), &[]);
+    rig.wait_for("it goes on", SOON, || run.said("goes on by its pinned plan").is_some());
+    // So long that the source is not asked again before what is in flight is promoted.
+    thread::sleep(Duration::from_secs(17));
+    rig.stage.start_prometheus();
+    rig.ends(&mut run, 0);
+    assert!(run.last_line().contains("serves v3"), "{}", run.last_line());
+    assert_eq!(started(&rig), ["v2", "v3"], "{}", rig.story());
+}
+
 // === revisions ===
+
+/// Returns the revision of each attempt.
+fn started(rig: &Rig) -> Vec<String> {
+    let started = rig.journal().into_iter().filter(|entry| entry.reason == Reason::Started);
+    started.filter_map(|entry| Some(entry.revision?.to_string())).collect()
+}
 
 /// Lets Prometheus say what each side runs.
 fn told_revisions(mut rollout: serde_json::Value) -> serde_json::Value {
@@ -358,9 +402,7 @@ fn a_newer_revision_in_flight_goes_back_to_0_and_begins_anew() {
     rig.ends(&mut run, 0);
     let seen: Vec<u32> = shares.changes().into_iter().map(|(_, share)| share).collect();
     assert_eq!(seen, [0, 2_500, 0, 2_500, 10_000], "{}", rig.story());
-    let started = rig.journal().into_iter().filter(|entry| entry.reason == Reason::Started);
-    let revisions: Vec<String> = started.filter_map(|e| Some(e.revision?.to_string())).collect();
-    assert_eq!(revisions, ["v2", "v3"], "{}", rig.story());
+    assert_eq!(started(&rig), ["v2", "v3"], "{}", rig.story());
 }
 
 #[test]
@@ -462,6 +504,11 @@ fn what_haproxy_lacks_is_refused_before_anything_begins_with_the_remedy() {
     rig.ends(&mut run, 11);
     let last = run.last_line();
     assert!(last.contains("\"other\"") && last.contains("haldane haproxy snippet"), "{last}");
+    rollout["spec"]["traffic"][0]["haproxy"]["share"]["map"] = json!("/etc/haproxy/no.map");
+    let mut run = rig.run(&rollout, &[]);
+    rig.ends(&mut run, 11);
+    let last = run.last_line();
+    assert!(last.contains("no.map is not loaded") && last.contains("haproxy snippet"), "{last}");
     assert_eq!((rig.count(Reason::Started), rig.stage.green_share()), (0, Some(0)));
 }
 

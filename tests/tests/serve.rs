@@ -128,16 +128,16 @@ fn a_file_deleted_in_flight_rolls_back_and_one_written_again_begins_anew() {
 }
 
 #[test]
-fn a_rollout_that_haproxy_is_not_fit_for_is_shown_and_others_go_on() {
+fn a_rollout_whose_preflight_is_refused_is_shown_and_others_go_on() {
     let rig = Rig::start();
     let _users = Load::start(rig.stage.servers_port, 100);
-    let mut unfit = rig.rollout("v2", &[(50, "10m"), (100, "3s")]);
-    unfit["metadata"]["name"] = json!("servers");
-    unfit["spec"]["traffic"] = json!([{"name": "edge", "haproxy": rig.stage.server_traffic()}]);
-    let servers = unfit["spec"]["traffic"][0]["haproxy"]["destinations"].clone();
-    unfit["spec"]["traffic"][0]["haproxy"]["destinations"]["green"]["servers"] =
+    let mut refused = rig.rollout("v2", &[(50, "10m"), (100, "3s")]);
+    refused["metadata"]["name"] = json!("servers");
+    refused["spec"]["traffic"] = json!([{"name": "edge", "haproxy": rig.stage.server_traffic()}]);
+    let servers = refused["spec"]["traffic"][0]["haproxy"]["destinations"].clone();
+    refused["spec"]["traffic"][0]["haproxy"]["destinations"]["green"]["servers"] =
         json!(["g2", "g9"]);
-    write(&rig, "a-unfit", &unfit);
+    write(&rig, "a-refused", &refused);
     write(&rig, "app", &rig.rollout("v2", &[(25, "10m"), (100, "10m")]));
     let engine = serve(&rig);
     at(&rig, "app", "Baking", 2_500);
@@ -148,8 +148,8 @@ fn a_rollout_that_haproxy_is_not_fit_for_is_shown_and_others_go_on() {
     assert!(engine.said("g9").is_some(), "it is logged: {}", engine.text());
     assert_eq!(rig.status("servers")["attempt"], json!(0));
 
-    unfit["spec"]["traffic"][0]["haproxy"]["destinations"] = servers;
-    write(&rig, "a-unfit", &unfit);
+    refused["spec"]["traffic"][0]["haproxy"]["destinations"] = servers;
+    write(&rig, "a-refused", &refused);
     at(&rig, "servers", "Baking", 5_000);
     assert_eq!(rig.status("servers")["specError"], Value::Null);
     at(&rig, "app", "Baking", 2_500);

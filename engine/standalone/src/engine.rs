@@ -26,8 +26,8 @@ use crate::{
     clock::SystemClock,
     compile::Written,
     factory::Registered,
-    fit::{ASKED_MAX, Fit},
     keep::Kept,
+    preflight::{ASKED_MAX, Preflight},
     store::{OpenError, Options, Store, StoreHandle},
 };
 
@@ -44,8 +44,8 @@ pub struct Engine {
     token: CancellationToken,
     running: Mutex<BTreeMap<RolloutId, Running>>,
     claims: Mutex<BTreeMap<String, RolloutId>>,
-    /// The last proof that was begun.
-    proofs: AtomicU64,
+    /// The last preflight that was begun.
+    preflights: AtomicU64,
     asking: Semaphore,
 }
 
@@ -54,14 +54,14 @@ struct Running {
     task: JoinHandle<()>,
     /// As JSON text: it is asked for seldom, and a tree of values takes many times as much.
     effective: Box<str>,
-    /// The proof that counts; an older one was overtaken.
-    proof: u64,
+    /// The preflight that counts; an older one was overtaken.
+    preflight: u64,
     /// Held while the loop is told what is written.
     order: Arc<Order>,
     /// What it found.
-    fit: Option<Fit>,
+    found: Option<Preflight>,
     /// The plan whose entries were found good last.
-    proved: Option<Arc<Plan>>,
+    ready: Option<Arc<Plan>>,
 }
 
 /// One teller at a time.
@@ -110,7 +110,7 @@ impl Engine {
             token,
             running: Mutex::default(),
             claims: Mutex::default(),
-            proofs: AtomicU64::new(0),
+            preflights: AtomicU64::new(0),
             asking: Semaphore::new(ASKED_MAX),
         }))
     }
@@ -135,75 +135,80 @@ impl Engine {
     /// what it would drive was found good already, else once that was looked at.
     pub async fn apply(self: &Arc<Self>, written: &Written, intent: Intent) -> Handle {
         let handle = self.loop_of(&written.id, Some(&written.effective)).await;
-        let proof = self.begin_proof(&written.id);
-        tokio::spawn(self.clone().take(written.clone(), intent, proof));
+        let preflight = self.begin_preflight(&written.id);
+        tokio::spawn(self.clone().take(written.clone(), intent, preflight));
         handle
     }
 
-    async fn take(self: Arc<Self>, written: Written, intent: Intent, proof: u64) {
-        if self.is_proved(&written) {
-            let _ = self.note_fit(&written, proof, &Fit::Ready);
+    async fn take(self: Arc<Self>, written: Written, intent: Intent, preflight: u64) {
+        if self.is_ready(&written) {
+            let _ = self.note_preflight(&written, preflight, &Preflight::Ready);
         } else if !self.may_be_in_flight(&written.id).await {
-            return self.prove(written, intent, proof).await;
+            return self.run_preflight(written, intent, preflight).await;
         }
-        self.tell(&written.id, proof, written.seen(intent)).await;
+        self.tell(&written.id, preflight, written.seen(intent)).await;
     }
 
     /// Whether just this was found good the last time.
-    fn is_proved(&self, written: &Written) -> bool {
+    fn is_ready(&self, written: &Written) -> bool {
         let running = self.running();
-        let proved = running.get(&written.id).and_then(|running| running.proved.as_ref());
-        proved.is_some_and(|proved| is_driven_alike(proved, &written.plan))
+        let ready = running.get(&written.id).and_then(|running| running.ready.as_ref());
+        ready.is_some_and(|ready| is_driven_alike(ready, &written.plan))
     }
 
     /// Tells a loop what is written, unless something newer was begun: what is older never comes
     /// after what is newer.
-    pub(crate) async fn tell(&self, id: &RolloutId, proof: u64, spec: SpecSeen) {
-        let Some((handle, order)) = self.counts(id, proof) else { return };
+    pub(crate) async fn tell(&self, id: &RolloutId, preflight: u64, spec: SpecSeen) {
+        let Some((handle, order)) = self.counts(id, preflight) else { return };
         let _turn = order.lock().await;
-        if self.counts(id, proof).is_some() {
+        if self.counts(id, preflight).is_some() {
             handle.send(Input::Spec(spec)).await;
         }
     }
 
-    /// Returns how a loop is told, if this proof is the last that was begun.
-    fn counts(&self, id: &RolloutId, proof: u64) -> Option<(Handle, Arc<Order>)> {
+    /// Returns how a loop is told, if this preflight is the last that was begun.
+    fn counts(&self, id: &RolloutId, preflight: u64) -> Option<(Handle, Arc<Order>)> {
         let all = self.running();
-        let running = all.get(id).filter(|running| running.proof == proof)?;
+        let running = all.get(id).filter(|running| running.preflight == preflight)?;
         Some((running.handle.clone(), running.order.clone()))
     }
 
     /// Returns whether what a rollout would drive is as it must be; `None` where that was not asked.
     #[must_use]
-    pub fn fit(&self, id: &RolloutId) -> Option<Fit> {
-        self.running().get(id).and_then(|running| running.fit.clone())
+    pub fn preflight(&self, id: &RolloutId) -> Option<Preflight> {
+        self.running().get(id).and_then(|running| running.found.clone())
     }
 
-    /// Begins a proof, and so overtakes every one begun before.
-    fn begin_proof(&self, id: &RolloutId) -> u64 {
-        let proof = self.proofs.fetch_add(1, Ordering::Relaxed) + 1;
+    /// Begins a preflight, and so overtakes every one begun before.
+    fn begin_preflight(&self, id: &RolloutId) -> u64 {
+        let preflight = self.preflights.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(running) = self.running().get_mut(id) {
-            running.proof = proof;
-            running.fit = None;
+            running.preflight = preflight;
+            running.found = None;
         }
-        proof
+        preflight
     }
 
-    /// Notes what a proof found. `false`: it was overtaken.
-    pub(crate) fn note_fit(&self, written: &Written, proof: u64, fit: &Fit) -> bool {
+    /// Notes what a preflight found. `false`: it was overtaken.
+    pub(crate) fn note_preflight(
+        &self,
+        written: &Written,
+        preflight: u64,
+        found: &Preflight,
+    ) -> bool {
         let mut all = self.running();
-        let running = all.get_mut(&written.id).filter(|running| running.proof == proof);
+        let running = all.get_mut(&written.id).filter(|running| running.preflight == preflight);
         let Some(running) = running else { return false };
-        running.fit = Some(fit.clone());
-        running.proved = (*fit == Fit::Ready).then(|| written.plan.clone());
+        running.found = Some(found.clone());
+        running.ready = (*found == Preflight::Ready).then(|| written.plan.clone());
         true
     }
 
-    /// Ends a proof of what is in flight: nothing is asked of it any more.
-    pub(crate) fn end_proof(&self, id: &RolloutId, proof: u64) {
+    /// Ends a preflight of what is in flight: nothing is asked of it any more.
+    pub(crate) fn end_preflight(&self, id: &RolloutId, preflight: u64) {
         let mut all = self.running();
-        if let Some(running) = all.get_mut(id).filter(|running| running.proof == proof) {
-            running.fit = None;
+        if let Some(running) = all.get_mut(id).filter(|running| running.preflight == preflight) {
+            running.found = None;
         }
     }
 
@@ -244,16 +249,16 @@ impl Engine {
     /// Tells the loop of a rollout that what is written cannot be used; what is in flight goes on.
     pub async fn invalid(&self, id: &RolloutId, message: String) -> Handle {
         let handle = self.loop_of(id, None).await;
-        let proof = self.begin_proof(id);
-        self.tell(id, proof, SpecSeen::Invalid { message }).await;
+        let preflight = self.begin_preflight(id);
+        self.tell(id, preflight, SpecSeen::Invalid { message }).await;
         handle
     }
 
     /// Tells the loop of a rollout that its file is gone.
     pub async fn deleted(&self, id: &RolloutId) {
         self.loop_of(id, None).await;
-        let proof = self.begin_proof(id);
-        self.tell(id, proof, SpecSeen::Deleted).await;
+        let preflight = self.begin_preflight(id);
+        self.tell(id, preflight, SpecSeen::Deleted).await;
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         claims.retain(|_, owner| owner != id);
     }
@@ -280,10 +285,10 @@ impl Engine {
             handle: handle.clone(),
             task,
             effective,
-            proof: 0,
+            preflight: 0,
             order: Arc::default(),
-            fit: None,
-            proved: None,
+            found: None,
+            ready: None,
         };
         self.running().insert(id.clone(), running);
         handle

@@ -7,9 +7,9 @@ mod compile;
 mod engine;
 mod factory;
 mod files;
-mod fit;
 mod keep;
 mod offline;
+mod preflight;
 pub mod store;
 
 pub use self::{
@@ -18,7 +18,7 @@ pub use self::{
     engine::{Engine, Intent},
     factory::Registered,
     files::Watcher,
-    fit::Fit,
     keep::Kept,
     offline::Offline,
+    preflight::Preflight,
 };

@@ -9,6 +9,8 @@
 
 #[path = "machine_cells/asked.rs"]
 mod asked;
+#[path = "machine_cells/departs.rs"]
+mod departs;
 #[path = "machine_cells/drift.rs"]
 mod drift;
 #[path = "machine_cells/edges.rs"]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use haldane_machine_tests::world::{Column, World, at, check, moment, percent, plan, secs, stamp};
 use haldane_model::{
-    Actor, Block, Health, HoldKind, Now, Part, Place, Reading, Reason, RolloutId, Verb, Verdict,
-    Weight, WeightError,
+    Actor, Block, Health, HoldKind, Mark, Now, Part, Place, Reading, Reason, RolloutId, Verb,
+    Verdict, Weight, WeightError,
 };
 use jiff::Timestamp;
 
@@ -251,4 +251,14 @@ fn known_death_wins_and_whoever_tells_wins_over_who_does_not() {
     ] {
         assert_eq!(one.and(other), both, "{one:?} {other:?}");
     }
+}
+
+#[test]
+fn a_raise_never_goes_over_a_rollback_that_it_does_not_know() {
+    let raise = Mark::raise(7);
+    assert!(raise.yields_to(&Mark::rollback(7)) && raise.yields_to(&Mark::rollback(8)));
+    assert!(!raise.yields_to(&Mark::rollback(6)), "one that was known when it was decided");
+    assert!(!raise.yields_to(&Mark::raise(8)), "raises follow one another");
+    assert!(!Mark::rollback(7).yields_to(&Mark::rollback(8)), "a rollback goes over everything");
+    assert!(!Mark::rollback(7).yields_to(&Mark::raise(8)));
 }

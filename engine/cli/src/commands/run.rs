@@ -11,21 +11,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haldane_model::{Actor, Outcome, Request, RequestId, Revision, RolloutId, Verb};
+use haldane_model::{Actor, Outcome, Request, RequestId, RolloutId, Verb};
 use haldane_runtime::{
     drive::Handle,
     explain,
     status::Status,
 };
-use haldane_standalone::{Engine, Fit, Intent, Watcher, Written};
+use haldane_standalone::{Engine, Intent, Preflight, Watcher, Written};
 use tokio::{signal::unix, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::wanted::Wanted;
 use crate::{
     context::{Context, Output},
     live::Live,
     told::{Told, channel},
 };
+
+mod wanted;
 
 /// How long a rollout may rest before it is clear that nothing will begin.
 const SETTLED: Duration = Duration::from_secs(3);
@@ -85,8 +88,8 @@ struct Run<'a> {
     engine: Arc<Engine>,
     handle: Handle,
     id: RolloutId,
-    /// The revision that the file names.
-    wanted: Option<Revision>,
+    /// What the file says is to be rolled out.
+    wanted: Wanted,
     output: Output,
     live: Option<Live>,
     /// Whether this run saw the rollout move.
@@ -111,18 +114,18 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     let (sink, mut told) = channel();
     let engine = Engine::open(&state, Arc::new(sink)).map_err(|error| miette::miette!("{error}"))?;
     let intent = Intent { named: true, adopt: args.adopt };
-    let (handle, written) = match read {
-        Ok(written) => (engine.apply(&written, intent).await, Some(written)),
+    let (handle, is_applied) = match read {
+        Ok(written) => (engine.apply(&written, intent).await, true),
         // A source that is down leaves nothing in flight unguarded: the pinned plan is enough.
         Err((message, _)) if engine.may_be_in_flight(&id).await => {
             tracing::warn!(rollout = %id, "{message}; what is in flight goes on by its pinned plan");
-            (engine.invalid(&id, message).await, None)
+            (engine.invalid(&id, message).await, false)
         }
         Err((_, report)) => return Err(report),
     };
     let token = CancellationToken::new();
     let api = context.serve_socket(&state, engine.clone(), token.clone()).await?;
-    let watcher = Watcher::file(args.file.clone(), id.clone(), intent, written.is_some());
+    let watcher = Watcher::file(args.file.clone(), id.clone(), intent, is_applied);
     let watching = tokio::spawn(watcher.run(engine.clone(), token.clone()));
     let live = (context.output == Output::Table && std::io::stdout().is_terminal())
         .then(|| Live::new(context.colours()));
@@ -131,7 +134,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
         engine: engine.clone(),
         handle,
         id,
-        wanted: written.and_then(|written| written.revision),
+        wanted: Wanted::Unknown,
         output: context.output,
         live,
         moved: false,
@@ -253,9 +256,9 @@ impl Run<'_> {
     /// Says at once what does not answer and what to do about it: it may come while one waits.
     fn tell_what_is_missing(&mut self) {
         let begun = is_in_flight(&self.handle.status());
-        let waits = match self.engine.fit(&self.id) {
-            Some(Fit::Waits(why)) if !begun => Some(why),
-            Some(Fit::Waits(_) | Fit::Ready | Fit::Refused(_)) | None => None,
+        let waits = match self.engine.preflight(&self.id) {
+            Some(Preflight::Waits(why)) if !begun => Some(why),
+            Some(Preflight::Waits(_) | Preflight::Ready | Preflight::Refused(_)) | None => None,
         };
         if waits != self.waits {
             if let Some(why) = &waits {
@@ -268,7 +271,7 @@ impl Run<'_> {
     /// Says whether the rollout has ended, and how.
     async fn look(&mut self, status: &Status) -> Option<End> {
         // Asked at rest alone: what is in flight stays, guarded. An undo asks for nothing that is written.
-        if let Some(Fit::Refused(why)) = self.engine.fit(&self.id)
+        if let Some(Preflight::Refused(why)) = self.engine.preflight(&self.id)
             && !self.moved
             && self.args.undo.is_none()
         {
@@ -283,6 +286,7 @@ impl Run<'_> {
         if status.phase == "Held" {
             return self.look_at_newer(status).await;
         }
+        self.look_at_file(status);
         let first = *self.first_attempt.get_or_insert(status.attempt);
         let rests = matches!(status.phase.as_str(), "Healthy" | "Degraded" | "Pending")
             && !status.watching;
@@ -293,16 +297,28 @@ impl Run<'_> {
         if !rests || self.aborting && status.phase == "Pending" {
             self.rests_since = None;
             let flipped = status.watching && self.args.no_watch && self.args.undo.is_none();
-            return flipped.then_some(End::Promoted);
+            // What is to be rolled out by now may be another revision: it cuts the watch.
+            return self.ended_healthy(status).filter(|end| flipped && *end == End::Promoted);
         }
         let since = *self.rests_since.get_or_insert_with(Instant::now);
         let settled = since.elapsed() >= SETTLED && !status.traffic.is_empty();
         match status.phase.as_str() {
             "Degraded" if self.moved => Some(End::RolledBack),
             "Degraded" if settled => Some(End::Refused),
-            "Healthy" if self.moved || settled => Some(self.ended_healthy(status)),
+            "Healthy" if self.moved || settled => self.ended_healthy(status),
             "Pending" if settled && is_refused(status) => Some(End::Refused),
             _ => None,
+        }
+    }
+
+    /// Once the file says something else, the run is about that: what ended before is no end of it.
+    fn look_at_file(&mut self, status: &Status) {
+        let wanted = Wanted::of(&self.engine, &self.id);
+        if wanted != self.wanted {
+            self.wanted = wanted;
+            self.moved = false;
+            self.first_attempt = Some(status.attempt);
+            self.rests_since = None;
         }
     }
 
@@ -351,13 +367,18 @@ impl Run<'_> {
         }
     }
 
-    fn ended_healthy(&self, status: &Status) -> End {
+    /// What a promotion is an end of; `None` while the file may still say something else.
+    fn ended_healthy(&self, status: &Status) -> Option<End> {
         if self.args.undo.is_some() {
-            return End::Promoted;
+            return Some(End::Promoted);
         }
-        let wanted = self.wanted.as_ref();
-        let has_it = wanted.is_none() || status.revision.as_ref() == wanted;
-        if has_it { End::Promoted } else { End::Refused }
+        match &self.wanted {
+            Wanted::Unknown => None,
+            Wanted::Named(revision) if status.revision.as_ref() != Some(revision) => {
+                Some(End::Refused)
+            }
+            Wanted::Shown | Wanted::Named(_) => Some(End::Promoted),
+        }
     }
 
     /// An interrupt: holds, or puts the traffic back first. A second one always leaves.

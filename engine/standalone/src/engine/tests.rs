@@ -48,8 +48,8 @@ async fn what_was_overtaken_is_not_told_after_what_is_newer() {
     let engine = Engine::open(folder.path(), Arc::new(Silent)).expect("it opens");
     let id = RolloutId::new("default", "app");
     let handle = engine.invalid(&id, "first".to_owned()).await;
-    let old = engine.begin_proof(&id);
-    let new = engine.begin_proof(&id);
+    let old = engine.begin_preflight(&id);
+    let new = engine.begin_preflight(&id);
     engine.tell(&id, new, invalid("newer")).await;
     engine.tell(&id, old, invalid("older")).await;
     let mut pictures = handle.watch();

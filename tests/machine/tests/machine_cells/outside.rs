@@ -119,6 +119,18 @@ fn n20_a_newer_record_raises_nothing_and_can_be_aborted() {
 }
 
 #[test]
+fn n20_a_rollback_of_a_newer_record_keeps_the_signature_that_is_read() {
+    let aborted = World::at(Column::Baking).asks(Verb::Abort);
+    let marked = |mark| newer(&aborted.record.header, &aborted.clone().ours(25, mark).seen);
+    let sent = |mark| match marked(mark).effects.first() {
+        Some(Effect::Lower { mark, .. }) => *mark,
+        other => panic!("no write, but {other:?}"),
+    };
+    assert_eq!(sent(Mark::rollback(9)), Mark::rollback(9));
+    assert_eq!(sent(Mark::raise(9)), Mark::rollback(10));
+}
+
+#[test]
 fn n20_a_newer_record_obeys_no_other_request_and_no_verdict() {
     let world = World::at(Column::Baking).verdict(Verdict::Fail { breach: true });
     let asked = world.asks(Verb::Skip).asks(Verb::Resume).asks(Verb::Undo).asks(Verb::Abort);

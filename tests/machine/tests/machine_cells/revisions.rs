@@ -2,7 +2,7 @@
 
 use haldane_machine_tests::world::{Column, Told, World, percent, ready};
 use haldane_model::{
-    Health, HoldKind, PendingCause, Place, Reason, SpecSeen, State, Verdict, Weight,
+    Health, HoldKind, PendingCause, Place, Reason, SpecSeen, State, Verb, Verdict, Weight,
 };
 
 #[test]
@@ -211,4 +211,20 @@ fn where_nothing_tells_the_file_names_the_revision() {
     assert_eq!(told_by_file(Column::Healthy, Some("v2")).turn().record.place, Place::Healthy);
     let next = told_by_file(Column::Healthy, Some("v3")).turn();
     assert!(matches!(next.record.place, Place::Pending { .. }));
+}
+
+#[test]
+fn f3_a_file_that_names_what_serves_says_nothing_of_the_idle_side() {
+    let unasked = World::at(Column::Healthy)
+        .planned(|plan| plan.sides.iter_mut().for_each(|side| side.revision_query = None))
+        .shows_nothing("blue")
+        .shows_nothing("green");
+    let told = unasked.but(|world| {
+        if let Some(SpecSeen::Valid { revision, .. }) = &mut world.seen.spec {
+            *revision = Some("v2".into());
+        }
+    });
+    let undone = told.asks(Verb::Undo).turn();
+    assert_eq!(undone.refusal(), None, "the previous revision still stands there");
+    assert!(undone.rolls_back());
 }

@@ -1,9 +1,11 @@
 //! Rows C: what the checks say, and what the bake makes of it.
 
-use haldane_machine_tests::world::{Column, Told, World, at, counting, percent, ready, secs};
+use haldane_machine_tests::world::{
+    Column, GREEN, Told, World, at, counting, percent, ready, secs,
+};
 use haldane_model::{
-    Cause, Gap, GapPolicy, Health, HoldKind, OnDeadline, OnInconclusive, Place, Reason, State,
-    Verb, Verdict, WaiverKind, Weight, Window,
+    Block, Cause, Gap, GapPolicy, Health, HoldKind, OnDeadline, OnInconclusive, Place, Reason,
+    State, Verb, Verdict, WaiverKind, Weight, Window,
 };
 
 const BREACH: Verdict = Verdict::Fail { breach: true };
@@ -502,4 +504,13 @@ fn causes_of_policies_are_named() {
     assert!(matches!(turn.record.place, Place::RollingBack { cause: Cause::NoData, .. }));
     let recovered = World::at(Column::Baking).health("green", ready()).turn();
     assert_eq!(recovered.state(), State::Baking);
+}
+
+#[test]
+fn c3_a_policy_to_hold_on_loss_holds_nothing_while_nothing_is_lost() {
+    let world = World::at(Column::Baking).policy(Gap::CanaryLost, GapPolicy::Hold);
+    assert!(!world.turn().record.told.contains(&Block::NoData));
+    let lost = world.health(GREEN, Health::Down).turn();
+    assert!(lost.record.told.contains(&Block::NoData));
+    assert_ne!(lost.state(), State::RollingBack);
 }

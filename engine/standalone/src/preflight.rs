@@ -29,7 +29,7 @@ pub(crate) const ASKED_MAX: usize = 16;
 
 /// Whether what a rollout would drive is there and as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fit {
+pub enum Preflight {
     /// It is.
     Ready,
     /// Something does not answer; that may pass by itself.
@@ -39,7 +39,7 @@ pub enum Fit {
 }
 
 /// Asks every provider of a plan; the worst answer counts.
-async fn ask(id: &RolloutId, plan: &Plan) -> Fit {
+async fn ask(id: &RolloutId, plan: &Plan) -> Preflight {
     let [first, second] = plan.sides.each_ref().map(|side| side.name.clone());
     let sides = Sides { first, second };
     let outside = haldane_outside::Outside::default();
@@ -58,17 +58,17 @@ async fn ask(id: &RolloutId, plan: &Plan) -> Fit {
                 for warning in snapshot.warnings {
                     tracing::info!(rollout = %id, entry = %name, "{warning}");
                 }
-                Fit::Ready
+                Preflight::Ready
             }
-            Err(Error::Invalid(why)) => Fit::Refused(format!("traffic entry {name}: {why}")),
-            Err(error) => Fit::Waits(format!("traffic entry {name}: {error}")),
+            Err(Error::Invalid(why)) => Preflight::Refused(format!("traffic entry {name}: {why}")),
+            Err(error) => Preflight::Waits(format!("traffic entry {name}: {error}")),
         }
     });
     let answers = join_all(asked).await;
-    let refused = |fit: &&Fit| matches!(fit, Fit::Refused(_));
-    let waits = |fit: &&Fit| matches!(fit, Fit::Waits(_));
+    let refused = |found: &&Preflight| matches!(found, Preflight::Refused(_));
+    let waits = |found: &&Preflight| matches!(found, Preflight::Waits(_));
     let worst = answers.iter().find(refused).or_else(|| answers.iter().find(waits));
-    worst.cloned().unwrap_or(Fit::Ready)
+    worst.cloned().unwrap_or(Preflight::Ready)
 }
 
 // === impl Engine ===
@@ -88,36 +88,43 @@ impl Engine {
 
     /// Asks until everything is as it must be, or another version of the file, or its end, overtakes
     /// this one; tells the loop what is written as far as it can be used.
-    pub(crate) async fn prove(self: Arc<Self>, written: Written, intent: Intent, proof: u64) {
+    pub(crate) async fn run_preflight(
+        self: Arc<Self>,
+        written: Written,
+        intent: Intent,
+        preflight: u64,
+    ) {
         let (mut before, mut wait) = (None, AGAIN.0);
         loop {
-            let fit = tokio::select! {
+            let found = tokio::select! {
                 () = self.ended() => return,
-                fit = self.ask_in_turn(&written) => fit,
+                found = self.ask_in_turn(&written) => found,
             };
-            if !self.note_fit(&written, proof, &fit) {
+            if !self.note_preflight(&written, preflight, &found) {
                 return;
             }
-            if before.as_ref() != Some(&fit) {
-                match &fit {
-                    Fit::Ready => {}
-                    Fit::Waits(why) => tracing::warn!(rollout = %written.id, "waits: {why}"),
-                    Fit::Refused(why) => tracing::error!(rollout = %written.id, "refused: {why}"),
+            if before.as_ref() != Some(&found) {
+                match &found {
+                    Preflight::Ready => {}
+                    Preflight::Waits(why) => tracing::warn!(rollout = %written.id, "waits: {why}"),
+                    Preflight::Refused(why) => {
+                        tracing::error!(rollout = %written.id, "refused: {why}");
+                    }
                 }
-                let seen = match &fit {
+                let seen = match &found {
                     // What cannot be used at rest stays usable once it is in flight.
-                    Fit::Refused(_) if self.may_be_in_flight(&written.id).await => {
+                    Preflight::Refused(_) if self.may_be_in_flight(&written.id).await => {
                         written.seen(intent)
                     }
-                    Fit::Refused(message) => SpecSeen::Invalid { message: message.clone() },
-                    Fit::Ready | Fit::Waits(_) => written.seen(intent),
+                    Preflight::Refused(message) => SpecSeen::Invalid { message: message.clone() },
+                    Preflight::Ready | Preflight::Waits(_) => written.seen(intent),
                 };
-                self.tell(&written.id, proof, seen).await;
+                self.tell(&written.id, preflight, seen).await;
             }
-            if fit == Fit::Ready {
+            if found == Preflight::Ready {
                 return;
             }
-            before = Some(fit);
+            before = Some(found);
             tokio::select! {
                 () = self.ended() => return,
                 () = tokio::time::sleep(wait) => {}
@@ -125,12 +132,12 @@ impl Engine {
             wait = (wait * 2).min(AGAIN.1);
             // What was told may have begun meanwhile: only reading and writing tell of it now.
             if self.may_be_in_flight(&written.id).await {
-                return self.end_proof(&written.id, proof);
+                return self.end_preflight(&written.id, preflight);
             }
         }
     }
 
-    async fn ask_in_turn(&self, written: &Written) -> Fit {
+    async fn ask_in_turn(&self, written: &Written) -> Preflight {
         let _turn = self.asking().acquire().await;
         ask(&written.id, &written.plan).await
     }
