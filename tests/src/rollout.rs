@@ -29,6 +29,13 @@ pub fn latency(max: &str) -> Value {
     json!({"name": "p99", "latency": latency})
 }
 
+/// A check: the requests fail no more than those of the version that serves. At the traffic of a stage a
+/// step is cleared in seconds.
+#[must_use]
+pub fn compared() -> Value {
+    json!({"errors": {"metrics": "prometheus", "minStep": "3s", "margin": {"harm": "1%"}}})
+}
+
 /// Returns the file of a rollout: `blue` and `green`, the stage's HAProxy, its Prometheus, checks
 /// every second. `more` is added to the spec: steps, a watch, a deadline.
 #[must_use]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use haldane_machine_tests::world::{Column, World, at, check, moment, percent, plan, secs, stamp};
 use haldane_model::{
-    Actor, Block, Health, HoldKind, Mark, Now, Part, Place, Reading, Reason, RolloutId, Verb,
-    Verdict, Weight, WeightError,
+    Actor, Block, Evidence, Health, HoldKind, Mark, Now, Part, Place, Reading, Reason, RolloutId,
+    Verb, Verdict, Weight, WeightError,
 };
 use jiff::Timestamp;
 
@@ -261,4 +261,19 @@ fn a_raise_never_goes_over_a_rollback_that_it_does_not_know() {
     assert!(!raise.yields_to(&Mark::raise(8)), "raises follow one another");
     assert!(!Mark::rollback(7).yields_to(&Mark::rollback(8)), "a rollback goes over everything");
     assert!(!Mark::rollback(7).yields_to(&Mark::raise(8)));
+}
+
+#[test]
+fn evidence_is_written_as_text_where_it_is_one_and_read_in_both_forms() {
+    let text = Evidence(b"{\"format\":2}"[..].into());
+    let written = serde_json::to_string(&text).unwrap();
+    assert_eq!(written, r#""{\"format\":2}""#);
+    let odd = Evidence([0, 255][..].into());
+    for evidence in [text, odd, Evidence::default()] {
+        let written = serde_json::to_string(&evidence).unwrap();
+        assert_eq!(serde_json::from_str::<Evidence>(&written).unwrap(), evidence);
+    }
+    let older: Evidence = serde_json::from_str("[123, 125]").unwrap();
+    assert_eq!(&*older.0, b"{}");
+    assert!(serde_json::from_str::<Evidence>("[256]").is_err());
 }

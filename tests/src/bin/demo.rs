@@ -1,9 +1,11 @@
-//! The demo: four releases through a real HAProxy, gated on a real Prometheus.
+//! The demo: six releases through a real HAProxy, gated on a real Prometheus.
 //!
-//! A good one is promoted 10 -> 25 -> 50 -> 100; one that begins to fail at 25 %, one that is slow
-//! and one whose process is killed at 50 % are rolled back. Prints a table, writes
+//! Four are judged by limits: a good one is promoted 10 -> 25 -> 50 -> 100; one that begins to fail at
+//! 25 %, one that is slow and one whose process is killed at 50 % are rolled back. Two are compared
+//! with the version that serves: one that errs less than the limit would see is rolled back, and one
+//! that fails together with the version that serves is held until both recover. Prints a table, writes
 //! `target/demo/report.json`, and fails where an outcome is wrong, a weight change caused an error,
-//! or a rollback took too long.
+//! or a rollback by a limit took too long.
 
 #![allow(clippy::print_stdout, reason = "it speaks to people")]
 
@@ -22,7 +24,7 @@ use haldane_tests::{
     rollout::{self, Run},
     stage::{SIDES, Shares, Stage},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Requests a second.
 const LOAD: u64 = 600;
@@ -42,24 +44,38 @@ const SETTLE: Duration = Duration::from_secs(5);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
+/// How long both versions go on failing once the engine says so.
+const INCIDENT: Duration = Duration::from_secs(4);
+
 /// One release of the demo.
 struct Release {
     name: &'static str,
     version: &'static str,
     /// What goes wrong, and from which share on, in basis points.
     fault: Option<(Fault, u32)>,
+    judged: Judged,
     exit: i32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     Inject(&'static str),
+    /// On both sides, until the engine has said so for a while.
+    Both(&'static str),
     Kill,
+}
+
+/// How a release is judged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judged {
+    ByLimits,
+    ByComparison,
 }
 
 /// What became of a release.
 struct Report {
     name: &'static str,
+    by_limits: bool,
     outcome: String,
     wanted: bool,
     injection_to_zero: Option<f64>,
@@ -99,18 +115,25 @@ fn main() -> ExitCode {
     if write_up(&reports) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn releases() -> [Release; 4] {
+fn releases() -> [Release; 6] {
+    let judged = Judged::ByLimits;
     let bad = |name, version, fault, from| Release {
         name,
         version,
         fault: Some((fault, from)),
+        judged,
         exit: 10,
     };
+    let compared = Judged::ByComparison;
+    let subtle = bad("subtle", "v6", Fault::Inject("error_rate=0.008"), 5_000);
+    let incident = Some((Fault::Both("error_rate=0.2"), 2_500));
     [
-        Release { name: "good", version: "v2", fault: None, exit: 0 },
+        Release { name: "good", version: "v2", fault: None, judged, exit: 0 },
         bad("failing", "v3", Fault::Inject("error_rate=0.05"), 2_500),
         bad("slow", "v4", Fault::Inject("latency_ms=200"), 1_000),
         bad("killed", "v5", Fault::Kill, 5_000),
+        Release { judged: compared, ..subtle },
+        Release { name: "incident", version: "v7", fault: incident, judged: compared, exit: 0 },
     ]
 }
 
@@ -134,11 +157,12 @@ fn roll_out(stage: &mut Stage, load: &Load, haldane: &Path, release: &Release) -
     // As after any deployment: the new process is up for a while before it gets traffic, so that no
     // look reaches back to the one before it.
     thread::sleep(SETTLE);
-    let file = write_rollout(stage, release.version);
+    let file = write_rollout(stage, release);
     let shares = stage.follow(test);
     let (before, failed_before) = (load.requests(), load.failures().len());
     let mut run = Run::start(haldane, stage, &file, None);
     let (mut injected, mut sampled) = (None, None);
+    let mut incident = None;
     let code = loop {
         if INTERRUPTED.load(Relaxed) {
             return None;
@@ -151,8 +175,12 @@ fn roll_out(stage: &mut Stage, load: &Load, haldane: &Path, release: &Release) -
                 injected = Some(Instant::now());
                 match fault {
                     Fault::Inject(fault) => stage.inject(test, fault),
+                    Fault::Both(fault) => SIDES.iter().for_each(|side| stage.inject(side, fault)),
                     Fault::Kill => stage.crash(test),
                 }
+            }
+            if let (Fault::Both(_), Some(_), None) = (fault, injected, &incident) {
+                incident = pass_together(stage, haldane);
             }
             if injected.is_some() && sampled.is_none() && is_sampled(stage, test, fault) {
                 sampled = Some(Instant::now());
@@ -167,12 +195,16 @@ fn roll_out(stage: &mut Stage, load: &Load, haldane: &Path, release: &Release) -
     let took =
         |since: Option<Instant>| Some((zero?.saturating_duration_since(since?)).as_secs_f64());
     let (lost, by_weight_change) = causes(&failures, &shares, release, injected, zero);
-    let explanation = explain(haldane, stage);
+    let explanation = incident.clone().unwrap_or_else(|| explain(haldane, stage));
     println!("   {explanation}");
+    // Both versions failing must have been said, not only survived.
+    let both = matches!(release.fault, Some((Fault::Both(_), _)));
+    let wanted = code == Some(release.exit) && both == incident.is_some();
     Some(Report {
         name: release.name,
+        by_limits: release.judged == Judged::ByLimits,
         outcome: rollout::outcome(code),
-        wanted: code == Some(release.exit),
+        wanted,
         injection_to_zero: took(injected),
         sample_to_zero: took(sampled),
         requests: load.requests() - before,
@@ -181,6 +213,22 @@ fn roll_out(stage: &mut Stage, load: &Load, haldane: &Path, release: &Release) -
         by_weight_change,
         explanation,
     })
+}
+
+/// Heals both sides once the engine has said for a while that both fail; returns what it said.
+fn pass_together(stage: &Stage, haldane: &Path) -> Option<String> {
+    let told = Command::new(haldane)
+        .args(["status", "app", "-o", "json", "--state"])
+        .arg(rollout::state(stage))
+        .output()
+        .ok()?;
+    let status: Value = serde_json::from_slice(&told.stdout).ok()?;
+    let messages =
+        status["checks"].as_array()?.iter().filter_map(|check| check["message"].as_str());
+    let said = messages.into_iter().find(|message| message.contains("both versions fail"))?;
+    thread::sleep(INCIDENT);
+    SIDES.iter().for_each(|side| stage.inject(side, "error_rate=0"));
+    Some(format!("held while {said}"))
 }
 
 /// Sorts failures: those between a kill and weight 0, and those that a weight change caused.
@@ -208,11 +256,25 @@ fn causes(
     (lost, failures.iter().filter(|f| !in_kill(f) && by_change(f)).count())
 }
 
-fn write_rollout(stage: &Stage, version: &str) -> PathBuf {
-    let steps = [10, 25, 50, 100].map(|weight| json!({"weight": weight, "bake": "5s"}));
+fn write_rollout(stage: &Stage, release: &Release) -> PathBuf {
+    let bake = match release.judged {
+        Judged::ByLimits => "5s",
+        // A comparison needs requests: the step ends once it is sure.
+        Judged::ByComparison => "6s",
+    };
+    let steps = [10, 25, 50, 100].map(|weight| json!({"weight": weight, "bake": bake}));
     let more = json!({"steps": steps, "watch": "3s"});
-    let checks = [rollout::errors(), rollout::latency("100ms")];
-    rollout::write(stage, &rollout::document(stage, version, &checks, &more))
+    let checks = match release.judged {
+        Judged::ByLimits => vec![rollout::errors(), rollout::latency("100ms")],
+        Judged::ByComparison => {
+            // What the limit would have said stands beside it and decides nothing.
+            let mut limit = rollout::errors();
+            limit["name"] = "limit".into();
+            limit["dryRun"] = true.into();
+            vec![rollout::compared(), limit]
+        }
+    };
+    rollout::write(stage, &rollout::document(stage, release.version, &checks, &more))
 }
 
 fn explain(haldane: &Path, stage: &Stage) -> String {
@@ -230,10 +292,10 @@ fn explain(haldane: &Path, stage: &Stage) -> String {
 /// Whether Prometheus has the first bad sample.
 fn is_sampled(stage: &Stage, side: &str, fault: Fault) -> bool {
     let query = match fault {
-        Fault::Inject(fault) if fault.starts_with("error") => {
+        Fault::Inject(fault) | Fault::Both(fault) if fault.starts_with("error") => {
             format!("http_requests_total{{side=\"{side}\",code=\"500\"}} > 0")
         }
-        Fault::Inject(_) => format!(
+        Fault::Inject(_) | Fault::Both(_) => format!(
             "http_request_duration_seconds_count{{side=\"{side}\"}} - ignoring(le) \
              http_request_duration_seconds_bucket{{side=\"{side}\",le=\"0.1\"}} > 0"
         ),
@@ -271,7 +333,8 @@ fn write_up(reports: &[Report]) -> bool {
             report.lost_with_process,
             report.by_weight_change,
         );
-        let slow = report.injection_to_zero.is_some_and(|seconds| seconds > limit);
+        let slow =
+            report.by_limits && report.injection_to_zero.is_some_and(|seconds| seconds > limit);
         for (wrong, what) in [
             (!report.wanted, "has the wrong outcome"),
             (report.by_weight_change > 0, "had errors that a weight change caused"),
