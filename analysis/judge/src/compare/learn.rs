@@ -33,6 +33,8 @@ const SURE: f64 = 2.326;
 pub(super) struct News {
     /// How many windows were new.
     pub(super) windows: u32,
+    /// Whether one of them lay in the step: before it, the side under test had another share.
+    pub(super) in_step: bool,
     /// What both sides counted in them.
     pub(super) sums: Sums,
     /// Whether the side under test showed a process in them.
@@ -70,6 +72,7 @@ pub(super) fn learn(
         fold_window(rule, stage, book, answered.bounds, window);
         news.loss = watch(book, window, sample);
         news.windows += 1;
+        news.in_step |= window.window.begin >= stage.windows_from;
         news.sums = news.sums.plus(&counts::sums(window, 0));
         news.shows_test |= !window.test.is_empty();
         news.shows_serving |= !window.serving.is_empty();

@@ -264,6 +264,14 @@ fn an_incident_that_both_share_is_no_evidence_and_holds_the_step_that_it_would_c
     assert_eq!(last(&after).verdict, Verdict::Pass, "{}", message(last(&after)));
 }
 
+#[test]
+fn a_window_from_before_the_step_is_no_silence_of_the_side_under_test() {
+    let early = Stage { windows_from: at(SECS / 2), ..stage() };
+    let silent = [0.0, 0.0, 12.0, 2_700.0];
+    let found = run(&errors(), &early, &Evidence::default(), 0, &[silent, silent]);
+    assert_eq!(verdicts(&found), [OPEN, Verdict::NoData]);
+}
+
 // === 100 % ===
 
 /// Evidence after a healthy step of twelve windows.

@@ -87,7 +87,7 @@ fn silent(
     }
     let at_full = stage.weight == Weight::FULL;
     let due = stage.weight.fraction() * (test + serving);
-    if test <= 0.0 && (at_full || !news.shows_test || due >= DUE) {
+    if test <= 0.0 && news.in_step && (at_full || !news.shows_test || due >= DUE) {
         let text = words::no_requests(news.shows_test, due, serving);
         return Some(ruling(Verdict::NoData, text));
     }
