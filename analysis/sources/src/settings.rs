@@ -69,10 +69,16 @@ pub(crate) fn number(text: &str) -> Option<f64> {
 #[must_use]
 pub fn ratio(text: &str) -> Option<f64> {
     let value = match text.strip_suffix('%') {
-        Some(percent) => number(percent)? / 100.0,
+        Some(text) => percent(text)?,
         None => number(text)?,
     };
     (0.0..=1.0).contains(&value).then_some(value)
+}
+
+/// Reads a number of hundredths: `99.9` is 0.999, and not what a division makes of it.
+pub(crate) fn percent(text: &str) -> Option<f64> {
+    let whole = number(text)?;
+    number(&format!("{text}e-2")).or(Some(whole / 100.0))
 }
 
 /// Reads a duration by the Gateway API's pattern: `^([0-9]{1,5}(h|m|s|ms)){1,4}$`.

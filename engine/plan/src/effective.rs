@@ -162,7 +162,9 @@ fn check(check: &Check, compiled: &Compiled) -> Value {
     if let Some(limit) = check.limits.inconclusive {
         value["inconclusiveLimit"] = limit.into();
     }
-    if let Some(samples) = json_text(&check.rule).get("minSamples").and_then(Value::as_f64) {
+    let rule = json_text(&check.rule);
+    let samples = rule.get("compare").unwrap_or(&rule).get("minSamples");
+    if let Some(samples) = samples.and_then(Value::as_f64) {
         value["minSamples"] = json!(samples as u64);
     }
     value["dryRun"] = check.dry_run.into();

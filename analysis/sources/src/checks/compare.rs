@@ -218,7 +218,7 @@ enum Range {
 
 fn part(path: &str, text: &str, range: Range) -> Result<f64, SettingsError> {
     let value = match text.strip_suffix('%') {
-        Some(percent) => settings::number(percent).map(|percent| percent / 100.0),
+        Some(text) => settings::percent(text),
         None => settings::number(text),
     };
     let good = |value: &f64| match range {
