@@ -1,9 +1,9 @@
 //! The written form of rollouts and of analysis templates.
 //!
 //! [`parse`] turns YAML, or JSON, into [`Documents`]: the typed [`Rollout`]s and [`AnalysisTemplate`]s,
-//! each with a map from every node to its line and column, so that whoever finds fault later can still point at it. All faults
-//! of the form are told at once. Settings of providers, sources and checks stay raw JSON: the
-//! crates that own them read them. Nothing here touches a file, a clock or the network.
+//! each with a map from every node to its line and column, so that whoever finds fault later can still
+//! point at it. All faults of the form are told at once. Settings of providers, sources and checks stay
+//! raw JSON: the crates that own them read them. Nothing here touches a file, a clock or the network.
 
 mod diagnostic;
 mod document;

@@ -41,8 +41,8 @@ pub(crate) struct Odd {
 const DURATION_PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 const NAME_PATTERN: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
 /// The remedy wherever a secret is written into an argument.
-pub(crate) const SECRET_REMEDY: &str = "secrets belong to the source that sends them, such as `prometheus: {url: …, bearer: {env: TOKEN}}`; \
-     arguments are plain text, and are shown";
+pub(crate) const SECRET_REMEDY: &str = "secrets belong to the source that sends them, such as \
+     `prometheus: {url: …, bearer: {env: TOKEN}}`; arguments are plain text, and are shown";
 
 /// The longest text of an argument.
 const ARGUMENT_BYTES_MAX: usize = 1024;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     Templates,
-    arguments::{Arguments, fill_in, names_in},
+    arguments::{Arguments, fill_in, names_in, of_declarations},
     expand::{Expansion, Filled, Origins},
 };
 use crate::{Registries, faults::Faults, traffic::only_kind};
@@ -63,7 +63,9 @@ pub fn validate_template(
         let alone = Alone { registries, arguments: &arguments, open: &open, namespace: &namespace };
         alone.check(&mut faults, check, &list.index(at));
     }
-    unused(&mut faults, &template);
+    if of_declarations(&template).is_empty() {
+        unused(&mut faults, &template);
+    }
     faults.finish().unwrap_or_else(|found| found)
 }
 

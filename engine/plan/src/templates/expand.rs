@@ -261,14 +261,17 @@ impl<'a> Expansion<'a> {
             }
             Err((message, help)) => {
                 // Where the prefix is to be written, or else the check itself.
-                let (stands, path) = match used {
+                let (stands, path, help) = match used {
                     Some(Use { stands: Stands::Rollout(document), path, .. }) => {
-                        (Stands::Rollout(document), path.clone())
+                        (Stands::Rollout(document), path.clone(), help)
                     }
                     Some(Use { stands: Stands::Template(outer), path, .. }) => {
-                        (Stands::Template(outer.clone()), path.clone())
+                        (Stands::Template(outer.clone()), path.clone(), help)
                     }
-                    None => (Stands::Template(template.clone()), path),
+                    None => {
+                        let help = "give one of the two another name".to_owned();
+                        (Stands::Template(template.clone()), path, help)
+                    }
                 };
                 self.refuse(&stands, vec![Wrong { path, message, help }]);
             }

@@ -197,7 +197,7 @@ fn a_template_of_the_other_scope_or_namespace_is_named_and_not_taken() {
 fn a_template_that_is_written_twice_is_refused_with_both_places() {
     let asked = rollout("templates: [{name: http, arguments: {service: a}}]");
     let found = refused(&[&asked, &http()], &http());
-    one(&found, &["written twice", "at 18:1 and at templates.yaml:1:1", "remove one of the two"]);
+    one(&found, &["written twice", "at 17:1 and at templates.yaml:1:1", "remove one of the two"]);
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn two_checks_of_one_name_are_refused_with_both_places_and_the_prefix() {
     let own = "checks: [{name: errors, errors: {max: \"1%\", metrics: otel}}]\n\
                templates: [{name: http, arguments: {service: a}}]";
     let found = refused(&[&rollout(own)], &http());
-    let words = ["16:", "templates.yaml:9:3", "the one at 15:14", "`prefix: http-`"];
+    let words = ["16:", "templates.yaml:9:5", "the one at 15:14", "`prefix: http-`"];
     one(&found, &words);
     let uses = "templates: [{name: http, arguments: {service: a}, prefix: A_}]";
     one(&refused(&[&rollout(uses), &http()], ""), &["`A_errors` is no name of a check", "prefix"]);
@@ -308,7 +308,7 @@ fn a_fault_of_a_filled_check_is_told_in_the_template_with_the_rollout_that_uses_
     let uses = "templates: [{name: http, arguments: {service: a, limit: 2x}}]";
     let found = refused(&[&rollout(uses)], &http());
     let words = [
-        "templates.yaml:11:10: error: spec.checks[0].errors.max: \"2x\" cannot be read",
+        "templates.yaml:11:12: error: spec.checks[0].errors.max: \"2x\" cannot be read",
         "the template `http`, used by the rollout shop/checkout",
         "write a share",
     ];
@@ -370,7 +370,7 @@ templates: [{name: missing}]
         ["spec.checks[0].errors", "maxx"],
         ["spec.checks[1].erors", "kind of check `erors` is not known"],
         ["spec.checks[2].query.promql", "sum(up"],
-        ["spec.checks[3]", "has the name of the one at 8:3"],
+        ["spec.checks[3]", "has the name of the one at 9:5"],
         ["spec.checks[3].query.promql", "`canery` is no argument"],
         ["spec.templates[0].name", "no AnalysisTemplate `missing`"],
     ] {
