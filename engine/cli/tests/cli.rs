@@ -183,7 +183,7 @@ async fn templates_of_other_files_are_named_and_their_faults_shown_in_them() {
     let (rollout, templates) = (file("rollout.yaml"), file("templates.yaml"));
     let said = haldane(state, &["validate", &rollout, "--templates", &templates]).await;
     assert_eq!(said.code, 1);
-    let place = format!("{templates}:7:36");
+    let place = format!("{templates}:7:35");
     holds(&said.err, &[&place, "{{ most }}", "used by the rollout", "\"2x\" cannot be read"]);
     let nowhere = haldane(state, &["run", &rollout, "--templates", "/nowhere"]).await;
     assert_eq!(nowhere.code, 1);
