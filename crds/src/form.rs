@@ -6,8 +6,10 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    Diagnostic, Path, Places, nearest,
-    scalar::{self, SECRET_REMEDY, is_of_a_secret, show},
+    Diagnostic, Path, Places,
+    argument::{SECRET_REMEDY, is_of_a_secret},
+    nearest,
+    scalar::{self, show},
 };
 
 /// Returns everything in `value` that the schema does not allow.

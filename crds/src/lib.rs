@@ -5,6 +5,7 @@
 //! point at it. All faults of the form are told at once. Settings of providers, sources and checks stay
 //! raw JSON: the crates that own them read them. Nothing here touches a file, a clock or the network.
 
+mod argument;
 mod diagnostic;
 mod document;
 mod form;
@@ -17,6 +18,7 @@ mod schema;
 mod template;
 
 pub use self::{
+    argument::Argument,
     diagnostic::{Diagnostic, Severity},
     document::{API_VERSION, Document, Documents, KINDS, Kind, Template, parse},
     nearest::nearest,
@@ -26,7 +28,7 @@ pub use self::{
         OnExpired, OnInconclusive, RevisionQuery, Rollout, Side, Source, Spec, Step, Traffic,
         Workload,
     },
-    scalar::{Argument, Duration, Name, Percent, show_duration},
+    scalar::{Duration, Name, Percent, show_duration},
     schema::{schema, without_null},
     template::{AnalysisTemplate, Declared, TemplateSpec, TemplateUse},
 };

@@ -1,4 +1,4 @@
-//! The scalars of the written form: shares, durations, names and arguments.
+//! The scalars of the written form: shares, durations and names.
 //!
 //! Each is parsed once; its schema carries a `format` by which the form check finds the parser, so
 //! that the message about a bad one is the parser's own.
@@ -9,6 +9,8 @@ use haldane_model::Weight;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::Argument;
 
 /// A share of traffic: `10` or `"0.5%"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -25,11 +27,6 @@ pub struct Duration(pub time::Duration);
 #[serde(try_from = "Value", into = "String")]
 pub struct Name(String);
 
-/// What an argument of a template is: plain text, never a secret.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "Value", into = "String")]
-pub struct Argument(String);
-
 /// What is wrong with a scalar, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Odd {
@@ -40,12 +37,6 @@ pub(crate) struct Odd {
 /// The pattern that the Kubernetes API server checks.
 const DURATION_PATTERN: &str = "^([0-9]{1,5}(h|m|s|ms)){1,4}$";
 const NAME_PATTERN: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
-/// The remedy wherever a secret is written into an argument.
-pub(crate) const SECRET_REMEDY: &str = "secrets belong to the source that sends them, such as \
-     `prometheus: {url: …, bearer: {env: TOKEN}}`; arguments are plain text, and are shown";
-
-/// The longest text of an argument.
-const ARGUMENT_BYTES_MAX: usize = 1024;
 const PERCENT_PATTERN: &str = "^[0-9]{1,3}(\\.[0-9]{1,2})?%$";
 
 /// Checks a value against a format of ours; `None` for a format that is not.
@@ -73,7 +64,7 @@ pub fn show_duration(duration: time::Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
-fn odd(message: impl Into<String>, help: impl Into<String>) -> Odd {
+pub(crate) fn odd(message: impl Into<String>, help: impl Into<String>) -> Odd {
     Odd { message: message.into(), help: help.into() }
 }
 
@@ -330,83 +321,6 @@ impl JsonSchema for Name {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "pattern": NAME_PATTERN, "format": "haldane-name"})
-    }
-}
-
-// === impl Argument ===
-
-impl Argument {
-    /// Returns the text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn parse(value: &Value) -> Result<Self, Odd> {
-        let message = format!("{} is no argument", show(value));
-        match value {
-            Value::String(text) if text.len() > ARGUMENT_BYTES_MAX => {
-                let count = text.len();
-                let message = format!("the argument has {count} bytes");
-                Err(odd(message, format!("write at most {ARGUMENT_BYTES_MAX}")))
-            }
-            Value::String(text) if text.chars().any(char::is_control) => {
-                Err(odd("the argument holds a control character", "write it in one line of text"))
-            }
-            Value::String(text) => Ok(Self(text.clone())),
-            Value::Object(fields) if fields.keys().any(|key| is_of_a_secret(key)) => {
-                Err(odd("an argument cannot be taken from a secret", SECRET_REMEDY))
-            }
-            Value::Number(_) | Value::Bool(_) => {
-                Err(odd(message, format!("quote it: `\"{value}\"`")))
-            }
-            Value::Null | Value::Array(_) | Value::Object(_) => {
-                Err(odd(message, "write plain text, such as `\"checkout\"`"))
-            }
-        }
-    }
-}
-
-/// The words by which a value is taken from elsewhere, in the ways that people know.
-pub(crate) fn is_of_a_secret(key: &str) -> bool {
-    matches!(key, "valueFrom" | "secretKeyRef" | "secretRef" | "file" | "env" | "fieldRef")
-}
-
-impl TryFrom<Value> for Argument {
-    type Error = String;
-
-    fn try_from(value: Value) -> Result<Self, String> {
-        Self::parse(&value).map_err(|odd| odd.to_string())
-    }
-}
-
-impl From<Argument> for String {
-    fn from(argument: Argument) -> Self {
-        argument.0
-    }
-}
-
-impl fmt::Display for Argument {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl JsonSchema for Argument {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Argument".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "maxLength": ARGUMENT_BYTES_MAX,
-            "format": "haldane-argument",
-        })
     }
 }
 

@@ -9,9 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::{
-    Name,
+    Argument, Name,
     rollout::{Check, Metadata},
-    scalar::Argument,
 };
 
 /// Checks that many rollouts use, with arguments that each use fills.

@@ -37,6 +37,14 @@ fn validate(text: &str) -> Result<Vec<Compiled>, Vec<Diagnostic>> {
             Err(found) => faults.extend(found),
         }
     }
+    // What a rollout finds in a template that is wrong whoever uses it is told once.
+    let mut places = Vec::new();
+    faults.retain(|fault| {
+        let place = (fault.path.clone(), fault.line, fault.column);
+        let told = places.contains(&place);
+        places.push(place);
+        !told
+    });
     let targets: Vec<_> =
         compiled.iter().map(|one| (one.id.clone(), one.targets.clone())).collect();
     faults.extend(collisions(&targets));

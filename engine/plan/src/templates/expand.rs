@@ -253,7 +253,7 @@ impl<'a> Expansion<'a> {
         let mut check = Check { kinds: kinds.collect(), ..written.clone() };
         self.refuse(&Stands::Template(template.clone()), wrong);
         let name = format!("{}{}", filled.prefix, written.name());
-        match self.named(&name, template, &path) {
+        match self.named(&name, template, &path, used) {
             Ok(name) => {
                 check.name = Some(name);
                 self.checks.push(check);
@@ -284,6 +284,7 @@ impl<'a> Expansion<'a> {
         name: &str,
         template: &Template,
         path: &Path,
+        used: Option<&Use<'_>>,
     ) -> Result<Name, (String, String)> {
         let place = shown(template, template.places.value(path));
         let Ok(valid) = Name::try_from(Value::from(name)) else {
@@ -303,7 +304,8 @@ impl<'a> Expansion<'a> {
             );
             return Err((message, help));
         }
-        self.names.insert(name.to_owned(), format!(" at {place}"));
+        let by = used.map_or_else(String::new, |used| format!(", used at {}", used.shown()));
+        self.names.insert(name.to_owned(), format!(" at {place}{by}"));
         Ok(valid)
     }
 
@@ -324,6 +326,21 @@ impl<'a> Expansion<'a> {
             if !self.found.contains(&fault) {
                 self.found.push(fault);
             }
+        }
+    }
+}
+
+// === impl Use ===
+
+impl Use<'_> {
+    /// Where it stands, for people.
+    fn shown(&self) -> String {
+        match &self.stands {
+            Stands::Rollout(document) => match document.value_at(&self.path) {
+                Some(place) => format!("{}:{}", place.line, place.column),
+                None => self.path.to_string(),
+            },
+            Stands::Template(template) => shown(template, template.places.value(&self.path)),
         }
     }
 }
