@@ -16,8 +16,12 @@ pub(crate) struct More {
 // === impl More ===
 
 impl More {
-    /// Reads them.
+    /// Reads them. A file that cannot be used is told: it may be in a directory for another reason.
     pub(crate) fn shelf(&self) -> miette::Result<Shelf> {
-        Shelf::open(self.templates.clone()).map_err(|why| miette!("{why}"))
+        let shelf = Shelf::open(self.templates.clone()).map_err(|why| miette!("{why}"))?;
+        for why in shelf.unread() {
+            tracing::warn!("no templates are read from {why}");
+        }
+        Ok(shelf)
     }
 }

@@ -29,7 +29,7 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(500);
 
 /// For how many looks a file must stay away to count as deleted.
-const AWAY: u32 = 6;
+pub(crate) const AWAY: u32 = 6;
 
 /// How long to wait until a source that did not tell is asked again, at first and at most: doubling
 /// in between.

@@ -13,7 +13,7 @@ use haldane_plan::{Template, Templates, parse};
 
 use crate::{
     compile::text,
-    files::{is_rollout_file, one_line},
+    files::{AWAY, is_rollout_file, one_line},
 };
 
 /// Files that may hold templates.
@@ -31,6 +31,8 @@ struct Held {
     /// The file itself, however it is named.
     file: PathBuf,
     text: String,
+    /// For how many looks it was not there.
+    away: u32,
     read: Result<Vec<Template>, String>,
 }
 
@@ -53,8 +55,8 @@ impl Shelf {
         Ok(shelf)
     }
 
-    /// Looks at the files again. One that cannot be read for now is taken as it was; one that went
-    /// holds nothing.
+    /// Looks at the files again. One that cannot be read, or is not there, is taken as it was; one that
+    /// stays away holds nothing.
     pub(crate) fn look(&mut self) {
         let mut paths = self.there();
         if !self.paths.is_empty() {
@@ -63,10 +65,22 @@ impl Shelf {
         for path in paths {
             match text(&path) {
                 Ok(text) => self.put(&path, Some(&text)),
-                Err(_) if path.exists() => {}
-                Err(_) => self.put(&path, None),
+                Err(_) => self.missed(&path),
             }
         }
+    }
+
+    fn missed(&mut self, path: &Path) {
+        let Some(held) = self.files.get_mut(path).filter(|_| !path.exists()) else { return };
+        held.away += 1;
+        if held.away == AWAY {
+            self.put(path, None);
+        }
+    }
+
+    /// Returns why files could not be read.
+    pub fn unread(&self) -> impl Iterator<Item = &str> {
+        self.files.values().filter_map(|held| held.read.as_ref().err().map(String::as_str))
     }
 
     /// Takes what a file says now; `None`: it is gone.
@@ -76,13 +90,14 @@ impl Shelf {
             self.version += u64::from(self.files.remove(path).is_some());
             return;
         };
-        if self.files.get(path).is_some_and(|held| held.text == text) {
+        if let Some(held) = self.files.get_mut(path).filter(|held| held.text == text) {
+            held.away = 0;
             return;
         }
         let read = parse(text).map(|documents| documents.templates);
         let read = read.map_err(|found| one_line(path, &found));
         let file = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        self.files.insert(path.to_owned(), Held { file, text: text.to_owned(), read });
+        self.files.insert(path.to_owned(), Held { file, text: text.to_owned(), away: 0, read });
         self.version += 1;
     }
 
@@ -153,7 +168,12 @@ mod tests {
         fs::write(&other, "AnalysisTemplate: [").unwrap();
         shelf.look();
         assert!(shelf.version() > second && shelf.beside(&file).iter().count() == 0);
+        assert!(shelf.unread().next().unwrap().contains("b.yaml:1:"), "{shelf:?}");
         fs::remove_file(&file).unwrap();
+        for _ in 1..AWAY {
+            shelf.look();
+            assert_eq!(count(&shelf), 1, "editors replace files");
+        }
         shelf.look();
         assert_eq!(count(&shelf), 0);
         assert!(Shelf::open(vec![folder.path().join("none")]).unwrap_err().contains("none"));

@@ -115,9 +115,12 @@ pub(crate) fn expand<'a>(
         expansion.follow(&used);
     }
     let count = analysis.checks.len() + expansion.checks.len();
-    if count > CHECKS_MAX {
+    // What was not followed would be missing: it is never left out in silence.
+    if count > CHECKS_MAX || expansion.uses > USES_MAX {
+        let more = if expansion.uses > USES_MAX { "or more " } else { "" };
         let message = format!(
-            "the rollout has {count} checks with those of its templates, at most {CHECKS_MAX} are allowed"
+            "the rollout has {count} {more}checks with those of its templates, at most {CHECKS_MAX} are \
+             allowed"
         );
         let fault = Diagnostic::error(&list, message).help("use fewer templates, or split one up");
         expansion.found.push(fault.at(document.key_at(&list)));
