@@ -62,6 +62,8 @@ impl Shelf {
         if !self.paths.is_empty() {
             paths.extend(self.files.keys().cloned());
         }
+        paths.sort();
+        paths.dedup();
         for path in paths {
             match text(&path) {
                 Ok(text) => self.put(&path, Some(&text)),
