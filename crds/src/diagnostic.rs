@@ -1,6 +1,6 @@
 //! What is wrong with a document, where, and what to do about it.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{Path, Place};
 
@@ -27,6 +27,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+    /// The file that line and column are of, where it is another one than the text's own.
+    pub file: Option<Arc<str>>,
     /// The line, from 1.
     pub line: Option<usize>,
     /// The column in characters, from 1.
@@ -47,6 +49,7 @@ impl Diagnostic {
             path: path.to_string(),
             message: message.into(),
             help: None,
+            file: None,
             line: None,
             column: None,
             offset: None,
@@ -73,6 +76,13 @@ impl Diagnostic {
         self
     }
 
+    /// Says that its place is in another file than the text's own.
+    #[must_use]
+    pub fn in_file(mut self, file: Option<Arc<str>>) -> Self {
+        self.file = file;
+        self
+    }
+
     /// Points at a place of the text.
     #[must_use]
     pub fn at(mut self, place: Option<Place>) -> Self {
@@ -86,9 +96,13 @@ impl Diagnostic {
     }
 }
 
-/// `7:14: error: spec.steps[0].weight: …`, and the remedy on a line of its own.
+/// `7:14: error: spec.steps[0].weight: …`, with the file before it where it is another one, and the
+/// remedy on a line of its own.
 impl fmt::Display for Diagnostic {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = &self.file {
+            write!(out, "{file}:")?;
+        }
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(out, "{line}:{column}: ")?;
         }

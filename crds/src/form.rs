@@ -6,7 +6,9 @@
 use serde_json::{Map, Value};
 
 use crate::{
-    Diagnostic, Path, Places, nearest,
+    Diagnostic, Path, Places,
+    argument::{SECRET_REMEDY, is_of_a_secret},
+    nearest,
     scalar::{self, show},
 };
 
@@ -83,7 +85,9 @@ impl Form<'_> {
 
     fn unknown(&mut self, name: &str, known: &Map<String, Value>, path: &Path) {
         let names = known.keys().map(String::as_str);
+        let secret = is_of_a_secret(name) && known.contains_key("default");
         let help = match nearest(name, names.clone()) {
+            _ if secret => SECRET_REMEDY.to_owned(),
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", names.collect::<Vec<_>>().join(", ")),
         };

@@ -1,10 +1,11 @@
-//! The written form of a rollout.
+//! The written form of rollouts and of analysis templates.
 //!
-//! [`parse`] turns YAML, or JSON, into [`Document`]s: the typed [`Rollout`] and a map from every
-//! node to its line and column, so that whoever finds fault later can still point at it. All faults
-//! of the form are told at once. Settings of providers, sources and checks stay raw JSON: the
-//! crates that own them read them. Nothing here touches a file, a clock or the network.
+//! [`parse`] turns YAML, or JSON, into [`Documents`]: the typed [`Rollout`]s and [`AnalysisTemplate`]s,
+//! each with a map from every node to its line and column, so that whoever finds fault later can still
+//! point at it. All faults of the form are told at once. Settings of providers, sources and checks stay
+//! raw JSON: the crates that own them read them. Nothing here touches a file, a clock or the network.
 
+mod argument;
 mod diagnostic;
 mod document;
 mod form;
@@ -14,10 +15,12 @@ mod place;
 mod rollout;
 mod scalar;
 mod schema;
+mod template;
 
 pub use self::{
+    argument::Argument,
     diagnostic::{Diagnostic, Severity},
-    document::{API_VERSION, Document, KINDS, parse},
+    document::{API_VERSION, Document, Documents, KINDS, Kind, Template, parse},
     nearest::nearest,
     place::{Path, Place, Places},
     rollout::{
@@ -27,4 +30,5 @@ pub use self::{
     },
     scalar::{Duration, Name, Percent, show_duration},
     schema::{schema, without_null},
+    template::{AnalysisTemplate, Declared, TemplateSpec, TemplateUse},
 };

@@ -86,6 +86,14 @@ impl Path {
         other.0.starts_with(&self.0)
     }
 
+    /// Returns the path of the same node where what stands at `from` stands at `to`; `None` where `from`
+    /// does not hold it.
+    #[must_use]
+    pub fn rebased(&self, from: &Self, to: &Self) -> Option<Self> {
+        let rest = self.0.strip_prefix(from.0.as_slice())?;
+        Some(Self([to.0.as_slice(), rest].concat()))
+    }
+
     fn with(&self, part: Part) -> Self {
         let mut parts = self.0.clone();
         parts.push(part);
@@ -153,5 +161,8 @@ mod tests {
         assert_eq!(labels.to_string(), r#"labels["app.kubernetes.io/name"]"#);
         assert_eq!(steps.pointer("/0/a~1b").to_string(), r#"spec.steps[0]["a/b"]"#);
         assert_eq!(steps.pointer("").to_string(), "spec.steps");
+        let moved = steps.index(0).key("weight").rebased(&steps.index(0), &labels);
+        assert_eq!(moved.unwrap().to_string(), r#"labels["app.kubernetes.io/name"].weight"#);
+        assert_eq!(labels.rebased(&steps, &labels), None);
     }
 }

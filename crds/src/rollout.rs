@@ -34,11 +34,11 @@ pub struct Rollout {
     pub spec: Spec,
 }
 
-/// What the rollout is called.
+/// What a document is called.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
-    /// The rollout's name, unique within its namespace.
+    /// Its name, unique within its namespace.
     pub name: Name,
     /// The namespace; outside Kubernetes `default` where none is written.
     pub namespace: Option<Name>,

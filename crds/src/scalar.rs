@@ -10,6 +10,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::Argument;
+
 /// A share of traffic: `10` or `"0.5%"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Value")]
@@ -43,6 +45,7 @@ pub(crate) fn check(format: &str, value: &Value) -> Option<Result<(), Odd>> {
         "haldane-percent" => Some(Percent::parse(value).map(drop)),
         "haldane-duration" => Some(Duration::parse(value).map(drop)),
         "haldane-name" => Some(Name::parse(value).map(drop)),
+        "haldane-argument" => Some(Argument::parse(value).map(drop)),
         _ => None,
     }
 }
@@ -61,7 +64,7 @@ pub fn show_duration(duration: time::Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
-fn odd(message: impl Into<String>, help: impl Into<String>) -> Odd {
+pub(crate) fn odd(message: impl Into<String>, help: impl Into<String>) -> Odd {
     Odd { message: message.into(), help: help.into() }
 }
 

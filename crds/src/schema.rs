@@ -1,34 +1,49 @@
-//! The JSON schema of a document, from the types of the written form.
+//! The JSON schema of each kind of document, from the types of the written form.
 //!
 //! It has no references and no `null`: a field is there or it is not.
 
 use std::sync::LazyLock;
 
 use schemars::{
+    JsonSchema,
     generate::SchemaSettings,
     transform::{Transform, transform_subschemas},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use crate::Rollout;
+use crate::{AnalysisTemplate, Kind, Rollout};
 
-static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
+static ROLLOUT: LazyLock<Value> = LazyLock::new(|| of::<Rollout>(Kind::Rollout));
+static TEMPLATE: LazyLock<Value> = LazyLock::new(|| of::<AnalysisTemplate>(Kind::AnalysisTemplate));
+static CLUSTER_TEMPLATE: LazyLock<Value> =
+    LazyLock::new(|| of::<AnalysisTemplate>(Kind::ClusterAnalysisTemplate));
+
+fn of<T: JsonSchema>(kind: Kind) -> Value {
     let settings =
         SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<Rollout>();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
     without_null(&mut schema);
-    Value::from(schema)
-});
+    let mut schema = Value::from(schema);
+    schema["title"] = kind.word().into();
+    schema["properties"]["kind"] =
+        json!({"const": kind.word(), "description": "Which kind of document."});
+    schema
+}
 
-/// Returns the JSON schema of a document; settings of providers, sources and checks are open in it.
+/// Returns the JSON schema of a kind of document; settings of providers, sources and checks are open in
+/// it.
 #[must_use]
-pub fn schema() -> Value {
-    SCHEMA.clone()
+pub fn schema(kind: Kind) -> Value {
+    shared(kind).clone()
 }
 
 /// The same, without the copy.
-pub(crate) fn shared() -> &'static Value {
-    &SCHEMA
+pub(crate) fn shared(kind: Kind) -> &'static Value {
+    match kind {
+        Kind::Rollout => &ROLLOUT,
+        Kind::AnalysisTemplate => &TEMPLATE,
+        Kind::ClusterAnalysisTemplate => &CLUSTER_TEMPLATE,
+    }
 }
 
 /// Removes `null` as an alternative, which the generator adds for everything optional.

@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use haldane_plan::{Options, compile, parse, registries};
+use haldane_plan::{Options, Templates, compile, parse, registries, validate_template};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -94,24 +94,47 @@ fn whole(base: &Value, example: Value) -> Value {
 }
 
 /// What a document lacks, but for the secrets of somebody else's machine.
-fn faults(document: &Value) -> Vec<String> {
+fn faults(document: &Value, templates: &Templates) -> Vec<String> {
     let elsewhere =
         |fault: &String| fault.contains("cannot be read") || fault.contains("is not set");
+    let options = Options { templates: templates.clone(), ..Options::default() };
     let compiled = parse(&document.to_string())
-        .and_then(|documents| compile(&documents[0], &registries(), &Options::default()).map(drop));
+        .and_then(|documents| compile(&documents.rollouts[0], &registries(), &options).map(drop));
     let found = compiled.err().unwrap_or_default();
     found.iter().map(ToString::to_string).filter(|fault| !elsewhere(fault)).collect()
+}
+
+/// The analysis templates that the pages show; those of one page are known to the others.
+fn templates() -> Templates {
+    let mut templates = Templates::default();
+    for (name, text) in pages() {
+        for block in blocks(&text, "yaml").into_iter().filter(|block| is_of_templates(block)) {
+            let documents = parse(block).unwrap_or_else(|found| panic!("{name}: {found:?}"));
+            templates.add(documents.templates, Some(&name));
+        }
+    }
+    templates
+}
+
+/// Whether a block shows whole documents, templates among them.
+fn is_of_templates(block: &str) -> bool {
+    block.contains("kind: AnalysisTemplate") || block.contains("kind: ClusterAnalysisTemplate")
 }
 
 #[test]
 fn every_yaml_example_of_every_page_compiles() {
     let read = |text: &str| serde_saphyr::from_str::<Value>(text);
     let base = read(blocks(&page("README.md"), "yaml")[0]).unwrap();
+    let known = templates();
     let mut seen = 0;
     for (name, text) in pages() {
         for block in blocks(&text, "yaml") {
+            if is_of_templates(block) {
+                seen += of_templates(&name, block, &known);
+                continue;
+            }
             let example = read(block).unwrap_or_else(|error| panic!("{name}: {error}\n{block}"));
-            let found = faults(&whole(&base, example));
+            let found = faults(&whole(&base, example), &known);
             assert!(found.is_empty(), "{name}: {found:?}\n{block}");
             seen += 1;
         }
@@ -123,11 +146,27 @@ fn every_yaml_example_of_every_page_compiles() {
     assert!(seen > 20, "only {seen} examples were seen");
 }
 
+/// Compiles what a block of whole documents shows; returns how many.
+#[track_caller]
+fn of_templates(name: &str, block: &str, known: &Templates) -> usize {
+    let documents = parse(block).unwrap_or_else(|found| panic!("{name}: {found:?}\n{block}"));
+    for template in &documents.templates {
+        let found = validate_template(template, &registries(), known);
+        assert!(found.is_empty(), "{name}: {found:?}\n{block}");
+    }
+    let options = Options { templates: known.clone(), ..Options::default() };
+    for rollout in &documents.rollouts {
+        let found = compile(rollout, &registries(), &options).err().unwrap_or_default();
+        assert!(found.is_empty(), "{name}: {found:?}\n{block}");
+    }
+    documents.templates.len() + documents.rollouts.len()
+}
+
 #[test]
 fn an_example_that_does_not_compile_is_seen() {
     let base = serde_saphyr::from_str(blocks(&page("README.md"), "yaml")[0]).unwrap();
     for bad in [json!({"wach": "1h"}), json!([{"name": "x", "erors": {"max": "1%"}}])] {
-        assert!(!faults(&whole(&base, bad.clone())).is_empty(), "{bad}");
+        assert!(!faults(&whole(&base, bad.clone()), &Templates::default()).is_empty(), "{bad}");
     }
 }
 

@@ -6,8 +6,8 @@
 use std::{fs, path::PathBuf};
 
 use haldane_plan::{
-    Compiled, Diagnostic, Document, Options, collisions, compile, effective, for_kubernetes, parse,
-    schema,
+    Compiled, Diagnostic, Document, Options, Severity, Templates, collisions, compile, effective,
+    for_kubernetes, parse, schema, validate_template,
 };
 
 use haldane_plan::registries;
@@ -24,12 +24,27 @@ fn read(path: &str) -> String {
 fn validate(text: &str) -> Result<Vec<Compiled>, Vec<Diagnostic>> {
     let documents = parse(text)?;
     let (mut compiled, mut faults) = (Vec::new(), Vec::new());
-    for document in &documents {
-        match compile(document, &registries(), &Options::default()) {
+    let mut templates = Templates::default();
+    templates.add(documents.templates.iter().cloned(), None);
+    for template in &documents.templates {
+        let found = validate_template(template, &registries(), &templates);
+        faults.extend(found.into_iter().filter(|fault| fault.severity == Severity::Error));
+    }
+    let options = Options { templates, ..Options::default() };
+    for document in &documents.rollouts {
+        match compile(document, &registries(), &options) {
             Ok(plan) => compiled.push(plan),
             Err(found) => faults.extend(found),
         }
     }
+    // What a rollout finds in a template that is wrong whoever uses it is told once.
+    let mut places = Vec::new();
+    faults.retain(|fault| {
+        let place = (fault.path.clone(), fault.line, fault.column);
+        let told = places.contains(&place);
+        places.push(place);
+        !told
+    });
     let targets: Vec<_> =
         compiled.iter().map(|one| (one.id.clone(), one.targets.clone())).collect();
     faults.extend(collisions(&targets));
@@ -44,7 +59,7 @@ fn good(text: &str) -> Compiled {
 }
 
 fn document(text: &str) -> Document {
-    parse(text).unwrap().remove(0)
+    parse(text).unwrap().rollouts.remove(0)
 }
 
 fn show(faults: &[Diagnostic]) -> String {
@@ -122,6 +137,9 @@ fn fields(schema: &serde_json::Value, tell: &mut dyn FnMut(&str)) {
     if let Some(items) = schema.get("items") {
         fields(items, tell);
     }
+    for kind in schema.get("oneOf").and_then(serde_json::Value::as_array).into_iter().flatten() {
+        fields(kind, tell);
+    }
 }
 
 #[test]
@@ -134,12 +152,16 @@ fn every_yaml_block_of_the_documentation_compiles() {
         .collect();
     assert!(blocks.len() >= 6, "the blocks are missing: {}", blocks.len());
     let whole = blocks[0];
-    for block in blocks {
-        if block.starts_with("apiVersion") {
-            good(block);
-        } else {
-            good(&with_spec(whole, block));
-        }
+    // What uses a template finds it in the block that shows it.
+    let is_template = |block: &&str| block.contains("kind: AnalysisTemplate");
+    let templates: Vec<&str> = blocks.iter().copied().filter(is_template).collect();
+    assert!(!templates.is_empty(), "no block shows a template");
+    let templates = templates.join("---\n");
+    for block in blocks.into_iter().filter(|block| !is_template(block)) {
+        match block.starts_with("apiVersion") {
+            true => good(block),
+            false => good(&format!("{}\n---\n{templates}", with_spec(whole, block))),
+        };
     }
 }
 
@@ -254,10 +276,16 @@ fn the_lines_that_must_move_for_kubernetes_are_named() {
 #[test]
 fn the_schema_holds_the_settings_of_every_kind() {
     let schema = schema(&registries());
-    let spec = &schema["properties"]["spec"]["properties"];
+    let kinds = schema["oneOf"].as_array().unwrap();
+    let words: Vec<_> = kinds.iter().map(|kind| &kind["properties"]["kind"]["const"]).collect();
+    assert_eq!(words, ["Rollout", "AnalysisTemplate", "ClusterAnalysisTemplate"]);
+    let spec = &kinds[0]["properties"]["spec"]["properties"];
     assert_eq!(spec["traffic"]["items"]["properties"]["haproxy"]["type"], "object");
     let checks = &spec["analysis"]["properties"]["checks"]["items"];
     assert_eq!(checks["oneOf"].as_array().unwrap().len(), 3);
     assert_eq!(checks["additionalProperties"], false);
+    for template in &kinds[1..] {
+        assert_eq!(&template["properties"]["spec"]["properties"]["checks"]["items"], checks);
+    }
     assert!(!schema.to_string().contains("\"null\""), "a field is there or it is not");
 }

@@ -4,6 +4,7 @@
 //! asked is written by a check ([`CHECKS`]) into a [`Question`], with its templates resolved for
 //! both assignments of the roles, and pinned with the plan.
 
+mod arguments;
 mod checks;
 pub mod counters;
 mod prometheus;
@@ -13,6 +14,7 @@ mod settings;
 mod templates;
 
 pub use self::{
+    arguments::{fill, is_reserved, is_template, named_in},
     checks::{
         CHECKS, CheckEntry, CheckSettings, Checked, Shape, ShapeKind, detect_shape, pin_shape,
     },

@@ -17,7 +17,7 @@ const FUEL: u64 = 20_000;
 const RECURSION_MAX: usize = 32;
 /// What a window prints while a template is resolved; control characters are refused elsewhere.
 const WINDOW_MARK: &str = "\u{1}window\u{1}";
-const RESERVED: [&str; 5] = ["canary", "stable", "window", "namespace", "name"];
+pub(crate) const RESERVED: [&str; 5] = ["canary", "stable", "window", "namespace", "name"];
 
 /// A template that names only what is known.
 #[derive(Clone, Debug)]
@@ -201,6 +201,12 @@ fn names_of(text: &str) -> Result<Vec<String>, minijinja::Error> {
     let mut names: Vec<String> = template.undeclared_variables(true).into_iter().collect();
     names.sort();
     Ok(names)
+}
+
+/// Returns what a text speaks of, in full: `canary.labels`.
+pub(crate) fn names(text: &str) -> Result<Vec<String>, String> {
+    let names = promql::on_deep_stack(|| names_of(text)).unwrap_or_else(too_odd);
+    names.map_err(|error| error.to_string())
 }
 
 fn render(text: &str, scope: &TemplateScope, role: Role) -> Result<String, minijinja::Error> {

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{Duration, Name};
+use crate::{Duration, Name, TemplateUse};
 
 /// How the side under test is judged.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -48,6 +48,10 @@ pub struct Analysis {
     #[serde(default)]
     #[schemars(length(max = 32))]
     pub checks: Vec<Check>,
+    /// Templates whose checks are checks of this rollout as well, with the arguments of each.
+    #[serde(default)]
+    #[schemars(length(max = 16))]
+    pub templates: Vec<TemplateUse>,
     /// What follows when there is nothing to judge on either side; without it `Hold`.
     pub on_no_data: Option<Gap>,
     /// What follows when a source does not answer; without it `Hold`.

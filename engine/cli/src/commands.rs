@@ -53,9 +53,9 @@ commands! {
     Retry in retry;
     /// Return to the previous revision after a promotion.
     Undo in undo;
-    /// Check rollout files, and tell everything that is wrong with them.
+    /// Check rollouts and analysis templates, and tell everything that is wrong with them.
     Validate in validate;
-    /// Print the JSON schema of a rollout file.
+    /// Print the JSON schema of rollouts and analysis templates.
     Schema in schema;
     /// Prepare HAProxy for rollouts.
     Haproxy in haproxy;

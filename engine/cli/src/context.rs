@@ -10,7 +10,7 @@ use std::{
 
 use haldane_api::{Client, Listener, Server};
 use haldane_runtime::ports::Desk;
-use haldane_standalone::{Uncompiled, Written};
+use haldane_standalone::{Shelf, Uncompiled, Written};
 use miette::miette;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -126,14 +126,16 @@ impl Context {
         serve(Listener::Tcp { addr, token_file, anywhere: false }, desk, token).await
     }
 
-    /// Reads the rollouts of a file. What the file leaves to the sources is asked there. A text that
-    /// gives none is returned with what can be told of it, and as it is shown.
+    /// Reads the rollouts of a file, with the templates that they may use. What the file leaves to the
+    /// sources is asked there. A text that gives none is returned with what can be told of it, and as it
+    /// is shown.
     pub(crate) async fn read(
         &self,
         path: &Path,
+        shelf: &Shelf,
     ) -> miette::Result<Result<Vec<Written>, (Uncompiled, miette::Report)>> {
         let text = haldane_standalone::text(path).map_err(|why| miette!("{why}"))?;
-        let written = match haldane_standalone::compile(&text).await {
+        let written = match haldane_standalone::compile_with(&text, &shelf.beside(path)).await {
             Ok(written) => written,
             Err(wrong) => {
                 let report = faults::of_file(path, &text, wrong.diagnostics.clone());

@@ -60,10 +60,18 @@ pub(crate) fn of_file(path: &Path, text: &str, diagnostics: Vec<Diagnostic>) -> 
     };
     let source: Arc<str> = text.into();
     let name = path.display().to_string();
-    let fault = |diagnostic: Diagnostic| Fault {
-        span: span(text, &diagnostic),
-        source: NamedSource::new(&name, source.clone()),
-        diagnostic,
+    let fault = |diagnostic: Diagnostic| {
+        // A fault of a template may lie in another file; without its text its place is told all the same.
+        let other = diagnostic.file.clone();
+        let read = other.as_ref().map(|file| haldane_standalone::text(Path::new(&**file)));
+        let text: Option<Arc<str>> = match read {
+            Some(read) => read.ok().map(Arc::from),
+            None => Some(source.clone()),
+        };
+        let name = other.as_deref().unwrap_or(&name);
+        let span = text.as_ref().and_then(|text| span(text, &diagnostic));
+        let text = text.unwrap_or_default();
+        Fault { span, source: NamedSource::new(name, text), diagnostic }
     };
     let faults = diagnostics.into_iter().map(fault).collect();
     Report::new(Faults { summary: format!("{name}: {what}"), faults })
@@ -108,6 +116,11 @@ impl miette::Diagnostic for Faults {
 
 impl fmt::Display for Fault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let (Some(file), None) = (&self.diagnostic.file, self.span) {
+            let place = |number: Option<usize>| number.map(|number| format!(":{number}"));
+            let (line, column) = (place(self.diagnostic.line), place(self.diagnostic.column));
+            write!(out, "{file}{}{}: ", line.unwrap_or_default(), column.unwrap_or_default())?;
+        }
         if !self.diagnostic.path.is_empty() {
             write!(out, "{}: ", self.diagnostic.path)?;
         }

@@ -11,6 +11,7 @@ mod faults;
 mod live;
 mod logs;
 mod print;
+mod templates;
 mod told;
 
 use std::process::ExitCode;

@@ -7,7 +7,10 @@ use haldane_model::{CheckName, Plan, Revision, RolloutId, SourceName};
 use haldane_sources::{ShapeKind, TemplateScope};
 use serde_json::Value;
 
-use crate::{Registries, analysis, faults::Faults, hash, odds, policies, sides, steps, traffic};
+use crate::{
+    Registries, Templates, analysis, faults::Faults, hash, odds, policies, sides, steps,
+    templates::expand, traffic,
+};
 
 /// What the engine adds to a document.
 #[derive(Clone, Debug, Default)]
@@ -17,6 +20,8 @@ pub struct Options {
     /// Settings that stand in for a check's own, by the check's name: what was [`Unresolved`],
     /// with the answer of its source written in.
     pub settings: BTreeMap<CheckName, Value>,
+    /// The templates that documents may use.
+    pub templates: Templates,
 }
 
 /// A document that can be used.
@@ -63,10 +68,14 @@ pub fn compile(
     registries: &Registries<'_>,
     options: &Options,
 ) -> Result<Compiled, Vec<Diagnostic>> {
-    let mut faults = Faults::new(document);
+    let metadata = &document.rollout.metadata;
+    let namespace = metadata.namespace.as_ref().map_or("default", |name| name.as_str());
+    let id = RolloutId::new(namespace, metadata.name.as_str());
+    let expanded = expand(document, &id, &options.templates);
+    let document = &*expanded.document;
     let rollout = &document.rollout;
-    let namespace = rollout.metadata.namespace.as_ref().map_or("default", |name| name.as_str());
-    let id = RolloutId::new(namespace, rollout.metadata.name.as_str());
+    let mut faults = Faults::new(document, &expanded.origins);
+    faults.extend(expanded.found);
     let spec = Path::of(&["spec"]);
     let Some(scope) = scope(document, &id) else {
         let message = "a rollout moves traffic between exactly two sides";

@@ -116,6 +116,9 @@ fn analysis(compiled: &Compiled) -> Value {
             OnInconclusive::Abort => "Abort",
         },
     });
+    if !compiled.scope.arguments.is_empty() {
+        value["arguments"] = json!(compiled.scope.arguments);
+    }
     // They stand in each rule; the written form has them once.
     let rules: Vec<Value> = plan.checks.iter().map(|check| json_text(&check.rule)).collect();
     for chance in ["alpha", "beta"] {

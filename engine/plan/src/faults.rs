@@ -2,17 +2,27 @@
 
 use haldane_crds::{Diagnostic, Document, Path, Severity, nearest};
 
+use crate::templates::Origins;
+
 /// What was found so far.
 pub(crate) struct Faults<'a> {
     pub(crate) document: &'a Document,
-    found: Vec<Diagnostic>,
+    /// Where the checks of templates stand.
+    pub(crate) origins: &'a Origins,
+    /// Each with the path that it was found at; without one it came from elsewhere, as it is.
+    found: Vec<(String, Diagnostic)>,
 }
 
 // === impl Faults ===
 
 impl<'a> Faults<'a> {
-    pub(crate) fn new(document: &'a Document) -> Self {
-        Self { document, found: Vec::new() }
+    pub(crate) fn new(document: &'a Document, origins: &'a Origins) -> Self {
+        Self { document, origins, found: Vec::new() }
+    }
+
+    /// Takes what was found already, as it is.
+    pub(crate) fn extend(&mut self, found: Vec<Diagnostic>) {
+        self.found.extend(found.into_iter().map(|fault| (String::new(), fault)));
     }
 
     /// A fault of a value.
@@ -23,13 +33,13 @@ impl<'a> Faults<'a> {
         help: impl Into<String>,
     ) {
         let place = self.document.value_at(path);
-        self.add(Diagnostic::error(path, message).help(help).at(place));
+        self.add(path, Diagnostic::error(path, message).help(help).at(place));
     }
 
     /// A fault of a field as such: its key is shown, or what lacks it.
     pub(crate) fn key(&mut self, path: &Path, message: impl Into<String>, help: impl Into<String>) {
         let place = self.document.key_at(path);
-        self.add(Diagnostic::error(path, message).help(help).at(place));
+        self.add(path, Diagnostic::error(path, message).help(help).at(place));
     }
 
     /// What a person should know though it is no fault.
@@ -40,7 +50,7 @@ impl<'a> Faults<'a> {
         help: impl Into<String>,
     ) {
         let place = self.document.key_at(path);
-        self.add(Diagnostic::warning(path, message).help(help).at(place));
+        self.add(path, Diagnostic::warning(path, message).help(help).at(place));
     }
 
     /// A fault that a provider, source or check found in its own settings.
@@ -53,7 +63,7 @@ impl<'a> Faults<'a> {
     ) {
         let path = base.pointer(pointer);
         let place = self.document.value_at(&path);
-        self.add(Diagnostic::error(&path, message).help_if(help).at(place));
+        self.add(&path, Diagnostic::error(&path, message).help_if(help).at(place));
     }
 
     /// A word that is none of the candidates.
@@ -79,18 +89,32 @@ impl<'a> Faults<'a> {
 
     /// Returns errors, or warnings where there is no error; both in the order of the text.
     pub(crate) fn finish(mut self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
-        self.found.sort_by_key(|fault| (fault.line.unwrap_or(0), fault.column.unwrap_or(0)));
-        let fatal = self.found.iter().any(|fault| fault.severity == Severity::Error);
-        if fatal { Err(self.found) } else { Ok(self.found) }
+        let place = |fault: &Diagnostic| {
+            (fault.file.clone(), fault.line.unwrap_or(0), fault.column.unwrap_or(0))
+        };
+        self.found.sort_by_key(|(_, fault)| place(fault));
+        let fatal = self.found.iter().any(|(_, fault)| fault.severity == Severity::Error);
+        let found = self.found.into_iter().map(|(_, fault)| fault).collect();
+        if fatal { Err(found) } else { Ok(found) }
     }
 
     /// One place, one fault: what was found first is the plainer word.
-    fn add(&mut self, fault: Diagnostic) {
-        let same = |other: &Diagnostic| {
-            other.path == fault.path && other.severity == fault.severity && !fault.path.is_empty()
+    fn add(&mut self, path: &Path, fault: Diagnostic) {
+        let at = path.to_string();
+        let same = |(other, found): &(String, Diagnostic)| {
+            *other == at && found.severity == fault.severity && !at.is_empty()
         };
-        if !self.found.iter().any(same) {
-            self.found.push(fault);
+        if self.found.iter().any(same) {
+            return;
+        }
+        // What a template brought is told where it is written.
+        let fault = self.origins.moved(path, &fault).unwrap_or(fault);
+        let told = |(other, found): &(String, Diagnostic)| {
+            other.is_empty()
+                && (&found.path, &found.file, found.line) == (&fault.path, &fault.file, fault.line)
+        };
+        if !self.found.iter().any(told) {
+            self.found.push((at, fault));
         }
     }
 }

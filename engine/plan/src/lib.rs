@@ -18,6 +18,7 @@ mod registries;
 mod schema;
 mod sides;
 mod steps;
+mod templates;
 mod traffic;
 
 pub use self::{
@@ -27,5 +28,6 @@ pub use self::{
     kubernetes::for_kubernetes,
     registries::{Registries, WriteRevision, registries},
     schema::schema,
+    templates::{Templates, validate_template},
 };
-pub use haldane_crds::{Diagnostic, Document, Severity, parse};
+pub use haldane_crds::{Diagnostic, Document, Documents, Severity, Template, parse};

@@ -1,20 +1,43 @@
-//! One JSON schema of a document, with the settings of every kind that the registries know.
+//! One JSON schema of all documents, with the settings of every kind that the registries know.
 
+use haldane_crds::Kind;
 use serde_json::{Map, Value, json};
 
 use crate::Registries;
 
-/// Returns the JSON schema of a document, settings included.
+/// Returns the JSON schema of a document, settings included: exactly one of its kinds.
 #[must_use]
 pub fn schema(registries: &Registries<'_>) -> Value {
-    let mut schema = haldane_crds::schema();
+    let mut kinds: Vec<Value> = Kind::ALL.into_iter().map(|kind| of(kind, registries)).collect();
+    let draft = kinds.iter_mut().filter_map(|kind| kind.as_object_mut()?.shift_remove("$schema"));
+    let draft = draft.last().unwrap_or_default();
+    let words: Vec<&str> = Kind::ALL.into_iter().map(Kind::word).collect();
+    json!({
+        "$schema": draft,
+        "title": "Haldane",
+        "type": "object",
+        "required": ["apiVersion", "kind"],
+        "properties": {"kind": {"enum": words}},
+        "oneOf": kinds,
+    })
+}
+
+fn of(kind: Kind, registries: &Registries<'_>) -> Value {
+    let mut schema = haldane_crds::schema(kind);
+    let checks: Vec<_> = registries.checks.iter().map(|row| (row.kind, (row.schema)())).collect();
+    match kind {
+        Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate => {
+            compose(&mut schema, "/properties/spec/properties/checks/items", checks);
+            return schema;
+        }
+        Kind::Rollout => {}
+    }
     let providers = registries.providers.iter().map(|row| (row.kind, (row.schema)()));
     compose(&mut schema, "/properties/spec/properties/traffic/items", providers.collect());
     let analysis = "/properties/spec/properties/analysis/properties";
     let sources = registries.sources.iter().map(|row| (row.kind, (row.schema)()));
     compose(&mut schema, &format!("{analysis}/sources/items"), sources.collect());
-    let checks = registries.checks.iter().map(|row| (row.kind, (row.schema)()));
-    compose(&mut schema, &format!("{analysis}/checks/items"), checks.collect());
+    compose(&mut schema, &format!("{analysis}/checks/items"), checks);
     schema
 }
 

@@ -8,7 +8,7 @@ use futures::future::join_all;
 use haldane_crds::{Diagnostic, Path as YamlPath};
 use haldane_model::{CheckName, Plan, Revision, RolloutId, SpecSeen};
 use haldane_outside::Outside;
-use haldane_plan::{Compiled, Document, Options, Registries, Unresolved};
+use haldane_plan::{Compiled, Document, Options, Registries, Severity, Templates, Unresolved};
 use haldane_runtime::drive::Factory as _;
 use haldane_sources::{detect_shape, pin_shape};
 use serde_json::Value;
@@ -116,13 +116,30 @@ pub fn text(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(told)
 }
 
-/// Compiles every rollout of a document. What the file leaves to the sources is asked there, of all
-/// at once.
+/// Compiles every rollout of a text that uses no templates of other files.
 pub async fn compile(text: &str) -> Result<Vec<Written>, Uncompiled> {
+    compile_with(text, &Templates::default()).await
+}
+
+/// Compiles every rollout of a text, with its own templates and those of other files. What the text
+/// leaves to the sources is asked there, of all at once.
+pub async fn compile_with(text: &str, others: &Templates) -> Result<Vec<Written>, Uncompiled> {
     let documents = haldane_plan::parse(text)?;
     let registries = haldane_plan::registries();
-    let resolved = join_all(documents.iter().map(|document| resolve(document, &registries))).await;
-    let (mut all, mut wrong) = (Vec::new(), Uncompiled::from(Vec::new()));
+    let mut templates = Templates::default();
+    templates.add(documents.templates.iter().cloned(), None);
+    templates.extend(others);
+    let mut wrong = Uncompiled::from(Vec::new());
+    for template in &documents.templates {
+        let found = haldane_plan::validate_template(template, &registries, &templates);
+        let errors = found.into_iter().filter(|fault| fault.severity == Severity::Error);
+        wrong.diagnostics.extend(errors);
+    }
+    let documents = documents.rollouts;
+    let options = Options { templates, ..Options::default() };
+    let resolved = documents.iter().map(|document| resolve(document, &registries, &options));
+    let resolved = join_all(resolved).await;
+    let mut all = Vec::new();
     for found in resolved {
         match found {
             Ok(compiled) => all.push(Written::from(compiled)),
@@ -147,8 +164,12 @@ fn named(document: &Document) -> RolloutId {
 
 /// Compiles one document; a check that leaves its metrics open is answered by its source, and the
 /// one shape that matches is pinned.
-async fn resolve(document: &Document, registries: &Registries<'_>) -> Result<Compiled, Uncompiled> {
-    let mut options = Options::default();
+async fn resolve(
+    document: &Document,
+    registries: &Registries<'_>,
+    options: &Options,
+) -> Result<Compiled, Uncompiled> {
+    let mut options = options.clone();
     let compiled = haldane_plan::compile(document, registries, &options)?;
     let asked = compiled.unresolved.iter().map(|open| detect(document, &compiled, open));
     let mut wrong = Uncompiled::from(Vec::new());

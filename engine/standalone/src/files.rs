@@ -15,19 +15,21 @@ use std::{
 
 use haldane_crds::Diagnostic;
 use haldane_model::RolloutId;
+use haldane_plan::Templates;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    compile::{Uncompiled, Written, compile, text},
+    compile::{Uncompiled, Written, compile_with, text},
     engine::{Engine, Intent},
+    shelf::Shelf,
 };
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(500);
 
 /// For how many looks a file must stay away to count as deleted.
-const AWAY: u32 = 6;
+pub(crate) const AWAY: u32 = 6;
 
 /// How long to wait until a source that did not tell is asked again, at first and at most: doubling
 /// in between.
@@ -39,6 +41,8 @@ pub struct Watcher {
     what: What,
     intent: Intent,
     known: BTreeMap<PathBuf, Known>,
+    /// The templates that files may use.
+    shelf: Shelf,
     /// Texts that are being compiled: no file waits for another one's source.
     compiling: JoinSet<(PathBuf, u64, Result<Vec<Written>, Uncompiled>)>,
     /// The last text that began to be compiled.
@@ -69,6 +73,8 @@ enum What {
 #[derive(Debug, Default)]
 struct Known {
     text: Option<String>,
+    /// The state of the shelf that the text was compiled with.
+    shelf: u64,
     ids: Vec<RolloutId>,
     away: u32,
     /// Which compilation counts; an older one was overtaken.
@@ -80,13 +86,15 @@ struct Known {
 // === impl Watcher ===
 
 impl Watcher {
-    /// Watches one file for one rollout that runs already. `written`: its plan was applied.
+    /// Watches one file for one rollout that runs already, and the files of templates that it may use.
+    /// `written`: its plan was applied.
     #[must_use]
-    pub fn file(path: PathBuf, id: RolloutId, intent: Intent, written: bool) -> Self {
+    pub fn file(path: PathBuf, id: RolloutId, intent: Intent, written: bool, shelf: Shelf) -> Self {
         let text = text(&path).ok().filter(|_| written);
-        let known = Known { text, ids: vec![id.clone()], ..Known::default() };
+        let version = shelf.version();
+        let known = Known { text, ids: vec![id.clone()], shelf: version, ..Known::default() };
         let known = BTreeMap::from([(path, known)]);
-        Self { known, ..Self::new(What::File(id), intent, Stored::Told) }
+        Self { known, shelf, ..Self::new(What::File(id), intent, Stored::Told) }
     }
 
     /// Watches a directory, and takes up whatever is stored.
@@ -97,7 +105,8 @@ impl Watcher {
 
     fn new(what: What, intent: Intent, stored: Stored) -> Self {
         let (known, compiling) = (BTreeMap::new(), JoinSet::new());
-        Self { what, intent, known, compiling, rounds: 0, stored }
+        let shelf = Shelf::default();
+        Self { what, intent, known, shelf, compiling, rounds: 0, stored }
     }
 
     /// Watches until the token is cancelled.
@@ -124,11 +133,22 @@ impl Watcher {
                 }
             };
         }
+        let mut found = Vec::new();
         for path in self.paths() {
             match text(&path) {
-                Ok(text) => self.found(path, text),
+                Ok(text) => found.push((path, text)),
                 Err(why) => self.unreadable(engine, &path, why).await,
             }
+        }
+        // Every template is known before the first rollout may use it.
+        match &self.what {
+            What::File(_) => self.shelf.look(),
+            What::Directory(_) => {
+                found.iter().for_each(|(path, text)| self.shelf.put(path, Some(text)));
+            }
+        }
+        for (path, text) in found {
+            self.found(path, text);
         }
         if self.compiling.is_empty() {
             self.tell_the_unnamed(engine).await;
@@ -163,22 +183,28 @@ impl Watcher {
         paths
     }
 
-    /// Begins to compile a text that is new, or that a source may tell more of now.
+    /// Begins to compile a text that is new, or whose templates may be, or that a source may tell more
+    /// of now.
     fn found(&mut self, path: PathBuf, text: String) {
         let known = self.known.entry(path.clone()).or_default();
         known.away = 0;
         let same = known.text.as_ref() == Some(&text);
         let due = known.again.is_some_and(|(at, _)| at <= Instant::now());
-        if same && !due {
+        // Without the word nothing is used, and a template that changes changes nothing.
+        let uses = text.contains("templates");
+        let version = self.shelf.version();
+        if same && !due && (known.shelf == version || !uses) {
             return;
         }
+        let others = if uses { self.shelf.beside(&path) } else { Templates::default() };
+        known.shelf = version;
         // Not due again until this one has answered.
         known.again = known.again.filter(|_| same).map(|(at, wait)| (at + 2 * AGAIN.1, wait));
         self.rounds += 1;
         known.round = self.rounds;
         known.text = Some(text.clone());
         let round = self.rounds;
-        self.compiling.spawn(async move { (path, round, compile(&text).await) });
+        self.compiling.spawn(async move { (path, round, compile_with(&text, &others).await) });
     }
 
     async fn compiled(
@@ -278,6 +304,9 @@ impl Watcher {
         known.text = None;
         known.again = None;
         known.round = 0;
+        if matches!(self.what, What::Directory(_)) {
+            self.shelf.put(path, None);
+        }
         let gone = !path.exists();
         for id in known.ids.clone() {
             match (&self.what, gone) {
@@ -294,18 +323,19 @@ impl Watcher {
     }
 }
 
-fn is_rollout_file(path: &Path) -> bool {
+pub(crate) fn is_rollout_file(path: &Path) -> bool {
     let ending = path.extension().and_then(|ending| ending.to_str());
     let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
     path.is_file() && !hidden && matches!(ending, Some("yaml" | "yml" | "json"))
 }
 
 /// Says the first diagnosis in one line, with its place.
-fn one_line(path: &Path, diagnostics: &[Diagnostic]) -> String {
+pub(crate) fn one_line(path: &Path, diagnostics: &[Diagnostic]) -> String {
     let Some(first) = diagnostics.first() else { return "cannot be used".to_owned() };
+    let file = first.file.as_deref().map_or_else(|| path.display().to_string(), ToOwned::to_owned);
     let place = match (first.line, first.column) {
-        (Some(line), Some(column)) => format!("{}:{line}:{column}: ", path.display()),
-        (Some(_) | None, _) => format!("{}: ", path.display()),
+        (Some(line), Some(column)) => format!("{file}:{line}:{column}: "),
+        (Some(_) | None, _) => format!("{file}: "),
     };
     let more = match diagnostics.len() {
         1 => String::new(),

@@ -10,15 +10,17 @@ mod files;
 mod keep;
 mod offline;
 mod preflight;
+mod shelf;
 pub mod store;
 
 pub use self::{
     clock::SystemClock,
-    compile::{Uncompiled, Written, compile, text},
+    compile::{Uncompiled, Written, compile, compile_with, text},
     engine::{Engine, Intent},
     factory::Registered,
     files::Watcher,
     keep::Kept,
     offline::Offline,
     preflight::Preflight,
+    shelf::Shelf,
 };

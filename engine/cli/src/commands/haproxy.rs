@@ -8,7 +8,7 @@ use std::{
 
 use haldane_model::Plan;
 use haldane_outside::Outside;
-use haldane_plan::{Compiled, Options};
+use haldane_plan::{Compiled, Options, Templates};
 use haldane_providers::{Sides, haproxy};
 use miette::miette;
 use serde_json::{Value, json};
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     context::{Context, Output},
     faults, print,
+    templates::More,
 };
 
 /// How long a HAProxy may take to answer everything.
@@ -43,6 +44,8 @@ struct File {
     /// Only this rollout of the file, as NAME or NAMESPACE/NAME.
     #[arg(long)]
     rollout: Option<String>,
+    #[command(flatten)]
+    more: More,
 }
 
 /// One traffic entry that HAProxy carries.
@@ -138,7 +141,7 @@ fn show(name: &str, result: &Result<Vec<String>, String>) {
 /// Reads the entries of a file that HAProxy carries. Sources are not asked.
 fn entries(file: &File) -> miette::Result<Vec<Entry>> {
     let mut entries = Vec::new();
-    for compiled in compile(&file.file)? {
+    for compiled in compile(&file.file, &file.more)? {
         let wanted = file.rollout.as_ref().is_none_or(|name| {
             *name == *compiled.id.name || *name == compiled.id.to_string()
         });
@@ -170,12 +173,17 @@ fn entries_of(compiled: &Compiled) -> miette::Result<Vec<Entry>> {
         .collect()
 }
 
-fn compile(path: &Path) -> miette::Result<Vec<Compiled>> {
+fn compile(path: &Path, more: &More) -> miette::Result<Vec<Compiled>> {
     let text = haldane_standalone::text(path).map_err(|why| miette!("{why}"))?;
+    let others = more.shelf()?.beside(path);
     let registries = haldane_plan::registries();
     let all = haldane_plan::parse(&text).and_then(|documents| {
-        let compile = |document| haldane_plan::compile(document, &registries, &Options::default());
-        documents.iter().map(compile).collect::<Result<Vec<_>, _>>()
+        let mut templates = Templates::default();
+        templates.add(documents.templates, None);
+        templates.extend(&others);
+        let options = Options { templates, ..Options::default() };
+        let compile = |document| haldane_plan::compile(document, &registries, &options);
+        documents.rollouts.iter().map(compile).collect::<Result<Vec<_>, _>>()
     });
     all.map_err(|found| faults::of_file(path, &text, found))
 }

@@ -17,7 +17,7 @@ use haldane_runtime::{
     explain,
     status::Status,
 };
-use haldane_standalone::{Engine, Intent, Preflight, Watcher, Written};
+use haldane_standalone::{Engine, Intent, Preflight, Shelf, Watcher, Written};
 use tokio::{signal::unix, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,7 @@ use self::wanted::Wanted;
 use crate::{
     context::{Context, Output},
     live::Live,
+    templates::More,
     told::{Told, channel},
 };
 
@@ -45,6 +46,8 @@ pub(crate) struct Args {
     /// Which rollout of the file, as NAME or NAMESPACE/NAME; needed where it holds several.
     #[arg(long)]
     rollout: Option<String>,
+    #[command(flatten)]
+    more: More,
     /// Leave as soon as the new revision has all traffic; nothing guards it then.
     #[arg(long)]
     no_watch: bool,
@@ -109,7 +112,8 @@ struct Run<'a> {
 
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
-    let (id, read) = pick(&args, context).await?;
+    let shelf = args.more.shelf()?;
+    let (id, read) = pick(&args, context, &shelf).await?;
     let state = context.state_dir()?;
     let (sink, mut told) = channel();
     let engine = Engine::open(&state, Arc::new(sink)).map_err(|error| miette::miette!("{error}"))?;
@@ -125,7 +129,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     };
     let token = CancellationToken::new();
     let api = context.serve_socket(&state, engine.clone(), token.clone()).await?;
-    let watcher = Watcher::file(args.file.clone(), id.clone(), intent, is_applied);
+    let watcher = Watcher::file(args.file.clone(), id.clone(), intent, is_applied, shelf);
     let watching = tokio::spawn(watcher.run(engine.clone(), token.clone()));
     let live = (context.output == Output::Table && std::io::stdout().is_terminal())
         .then(|| Live::new(context.colours()));
@@ -160,8 +164,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
 type Read = Result<Written, (String, miette::Report)>;
 
 /// Reads the file, and picks the one rollout that is meant.
-async fn pick(args: &Args, context: &Context) -> miette::Result<(RolloutId, Read)> {
-    match context.read(&args.file).await? {
+async fn pick(
+    args: &Args,
+    context: &Context,
+    shelf: &Shelf,
+) -> miette::Result<(RolloutId, Read)> {
+    match context.read(&args.file, shelf).await? {
         Ok(all) => {
             let id = pick_one(args, all.iter().map(|one| one.id.clone()).collect())?;
             let written = all.into_iter().find(|one| one.id == id);

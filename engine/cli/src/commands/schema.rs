@@ -1,4 +1,4 @@
-//! `haldane schema`: the JSON schema of a rollout file, for editors.
+//! `haldane schema`: the JSON schema of rollouts and analysis templates, for editors.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `haldane validate`: everything that is wrong with rollout files, with line and remedy.
+//! `haldane validate`: everything that is wrong with rollouts and templates, with line and remedy.
 //!
 //! It reads files and nothing else: no engine, no provider and no source is asked.
 
@@ -8,23 +8,28 @@ use std::{
 };
 
 use haldane_model::RolloutId;
-use haldane_plan::{Diagnostic, Document, Options, Registries, Severity};
+use haldane_plan::{
+    Diagnostic, Document, Options, Registries, Severity, Template, Templates, validate_template,
+};
 use serde_json::{Value, json};
 
 use crate::{
     context::{Context, Output},
     faults, print,
+    templates::More,
 };
 
 /// Arguments of `validate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The files; each may hold several rollouts.
+    /// The files; each may hold several rollouts and analysis templates.
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// Say as well which lines must move before a file can be applied there.
     #[arg(long = "for", value_enum, value_name = "WHERE")]
     target: Option<Where>,
+    #[command(flatten)]
+    more: More,
 }
 
 /// Where a file is to be applied.
@@ -39,6 +44,8 @@ struct Checked {
     path: PathBuf,
     text: String,
     rollouts: Vec<Rollout>,
+    /// The names of its templates.
+    templates: Vec<String>,
     found: Vec<Diagnostic>,
 }
 
@@ -53,9 +60,10 @@ struct Rollout {
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
     let registries = haldane_plan::registries();
+    let shelf = args.more.shelf()?;
     let mut files = Vec::new();
     for path in &args.files {
-        files.push(Checked::new(path, &registries, args.target)?);
+        files.push(Checked::new(path, &registries, &shelf.beside(path), args.target)?);
     }
     let fights = fights(&files);
     let broken = !fights.is_empty() || files.iter().any(Checked::is_broken);
@@ -90,15 +98,23 @@ impl Checked {
     fn new(
         path: &Path,
         registries: &Registries<'_>,
+        others: &Templates,
         target: Option<Where>,
     ) -> miette::Result<Self> {
         let text = haldane_standalone::text(path).map_err(|why| miette::miette!("{why}"))?;
-        let mut file =
-            Self { path: path.to_owned(), text, rollouts: Vec::new(), found: Vec::new() };
+        let (rollouts, templates, found) = (Vec::new(), Vec::new(), Vec::new());
+        let mut file = Self { path: path.to_owned(), text, rollouts, templates, found };
         match haldane_plan::parse(&file.text) {
             Ok(documents) => {
-                for document in &documents {
-                    file.compile(document, registries, target);
+                let mut templates = Templates::default();
+                templates.add(documents.templates.iter().cloned(), None);
+                templates.extend(others);
+                for template in &documents.templates {
+                    file.template(template, registries, &templates);
+                }
+                let options = Options { templates, ..Options::default() };
+                for document in &documents.rollouts {
+                    file.compile(document, registries, &options, target);
                 }
             }
             Err(found) => file.found = found,
@@ -106,18 +122,46 @@ impl Checked {
         Ok(file)
     }
 
+    fn template(
+        &mut self,
+        template: &Template,
+        registries: &Registries<'_>,
+        templates: &Templates,
+    ) {
+        let name = match template.namespace() {
+            Some(namespace) => format!("{namespace}/{}", template.name()),
+            None => template.name().to_owned(),
+        };
+        self.templates.push(format!("{} {name}", template.template.kind));
+        self.add(validate_template(template, registries, templates));
+    }
+
+    /// Adds what was found; what several rollouts find in one template is one fault.
+    fn add(&mut self, found: Vec<Diagnostic>) {
+        for fault in found {
+            let place = |one: &Diagnostic| (one.file.clone(), one.line, one.column, one.severity);
+            let is_template = self.found.iter().any(|other| {
+                other.path == fault.path && place(other) == place(&fault) && fault.line.is_some()
+            });
+            if !is_template {
+                self.found.push(fault);
+            }
+        }
+    }
+
     fn compile(
         &mut self,
         document: &Document,
         registries: &Registries<'_>,
+        options: &Options,
         target: Option<Where>,
     ) {
         if target == Some(Where::Kubernetes) {
             self.found.extend(haldane_plan::for_kubernetes(document));
         }
-        match haldane_plan::compile(document, registries, &Options::default()) {
+        match haldane_plan::compile(document, registries, options) {
             Ok(compiled) => {
-                self.found.extend(compiled.warnings);
+                self.add(compiled.warnings);
                 let unresolved = compiled.unresolved.iter();
                 self.rollouts.push(Rollout {
                     id: compiled.id,
@@ -127,7 +171,7 @@ impl Checked {
                         .collect(),
                 });
             }
-            Err(found) => self.found.extend(found),
+            Err(found) => self.add(found),
         }
     }
 
@@ -150,6 +194,9 @@ impl Checked {
             }
             print::line(&line);
         }
+        for template in &self.templates {
+            print::line(&format!("{}: {template} is valid", self.path.display()));
+        }
     }
 
     fn value(&self) -> Value {
@@ -158,6 +205,7 @@ impl Checked {
             "file": self.path.display().to_string(),
             "valid": !self.is_broken(),
             "rollouts": ids.collect::<Vec<_>>(),
+            "templates": self.templates,
             "diagnostics": self.found.iter().map(value).collect::<Vec<_>>(),
         })
     }
@@ -170,6 +218,7 @@ fn value(found: &Diagnostic) -> Value {
     };
     json!({
         "severity": severity,
+        "file": found.file,
         "path": found.path,
         "message": found.message,
         "help": found.help,
