@@ -69,7 +69,7 @@ fn what_is_no_page_of_metrics_is_refused_with_its_first_words() {
     refused("<html>\n<body>Sign in</body>\n", "no page of metrics: <html> <body>Sign in");
     refused("<html>", "no page of metrics");
     refused("{\"status\": \"ok\"}", "breaks off");
-    refused("{\"status\": \"ok\"}\n{a}\n", "no sample");
+    refused("{\"status\": \"ok\"}\n", "no page of metrics");
     refused("Not Found\n", "no page of metrics: Not Found");
     let bytes = read(&[0xff, 0xfe, 0x0a], false, &wanted(&["x"]), &target());
     assert!(bytes.unwrap_err().contains("no page of metrics"));
