@@ -115,7 +115,11 @@ async fn until(
 fn share(sample: &Sample) -> Option<f64> {
     match sample.answer {
         Answer::Ratio { part: Some(part), total: Some(total) } => Some(part / total),
-        Answer::Ratio { .. } | Answer::Value(_) | Answer::Nothing(_) | Answer::Error { .. } => None,
+        Answer::Ratio { .. }
+        | Answer::Value(_)
+        | Answer::Counted(_)
+        | Answer::Nothing(_)
+        | Answer::Error { .. } => None,
     }
 }
 
@@ -200,7 +204,7 @@ async fn what_a_query_returns_is_told_apart() {
     assert_eq!(ask("nosuch").await, Answer::Nothing("no such series".into()));
     let is_error = |answer: &Answer, words: &str| match answer {
         Answer::Error { message, retryable } => message.contains(words) && !retryable,
-        Answer::Value(_) | Answer::Ratio { .. } | Answer::Nothing(_) => false,
+        Answer::Value(_) | Answer::Ratio { .. } | Answer::Counted(_) | Answer::Nothing(_) => false,
     };
     let several = ask("up").await;
     assert!(
@@ -234,7 +238,7 @@ async fn a_prometheus_that_hangs_or_dies_is_an_error_within_the_deadline() {
     let question = errors();
     let lost = |sample: &Sample, words: &str| match &sample.answer {
         Answer::Error { message, retryable } => message.contains(words) && *retryable,
-        Answer::Value(_) | Answer::Ratio { .. } | Answer::Nothing(_) => false,
+        Answer::Value(_) | Answer::Ratio { .. } | Answer::Counted(_) | Answer::Nothing(_) => false,
     };
     until("it measures", &*source, &question, |sample| share(sample).is_some()).await;
 

@@ -58,8 +58,8 @@ pub enum Answer {
 /// asked for, so that windows asked for again after a crash are the same windows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counts {
-    /// The bounds above which a request counts as bad, in the unit of the metric, rising; empty
-    /// where a request is bad or not.
+    /// The bounds above which a request counts as bad, rising, in seconds; empty where a request is
+    /// bad or not.
     pub bounds: Vec<f64>,
     /// The closed windows, in the order of time, on one fixed grid; none is empty on both sides
     /// for want of scrapes.

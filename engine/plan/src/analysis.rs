@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use haldane_crds::{Check as Written, Path, show_duration};
-use haldane_model::{Check, CheckName, Limits, Source, SourceName, Step};
+use haldane_model::{Check, CheckName, Limits, Source, SourceName, Step, Weight};
 use haldane_sources::{CheckEntry, Checked, SettingsError, TemplateScope};
 use serde_json::Value;
 
@@ -38,7 +38,10 @@ pub(crate) fn compile(
     let names: Vec<&str> = written.checks.iter().map(|check| check.name.as_str()).collect();
     faults.unique(&names, &path.key("checks"), "check");
     let bake = steps.iter().map(|step| step.bake).min();
-    let mut context = Context { registries, options, scope, bake, analysis: &mut analysis };
+    let compares_first =
+        steps.iter().any(|step| Weight::ZERO < step.weight && step.weight < Weight::FULL);
+    let mut context =
+        Context { registries, options, scope, bake, compares_first, analysis: &mut analysis };
     for (at, check) in written.checks.iter().enumerate() {
         context.check(faults, check, &path.key("checks").index(at));
     }
@@ -76,8 +79,10 @@ fn suffices(faults: &mut Faults<'_>, analysis: &Analysis, path: &Path) {
     }
     // A check that could not be read is no reason to say that there is none.
     if !analysis.guards_at_full && analysis.checks.len() == written.checks.len() {
-        let message = "nothing can guard 100 %: no check has a threshold";
-        let help = "give one check a `max`: at 100 % there is no serving side to compare with";
+        let message = "nothing can guard 100 %: no check has a threshold, and no step before it \
+            has both sides to compare";
+        let help =
+            "give one check a `max`, or let a step such as `{weight: 10, bake: 5m}` come first";
         faults.key(&checks, message, help);
     }
 }
@@ -170,6 +175,8 @@ struct Context<'a> {
     options: &'a Options,
     scope: &'a TemplateScope,
     bake: Option<Duration>,
+    /// Whether both sides have traffic at a step, so that a comparison knows a rate at 100 %.
+    compares_first: bool,
     analysis: &'a mut Analysis,
 }
 
@@ -196,17 +203,14 @@ impl Context<'_> {
                 if let Err(error) = self.answers(&source, &question) {
                     faults.key(&path.key(kind), error.message, error.help.unwrap_or_default());
                 }
-                if is_absolute(&rule) {
-                    self.analysis.guards_at_full |= !written.dry_run;
-                } else {
-                    let message = "comparison with the serving side is not available yet";
-                    faults.key(&path.key(kind), message, "set `max`");
-                }
+                self.analysis.guards_at_full |= !written.dry_run && self.guards(&rule);
                 (question, rule)
             }
             Checked::NeedsShape(shape) => {
                 // Its limit is known already; what is not is only by which series it is asked.
-                self.analysis.guards_at_full |= !written.dry_run;
+                let limited = ["max", "min", "slo"].iter().any(|limit| !settings[limit].is_null());
+                self.analysis.guards_at_full |=
+                    !written.dry_run && (limited || self.compares_first);
                 self.analysis.unresolved.push(Unresolved {
                     check: name.clone(),
                     kind: kind.into(),
@@ -264,22 +268,22 @@ impl Context<'_> {
             Ok(checked) => return Some(checked),
             Err(errors) => errors,
         };
-        // Without a limit a check means the serving side.
-        let compares = |error: &haldane_sources::SettingsError| {
-            settings.is_object()
-                && settings.get("max").is_none()
-                && settings.get("min").is_none()
-                && error.message.contains("max")
-        };
         for error in errors {
-            if compares(&error) {
-                let message = "comparison with the serving side is not available yet";
-                faults.key(path, message, error.help.unwrap_or_else(|| "set `max`".to_owned()));
-            } else {
-                faults.settings(path, &error.path, error.message, error.help);
-            }
+            faults.settings(path, &error.path, error.message, error.help);
         }
         None
+    }
+
+    /// Whether a rule guards 100 %, where there is no serving side to compare with: by a limit of its
+    /// own, or by the rate that the serving side had at a step before.
+    fn guards(&self, rule: &str) -> bool {
+        let rule: Value = serde_json::from_str(rule).unwrap_or(Value::Null);
+        let has_limit = |limit: &&str| rule.get(*limit).is_some_and(Value::is_number);
+        let compare = rule.get("compare");
+        let has_objective = compare.is_some_and(|compare| compare.get("slo").is_some());
+        ["min", "max"].iter().any(has_limit)
+            || has_objective
+            || (compare.is_some() && self.compares_first)
     }
 
     /// The interval and the window, its own or the analysis'.
@@ -322,10 +326,4 @@ impl Context<'_> {
         }
         (interval, Some(window))
     }
-}
-
-/// Whether a rule has a limit of its own, so that it needs no baseline.
-fn is_absolute(rule: &str) -> bool {
-    let rule: Value = serde_json::from_str(rule).unwrap_or(Value::Null);
-    ["min", "max"].iter().any(|limit| rule.get(limit).is_some_and(Value::is_number))
 }

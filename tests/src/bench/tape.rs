@@ -270,9 +270,11 @@ impl MetricSource for StampedSource {
 fn is_bad(answer: &Answer) -> bool {
     match answer {
         Answer::Ratio { part: Some(part), total: Some(total) } => part / total > BAD,
-        Answer::Ratio { .. } | Answer::Value(_) | Answer::Nothing(_) | Answer::Error { .. } => {
-            false
-        }
+        Answer::Ratio { .. }
+        | Answer::Value(_)
+        | Answer::Counted(_)
+        | Answer::Nothing(_)
+        | Answer::Error { .. } => false,
     }
 }
 

@@ -180,7 +180,7 @@ impl Bounds {
                                +Inf; a native histogram has no `_bucket` in its name";
                 Err(message.to_owned())
             }
-            bounds => Ok(bounds),
+            bounds @ (Self::Classic(_) | Self::Native(_)) => Ok(bounds),
         }
     }
 

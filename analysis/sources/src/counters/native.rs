@@ -127,7 +127,10 @@ impl Native {
     /// How many observations lie above each bound of a schema.
     pub(super) fn above(&self, schema: i32) -> Vec<f64> {
         let merged = self.merged(schema);
-        let above = |index: i32| merged.range(index + 1..).map(|(_, count)| *count).sum();
+        let above = |index: i32| {
+            // Not `sum`: of nothing it is -0.
+            merged.range(index + 1..).fold(0.0, |sum, (_, count)| sum + count)
+        };
         Self::bounds(schema).map(above).collect()
     }
 }

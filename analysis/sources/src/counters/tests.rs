@@ -210,6 +210,24 @@ fn a_histogram_begins_anew_as_a_whole() {
     // Only the total shows the restart; the fast ones rose beyond what they were.
     let all = [bucket("0.1", &[5.0, 6.0]), bucket("+Inf", &[100.0, 7.0])];
     assert_eq!(above(&all).1, [(7.0, vec![1.0])]);
+    // Only one bucket shows it.
+    let all = [bucket("0.1", &[50.0, 6.0]), bucket("+Inf", &[100.0, 120.0])];
+    assert_eq!(above(&all).1, [(120.0, vec![114.0])]);
+    let (_, before) = native(1, &[(-1e-9, 1e-9, 4.0), (0.5, 1.0, 10.0), (1.0, 2.0, 4.0)]);
+    let (_, one_fell) = native(2, &[(-1e-9, 1e-9, 4.0), (0.5, 1.0, 9.0), (1.0, 2.0, 40.0)]);
+    let (_, zero_fell) = native(2, &[(-1e-9, 1e-9, 3.0), (0.5, 1.0, 20.0), (1.0, 2.0, 40.0)]);
+    assert_eq!(one_fell.since(&before), one_fell);
+    assert_eq!(zero_fell.since(&before), zero_fell);
+}
+
+#[test]
+fn a_finer_histogram_is_merged_upwards() {
+    let fine = Native::from_indexes(3, [(-3, 2.0), (0, 5.0), (1, 7.0), (8, 4.0), (9, 3.0)].into());
+    assert_eq!(fine.merged(1), [(0, 7.0), (1, 7.0), (2, 4.0), (3, 3.0)].into());
+    // A client that halves its resolution goes on counting.
+    let coarse = Native::from_indexes(1, [(0, 9.0), (1, 7.0), (2, 4.0), (3, 8.0)].into());
+    let gained = coarse.since(&fine);
+    assert_eq!((gained.count, gained.merged(1)[&0], gained.merged(1)[&3]), (7.0, 2.0, 5.0));
 }
 
 #[test]

@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haldane_model::{Answer, CountWindow, Counts, Window};
+use haldane_model::{Answer, Count, CountWindow, Counts, Window};
 use jiff::Timestamp;
 
 use super::{
     Prometheus,
     answer::Refusal,
+    late::Late,
     look::{Asked, Looked},
     shared::Asking,
 };
@@ -26,7 +27,7 @@ use crate::{
 
 /// The shortest window that is counted in.
 const GRID_LEAST: Duration = Duration::from_secs(5);
-/// How far back is looked for what a series had before.
+/// How much further back is looked for what a series had before.
 const REACH_LONG: Duration = Duration::from_secs(600);
 /// Reaches are multiples of this, so that looks that differ by little share an answer.
 const REACH_STEP: Duration = Duration::from_secs(30);
@@ -70,7 +71,7 @@ impl Prometheus {
         let span = Span::new(window, grid);
         let counting = Counting { test, serving, asked, span, grid, scrape };
         let (now, before) = tokio::join!(self.now(&counting), self.before(&counting));
-        match now.and_then(|raw| counting.count(&raw, before.as_ref())) {
+        match now.and_then(|raw| counting.count(&raw, before.as_ref(), &self.late)) {
             Ok(looked) => looked,
             Err(refusal) => Looked::error(refusal),
         }
@@ -78,10 +79,10 @@ impl Prometheus {
 
     async fn now(&self, counting: &Counting<'_>) -> Result<Raw, Refusal> {
         let raw = self.raw(counting, counting.reach()).await?;
-        if counting.reach() >= REACH_LONG || !raw.begins_within(counting) {
+        if !raw.begins_within(counting) {
             return Ok(raw);
         }
-        match self.raw(counting, REACH_LONG).await {
+        match self.raw(counting, stepped(counting.reach() + REACH_LONG)).await {
             // Then a gap loses what lies in it, and nothing else.
             Err(refusal) if refusal.too_large => Ok(raw),
             long => long,
@@ -115,7 +116,7 @@ impl Prometheus {
         loop {
             let reach = before + counting.grid + counting.scrape * 4;
             let ask = async |selector: &str| {
-                self.client.ranges(&own(selector), reach, end, counting.asked.end).await
+                Box::pin(self.client.ranges(&own(selector), reach, end, counting.asked.end)).await
             };
             let bad = async {
                 match &serving.bad {
@@ -146,7 +147,7 @@ impl Prometheus {
         end: Instant,
     ) -> Result<Arc<Vec<Series>>, Refusal> {
         let asking = Asking { selector: selector.to_owned(), at };
-        let ask = self.client.ranges(selector, reach, at, end);
+        let ask = Box::pin(self.client.ranges(selector, reach, at, end));
         self.shared.answer(&asking, reach, end, ask).await
     }
 }
@@ -157,12 +158,15 @@ impl Counting<'_> {
     /// How far back a look asks: its windows, and four scrapes before them.
     fn reach(&self) -> Duration {
         let warm_up = Duration::from_secs(self.test.warm_up_secs.into()) + self.scrape * 2;
-        let reach = self.asked.window + self.grid + (self.scrape * 4).max(warm_up);
-        let steps = reach.as_millis().div_ceil(REACH_STEP.as_millis());
-        REACH_STEP * u32::try_from(steps).unwrap_or(u32::MAX)
+        stepped(self.asked.window.min(WINDOW_MOST) + self.grid + (self.scrape * 4).max(warm_up))
     }
 
-    fn count(&self, raw: &Raw, before: Option<&(Span, Raw)>) -> Result<Looked, Refusal> {
+    fn count(
+        &self,
+        raw: &Raw,
+        before: Option<&(Span, Raw)>,
+        late: &Late,
+    ) -> Result<Looked, Refusal> {
         let refuse = |message: String| Refusal { message, retryable: false, too_large: false };
         let observed = raw.observed(self);
         if let Some(both) = counters::shared(&observed.test.all, &observed.serving.all) {
@@ -182,11 +186,22 @@ impl Counting<'_> {
         let measure = &self.test.measure;
         let mut counts =
             counters::count(measure, self.span, warm_up, &observed, earlier).map_err(refuse)?;
+        let scrapes = i64::try_from((self.scrape * 4).as_millis()).unwrap_or(i64::MAX);
+        let sides = [self.test, self.serving];
+        let Window { begin, end } = self.asked.look.window;
+        let ends = (begin.as_millisecond(), end.as_millisecond());
+        counts.late = late.note(sides, ends, scrapes, &observed);
         for bound in &mut counts.bounds {
             *bound /= f64::from(self.test.per_second);
         }
         Ok(Looked::counted(counts))
     }
+}
+
+/// The next multiple of the steps that reaches are rounded to.
+fn stepped(reach: Duration) -> Duration {
+    let steps = reach.as_millis().div_ceil(REACH_STEP.as_millis());
+    REACH_STEP * u32::try_from(steps).unwrap_or(u32::MAX)
 }
 
 // === impl Raw ===
@@ -235,9 +250,13 @@ fn side<'a>(all: &'a [Series], bad: Option<&'a Vec<Series>>, counted: &Counted) 
 
 impl Looked {
     fn counted(counts: Counts) -> Self {
-        let sum = |side: fn(&CountWindow) -> f64| counts.windows.iter().map(side).sum();
-        let count = sum(|window| window.test.iter().map(|count| count.total).sum());
-        let serving_count = sum(|window| window.serving.iter().map(|count| count.total).sum());
+        let sum = |side: fn(&CountWindow) -> &[Count]| {
+            let all = counts.windows.iter().flat_map(side);
+            // Not `sum`: of nothing it is -0.
+            all.fold(0.0, |sum, count| sum + count.total)
+        };
+        let count = sum(|window| &window.test);
+        let serving_count = sum(|window| &window.serving);
         Self {
             answer: Answer::Counted(counts),
             count: Some(count),

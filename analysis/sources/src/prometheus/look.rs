@@ -73,7 +73,7 @@ impl Prometheus {
             (Ask::Counted(test), Some(Ask::Counted(serving))) => {
                 let scrape = scrape.await;
                 let known = scrape.unwrap_or(SCRAPE);
-                (self.counted(test, serving, asked, known).await, scrape)
+                (Box::pin(self.counted(test, serving, asked, known)).await, scrape)
             }
             (Ask::Ratio { .. } | Ask::Value { .. } | Ask::Counted(_), _) => {
                 tokio::join!(self.one(test, serving, asked), scrape)

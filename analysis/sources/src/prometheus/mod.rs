@@ -8,6 +8,7 @@ mod answer;
 mod client;
 pub(crate) mod config;
 mod counted;
+mod late;
 mod look;
 mod shared;
 mod targets;
@@ -29,6 +30,7 @@ use self::{
     answer::{Found, Refusal},
     client::Client,
     config::{Config, Written},
+    late::Late,
     shared::Shared,
     targets::Target,
 };
@@ -62,6 +64,7 @@ struct Prometheus {
     /// Held by the one who asks for the list; the others wait for the same answer.
     asking: Arc<Mutex<()>>,
     shared: Shared,
+    late: Late,
 }
 
 /// The targets that the source last told of, and until when it need not be asked again.
@@ -90,6 +93,7 @@ fn build(settings: &Value, outside: &Outside) -> Result<Arc<dyn MetricSource>, S
         targets: Arc::default(),
         asking: Arc::default(),
         shared: Shared::default(),
+        late: Late::default(),
     }))
 }
 
@@ -226,6 +230,7 @@ mod tests {
             targets: Arc::default(),
             asking: Arc::default(),
             shared: Shared::default(),
+            late: Late::default(),
         }
     }
 

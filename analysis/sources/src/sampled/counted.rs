@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use haldane_model::{Answer, CountWindow, Window};
+use haldane_model::{Answer, Count, CountWindow, Window};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -76,9 +76,13 @@ impl Sampled {
         for bound in &mut counts.bounds {
             *bound /= f64::from(test.0.per_second);
         }
-        let sum = |side: fn(&CountWindow) -> f64| counts.windows.iter().map(side).sum();
-        let count = sum(|window| window.test.iter().map(|count| count.total).sum());
-        let serving_count = sum(|window| window.serving.iter().map(|count| count.total).sum());
+        let sum = |side: fn(&CountWindow) -> &[Count]| {
+            let all = counts.windows.iter().flat_map(side);
+            // Not `sum`: of nothing it is -0.
+            all.fold(0.0, |sum, count| sum + count.total)
+        };
+        let count = sum(|window| &window.test);
+        let serving_count = sum(|window| &window.serving);
         Looked {
             answer: Answer::Counted(counts),
             count: Some(count),

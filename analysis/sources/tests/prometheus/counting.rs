@@ -1,6 +1,13 @@
 //! What is asked where both sides are counted, how often, and what becomes of the answers.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use haldane_model::{Answer, Counts, Sample, Window};
 use haldane_sources::{CHECKS, Checked, Look, MetricSource, TemplateScope};
@@ -127,7 +134,7 @@ async fn a_series_that_begins_in_a_window_is_asked_for_ten_minutes_once() {
     let server = knows(|query| {
         let mut series = both(200);
         let values = series[1]["values"].as_array_mut().unwrap();
-        let long = query.contains("[600s]");
+        let long = query.contains("[630s]");
         values.retain(|sample| {
             let ago = TICK - sample[0].as_i64().unwrap();
             ago < 3 || (long && ago > 90)
@@ -137,8 +144,31 @@ async fn a_series_that_begins_in_a_window_is_asked_for_ten_minutes_once() {
     .await;
     let sample = source(&server).look(errors(), counting(5)).await;
     assert_eq!(sample.count, Some(91.0), "nothing of the gap is lost");
-    let reach: Vec<bool> = queries(&server).await.iter().map(|q| q.contains("[600s]")).collect();
+    let reach: Vec<bool> = queries(&server).await.iter().map(|q| q.contains("[630s]")).collect();
     assert_eq!(reach, [false, true]);
+}
+
+#[tokio::test]
+async fn samples_that_come_after_their_window_was_answered_are_told() {
+    let asked = AtomicUsize::new(0);
+    let server = knows(move |_| {
+        let mut series = both(60);
+        // The first time, two scrapes of each side are still to come.
+        let missing = if asked.fetch_add(1, Ordering::SeqCst) == 0 { 7 } else { 0 };
+        let there = |sample: &Value| sample[0].as_i64().unwrap() <= TICK - missing;
+        series.iter_mut().for_each(|one| one["values"].as_array_mut().unwrap().retain(there));
+        series
+    })
+    .await;
+    let source = source(&server);
+    let late = async |window| {
+        let look = Look { window, ..look(Duration::from_secs(5)) };
+        let sample = source.look(errors(), look).await;
+        counts(&sample).late
+    };
+    assert_eq!(late(window(15, 5)).await, 0);
+    assert_eq!(late(window(5, 0)).await, 4);
+    assert_eq!(late(window(5, 0)).await, 4, "the same windows again are the same");
 }
 
 #[tokio::test]
