@@ -1,7 +1,7 @@
 //! Pages of metrics: the text format of Prometheus, and OpenMetrics. Pure.
 //!
 //! Strict where it reads, and it reads what is asked for alone: a line of another metric must begin
-//! with a name, and costs no more than that. One line that cannot be read refuses the page, because
+//! with a name and end with a number, and costs no more than that. One line that cannot be read refuses the page, because
 //! nobody knows what it would have counted; so do a series that is there twice, and a page without
 //! an end. No parser from outside is used: those that may be used cut values of labels at `}`, or
 //! go on after what they cannot read.
@@ -75,6 +75,11 @@ pub(super) fn read(
             known = (name, wanted.names(name) || name == STARTED);
         }
         if !known.1 {
+            // A sentence begins with a name as well, but no sentence ends with a number.
+            let last = rest.rsplit([' ', '\t', '}']).next();
+            if last.is_none_or(|last| last.parse::<f64>().is_err()) {
+                return Err(fault("is no sample"));
+            }
             continue;
         }
         if line.len() > LINE_BYTES_MAX {
