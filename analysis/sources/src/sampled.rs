@@ -25,7 +25,7 @@ use jiff::SignedDuration;
 use tokio::sync::Notify;
 
 pub(crate) use self::selector::{Selector, Wanted};
-use self::{ask::Asked, ring::Ring};
+use self::{ask::Asked, ring::Ring, run::Why};
 use crate::{Look, MetricSource, RevisionQuestion, SettingsError, SourceFacts, counters::Labels};
 
 /// How many questions are kept read.
@@ -89,6 +89,8 @@ struct Data {
     ring: Ring,
     running: Vec<bool>,
     touched: Instant,
+    /// When somebody asked for numbers last.
+    looked: Option<Instant>,
     questions: HashMap<Arc<str>, Result<Arc<Asked>, String>>,
 }
 
@@ -115,6 +117,7 @@ impl Sampled {
             ring: Ring::new(targets.iter().map(|target| target.ups()).collect()),
             running: vec![false; targets.len()],
             touched: Instant::now(),
+            looked: None,
             questions: HashMap::new(),
         };
         let nudges = targets.iter().map(|_| Arc::default()).collect();
@@ -127,7 +130,7 @@ impl Sampled {
             .map_err(|error| format!("the pinned revision query cannot be read: {error}"))?;
         let selector = Arc::new(Selector::read(&question.promql)?);
         (self.0.knows)(&selector)?;
-        self.watch(std::slice::from_ref(&selector), end).await;
+        self.watch(std::slice::from_ref(&selector), Why::Revisions, end).await;
         let data = self.0.data();
         let present = data.ring.present(&selector);
         if let (true, Some(fault)) = (present.is_empty(), data.ring.fault(&Labels::new(), i64::MAX))
@@ -178,7 +181,7 @@ impl MetricSource for Sampled {
     fn facts(&self, _deadline: Duration) -> BoxFuture<'static, Result<SourceFacts, String>> {
         let source = self.clone();
         Box::pin(async move {
-            source.start();
+            source.start(Why::Numbers);
             let scrape = Some(source.0.interval);
             Ok(SourceFacts { clock_ahead: SignedDuration::ZERO, scrape })
         })

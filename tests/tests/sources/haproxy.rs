@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use haldane_model::Answer;
-use haldane_sources::{MetricSource, Shape, ShapeKind, detect_shape};
+use haldane_sources::{Shape, ShapeKind, detect_shape};
 use haldane_tests::haproxy::{Backend, Haproxy, Layout, Load, Origin};
 use serde_json::{Value, json};
 

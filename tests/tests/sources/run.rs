@@ -59,6 +59,9 @@ fn what_a_source_can_never_answer_is_refused_when_the_file_is_read() {
     assert_eq!(told(stats(), vec![&errors]), "");
     assert!(told(scrape(), vec![&errors, &query]).contains("`errors` and `latency`"));
     assert!(told(stats(), vec![&errors, &p99]).contains("averages"));
+    let haproxy = json!({"name": "errors", "errors": {"max": "1%", "metrics": "haproxy",
+        "proxies": {"blue": "b", "green": "g"}}});
+    assert!(told(stats(), vec![&haproxy]).contains("leave `metrics` out"));
     let mut odd = scrape();
     odd["scrape"]["targets"]["bleu"] = json!(["http://127.0.0.1:8003/metrics"]);
     assert!(told(odd, vec![&errors]).contains("there is no side bleu"));

@@ -57,15 +57,16 @@ async fn exchange(
 }
 
 fn absent(error: &io::Error) -> Fault {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => {
-            Fault::person("permission denied; add the engine's user to the group of the socket")
-        }
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Fault::passing(
-            "nothing listens there; is haproxy running, and has its global section a `stats \
-             socket` line?",
-        ),
-        _ => Fault::passing(format!("it cannot be reached: {error}")),
+    let kind = error.kind();
+    if kind == io::ErrorKind::PermissionDenied {
+        let remedy = "permission denied; add the engine's user to the group of the socket";
+        Fault::person(remedy)
+    } else if [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused].contains(&kind) {
+        let remedy = "nothing listens there; is haproxy running, and has its global section a \
+                      `stats socket` line?";
+        Fault::passing(remedy)
+    } else {
+        Fault::passing(format!("it cannot be reached: {error}"))
     }
 }
 

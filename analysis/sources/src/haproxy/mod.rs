@@ -34,7 +34,7 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
     schema: || schemars::schema_for!(Written),
     check: config::check,
     join: config::join,
-    answers: |_settings, question| sampled::answers(question, knows),
+    answers: |_settings, question| sampled::answers(question, has),
     build,
 };
 
@@ -59,20 +59,31 @@ fn build(settings: &Value, _outside: &Outside) -> Result<Arc<dyn MetricSource>, 
     Ok(Arc::new(Sampled::new(processes, interval, knows)))
 }
 
-/// Which series there can be. Other counters of requests are merely not there, so that a check
+/// Which series can be looked for: other counters of requests are merely not there, so that a check
 /// finds out what is.
 fn knows(selector: &Selector) -> Result<(), String> {
     let text = &selector.text;
-    if text.contains("_bucket") || text.contains("duration_seconds_sum") {
+    if text.contains("_bucket") {
         return Err(format!(
             "`{text}`: HAProxy's statistics have averages of times, and no histogram: ask the \
              application's own metrics for `latency` (`scrape` or `prometheus`)"
         ));
     }
-    let is_request = selector.names(REQUESTS) || text.contains("http_");
-    is_request.then_some(()).ok_or_else(|| {
-        format!("`{text}`: HAProxy's statistics have no such series, only {REQUESTS}")
-    })
+    let is_request = text.contains("http_") || selector.names(REQUESTS);
+    is_request.then_some(()).ok_or_else(|| lacks(text))
+}
+
+/// Which series a check may be pinned with.
+fn has(selector: &Selector) -> Result<(), String> {
+    knows(selector)?;
+    selector.names(REQUESTS).then_some(()).ok_or_else(|| lacks(&selector.text))
+}
+
+fn lacks(text: &str) -> String {
+    format!(
+        "`{text}`: HAProxy's statistics have requests alone, as {REQUESTS}: leave `metrics` out, or \
+         write metrics: prometheus"
+    )
 }
 
 // === impl Process ===
@@ -125,6 +136,8 @@ mod tests {
         assert!(told("http_requests_total{code=~\"5..\"}").is_ok());
         assert!(told("{__name__=~\"http_requests_total|up\",side=\"a\"}").is_ok());
         assert!(told("http_server_request_duration_seconds_count").is_ok());
-        assert!(told("payments_total").unwrap_err().contains("only http_requests_total"));
+        assert!(told("payments_total").unwrap_err().contains("as http_requests_total"));
+        let other = Selector::read("haproxy_backend_http_responses_total").unwrap();
+        assert!(knows(&other).is_ok() && has(&other).unwrap_err().contains("leave `metrics` out"));
     }
 }

@@ -152,25 +152,33 @@ impl Number {
 
 /// `None`: not one of the forms that are answered.
 fn number(expression: &Expr) -> Option<Result<Number, String>> {
-    match bare(expression) {
-        Expr::Aggregate(sum) if is(sum, token::T_SUM) => {
-            let mut selectors = Vec::new();
-            match increases(&sum.expr, &mut selectors)? {
-                Ok(()) => Some(Ok(Number::Increase(selectors))),
-                Err(error) => Some(Err(error)),
-            }
-        }
-        Expr::Aggregate(count) if is(count, token::T_COUNT) => match bare(&count.expr) {
-            Expr::VectorSelector(one) => Some(Selector::of(one).map(Arc::new).map(Number::Count)),
-            _ => None,
-        },
-        Expr::Binary(by) if by.op.id() == token::T_DIV => {
-            let Expr::NumberLiteral(units) = bare(&by.rhs) else { return None };
-            let quantile = quantile(bare(&by.lhs), units.val)?;
-            (units.val > 0.0).then_some(quantile)
-        }
-        other => quantile(other, 1.0),
+    let expression = bare(expression);
+    if let Expr::Aggregate(all) = expression {
+        return aggregate(all);
     }
+    if let Expr::Binary(by) = expression
+        && by.op.id() == token::T_DIV
+    {
+        let Expr::NumberLiteral(units) = bare(&by.rhs) else { return None };
+        let quantile = quantile(bare(&by.lhs), units.val)?;
+        return (units.val > 0.0).then_some(quantile);
+    }
+    quantile(expression, 1.0)
+}
+
+/// `sum(increase(a[w]) or …)`, or `count(a)`.
+fn aggregate(all: &AggregateExpr) -> Option<Result<Number, String>> {
+    if all.modifier.is_some() || all.param.is_some() {
+        return None;
+    }
+    if all.op.id() == token::T_SUM {
+        let mut selectors = Vec::new();
+        let read = increases(&all.expr, &mut selectors)?;
+        return Some(read.map(|()| Number::Increase(selectors)));
+    }
+    let Expr::VectorSelector(one) = bare(&all.expr) else { return None };
+    let is_count = all.op.id() == token::T_COUNT;
+    is_count.then(|| Selector::of(one).map(Arc::new).map(Number::Count))
 }
 
 /// Brackets mean nothing.
@@ -181,28 +189,19 @@ fn bare(mut expression: &Expr) -> &Expr {
     expression
 }
 
-/// Whether it is this aggregation, over everything.
-fn is(aggregate: &AggregateExpr, op: token::TokenId) -> bool {
-    aggregate.op.id() == op && aggregate.modifier.is_none() && aggregate.param.is_none()
-}
-
 /// `increase(a[w]) or increase(b[w])`, however often.
 fn increases(expression: &Expr, into: &mut Vec<Arc<Selector>>) -> Option<Result<(), String>> {
-    match bare(expression) {
-        Expr::Binary(or) if or.op.id() == token::T_LOR => {
-            let plain = or.modifier.as_ref().is_none_or(|modifier| modifier.matching.is_none());
-            let left = if plain { increases(&or.lhs, into)? } else { return None };
-            Some(left.and(increases(&or.rhs, into)?))
+    let expression = bare(expression);
+    if let Expr::Binary(or) = expression {
+        let plain = or.modifier.as_ref().is_none_or(|modifier| modifier.matching.is_none());
+        if or.op.id() != token::T_LOR || !plain {
+            return None;
         }
-        Expr::Call(call) => match over_window(call, "increase")? {
-            Ok(selector) => {
-                into.push(Arc::new(selector));
-                Some(Ok(()))
-            }
-            Err(error) => Some(Err(error)),
-        },
-        _ => None,
+        let left = increases(&or.lhs, into)?;
+        return Some(left.and(increases(&or.rhs, into)?));
     }
+    let Expr::Call(call) = expression else { return None };
+    Some(over_window(call, "increase")?.map(|selector| into.push(Arc::new(selector))))
 }
 
 /// `histogram_quantile(0.99, sum by (le) (rate(a[w])))`.

@@ -11,6 +11,7 @@ use super::{
     Fault, Sampled, Selector,
     ask::{Asked, Number, SideAsked, What},
     ring::Ring,
+    run::Why,
 };
 use crate::{
     Look,
@@ -42,7 +43,7 @@ impl Sampled {
         let end = Instant::now() + look.deadline;
         let (looked, targets_down) = match self.prepare(question, look) {
             Ok(asked) => {
-                self.watch(&asked.selectors(), end).await;
+                self.watch(&asked.selectors(), Why::Numbers, end).await;
                 self.answer(&asked, look)
             }
             Err(message) => (Looked::error(Fault::person(message)), false),

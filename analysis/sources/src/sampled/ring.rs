@@ -242,7 +242,7 @@ impl Kept {
                 samples.push_back((at - 1, 0.0));
             }
         }
-        self.process = process.or(self.process.take());
+        self.process = process.or_else(|| self.process.take());
         for (labels, value) in series {
             push(&mut self.series, labels, (at, value));
         }

@@ -12,15 +12,33 @@ use super::{Inner, Sampled, Selector, Wanted};
 
 /// How long targets are read after the last question. Sources are asked about themselves once a
 /// minute.
-const IDLE: Duration = Duration::from_secs(150);
+pub(super) const IDLE: Duration = Duration::from_secs(150);
+/// How often they are read while nobody asks but for revisions.
+const AT_REST: Duration = Duration::from_secs(10);
 /// What a look keeps for itself of its deadline, when it waits for a first try.
 const SPARE: Duration = Duration::from_millis(200);
 
+/// What a question wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Samples at the source's pace.
+    Numbers,
+    /// Which revisions there are.
+    Revisions,
+}
+
 impl Sampled {
     /// Begins to read every target that is not read.
-    pub(super) fn start(&self) {
+    pub(super) fn start(&self, why: Why) {
         let mut data = self.0.data();
         data.touched = Instant::now();
+        if why == Why::Numbers {
+            let now = data.touched;
+            let before = data.looked.replace(now);
+            if before.is_none_or(|looked| now.duration_since(looked) >= IDLE) {
+                self.0.nudges.iter().for_each(|nudge| nudge.notify_one());
+            }
+        }
         for (at, running) in data.running.iter_mut().enumerate() {
             if !*running {
                 *running = true;
@@ -30,9 +48,9 @@ impl Sampled {
     }
 
     /// Wants these series; what is wanted for the first time is waited for, as far as there is time.
-    pub(super) async fn watch(&self, selectors: &[Arc<Selector>], end: Instant) {
+    pub(super) async fn watch(&self, selectors: &[Arc<Selector>], why: Why, end: Instant) {
         let since = self.0.data().ring.watch(selectors, Instant::now());
-        self.start();
+        self.start(why);
         let Some(since) = since else { return };
         if !self.0.data().ring.was_tried(since) {
             self.0.nudges.iter().for_each(|nudge| nudge.notify_one());
@@ -59,9 +77,9 @@ impl Sampled {
 async fn run(source: Weak<Inner>, at: usize) {
     loop {
         let Some(inner) = source.upgrade() else { return };
-        let Some((began, wanted)) = inner.begin(at) else { return };
+        let Some((began, pace, wanted)) = inner.begin(at) else { return };
         let (taking, nudge) = (inner.targets[at].take(wanted.clone()), inner.nudges[at].clone());
-        let next = began + inner.interval;
+        let next = began + pace;
         drop(inner);
         let taken = taking.await;
         let Some(inner) = source.upgrade() else { return };
@@ -88,7 +106,7 @@ async fn run(source: Weak<Inner>, at: usize) {
 
 impl Inner {
     /// Begins a try; `None` where nobody looked for long.
-    fn begin(&self, at: usize) -> Option<(Instant, Wanted)> {
+    fn begin(&self, at: usize) -> Option<(Instant, Duration, Wanted)> {
         let now = Instant::now();
         let mut data = self.data();
         if now.duration_since(data.touched) >= IDLE {
@@ -96,7 +114,8 @@ impl Inner {
             data.ring.forget(at);
             return None;
         }
-        let wanted = data.ring.wanted(now);
-        Some((now, wanted))
+        let is_looked_at = data.looked.is_some_and(|looked| now.duration_since(looked) < IDLE);
+        let pace = if is_looked_at { self.interval } else { self.interval.max(AT_REST) };
+        Some((now, pace, data.ring.wanted(now)))
     }
 }

@@ -232,6 +232,21 @@ async fn a_question_that_was_pinned_and_cannot_be_answered_is_an_error() {
 }
 
 #[tokio::test]
+async fn who_only_asks_for_revisions_makes_no_target_busy() {
+    let (source, sides) = source();
+    let question = json!({"promql": "app_build_info", "label": "version"}).to_string();
+    for _ in 0..5 {
+        let told = source.revisions(question.clone().into(), Duration::from_secs(2)).await;
+        assert_eq!(told, Ok(vec!["v7".into()]));
+        soon().await;
+    }
+    assert!(sides[0].reads.load(SeqCst) <= 2, "{:?}", sides[0].reads);
+    look(&source, &errors()).await;
+    soon().await;
+    assert!(sides[0].reads.load(SeqCst) >= 4, "numbers come at the source's pace");
+}
+
+#[tokio::test]
 async fn nobody_is_read_without_a_question_nor_after_the_source_is_gone() {
     let (source, sides) = source();
     soon().await;
@@ -240,7 +255,7 @@ async fn nobody_is_read_without_a_question_nor_after_the_source_is_gone() {
     assert_eq!((facts.clock_ahead, facts.scrape), (SignedDuration::ZERO, Some(source.0.interval)));
     soon().await;
     assert!(sides[0].reads.load(SeqCst) >= 2);
-    source.0.data().touched = Instant::now() - Duration::from_secs(151);
+    source.0.data().touched = Instant::now() - run::IDLE;
     soon().await;
     let reads = sides[0].reads.load(SeqCst);
     soon().await;

@@ -93,7 +93,7 @@ pub(super) fn check(settings: &Value) -> Result<Value, Vec<SettingsError>> {
     let outside = Outside::default();
     // All are asked with the same secrets, and those with TLS with the same certificates.
     let encrypted = read.targets.iter().find(|target| target.url.scheme() == "https");
-    if let Some(target) = encrypted.or(read.targets.first()) {
+    if let Some(target) = encrypted.or_else(|| read.targets.first()) {
         target.config.check_outside(&outside)?;
     }
     Ok(serde_json::to_value(written).expect("settings can be written as JSON"))
