@@ -99,8 +99,6 @@ fn promotes_and_rolls_back(source: impl Fn(&Rig) -> Value, checks: Value) {
     rig.ends(&mut run, 10);
     let zero = shares.zero_after(begin).expect("the traffic is back").duration_since(begin);
     assert!(zero < Duration::from_secs(8), "{zero:?}");
-    // For people who run this by hand.
-    eprintln!("back after {zero:?}");
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn one_odd_line_refuses_the_page() {
 fn a_page_cut_anywhere_is_refused_or_shorter_by_whole_lines() {
     let text = "x{a=\"1\"} 10\nx{a=\"2\"} 20\nx{a=\"3\"} 30\n";
     for end in 0..text.len() {
-        match read(text[..end].as_bytes(), false, &wanted(&["x"]), &target()) {
+        match read(&text.as_bytes()[..end], false, &wanted(&["x"]), &target()) {
             Ok(page) => assert!(text[..end].is_empty() || text[..end].ends_with('\n'), "{page:?}"),
             Err(error) => assert!(error.contains("breaks off"), "{error}"),
         }
