@@ -184,6 +184,8 @@ async fn a_side_that_answers_nothing_is_down_and_one_that_answers_oddly_is_an_er
     assert!(sample.targets_down && sample.serving_count == Some(100.0), "{sample:?}");
 
     sides[1].silent.store(false, SeqCst);
+    soon().await;
+    assert!(matches!(look(&source, &errors()).await.answer, Answer::Ratio { total: Some(_), .. }));
     sides[1].odd.store(true, SeqCst);
     soon().await;
     let sample = look(&source, &errors()).await;
