@@ -72,6 +72,12 @@ pub(super) fn join(settings: &Value, scope: &TemplateScope) -> Result<Value, Set
         let message = format!("the side {absent} has no backend");
         return Err(SettingsError::new("/backends", message, &help));
     }
+    let by_instance = scope.sides.iter().any(|(_, labels)| labels.contains_key("instance"));
+    if by_instance && written.sockets.len() > 1 {
+        let message = "the label `instance` of a side would be that of all processes";
+        let help = "give the sides another label, such as side: blue";
+        return Err(SettingsError::new("/sockets", message, help));
+    }
     written.labels = scope.sides.iter().cloned().collect();
     written.labels.retain(|_, labels| !labels.is_empty());
     Ok(serde_json::to_value(written).expect("settings can be written as JSON"))

@@ -95,7 +95,7 @@ fn rows(answer: &str) -> Vec<BTreeMap<&str, &str>> {
 
 fn labelled(labels: &Labels, instance: &str) -> Labels {
     let mut labels = labels.clone();
-    labels.insert("instance".to_owned(), instance.to_owned());
+    labels.entry("instance".to_owned()).or_insert_with(|| instance.to_owned());
     labels
 }
 

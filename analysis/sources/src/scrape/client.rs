@@ -129,3 +129,56 @@ fn unsent(error: &reqwest::Error) -> Unread {
     }
     Unread::Silent(root)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+    use wiremock::{
+        Mock, MockServer, ResponseTemplate,
+        matchers::{header, path, query_param},
+    };
+
+    use super::{super::config::Settings, *};
+    use crate::{sampled::Selector, settings};
+
+    async fn read(server: &MockServer, token: &str) -> Taken {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        std::fs::write(&file, token).unwrap();
+        let written = json!({
+            "targets": {"blue": [format!("{}/metrics?all=1", server.uri())]},
+            "bearer": {"file": file}, "headers": {"X-Scope": "shop"},
+        });
+        let read = Settings::read(&settings::read(&written).unwrap()).unwrap();
+        let place = read.targets.into_iter().next().unwrap();
+        let wanted = Wanted(vec![Arc::new(Selector::read("x_total").unwrap())]);
+        Page::new(place, Outside::default()).take(wanted).await
+    }
+
+    #[tokio::test]
+    async fn a_target_is_asked_with_its_query_its_secret_and_what_it_may_answer() {
+        let server = MockServer::start().await;
+        let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        let answer = |body: &str| ResponseTemplate::new(200).set_body_raw(body, open);
+        Mock::given(path("/metrics"))
+            .and(query_param("all", "1"))
+            .and(header("authorization", "Bearer s3cret"))
+            .and(header("x-scope", "shop"))
+            .respond_with(answer("x_total{code=\"200\"} 5\n# EOF\n"))
+            .mount(&server)
+            .await;
+        let taken = read(&server, "s3cret").await;
+        let Taken::Samples { series, .. } = taken else { panic!("{taken:?}") };
+        assert_eq!((series[0].1, series[0].0["code"].as_str()), (5.0, "200"));
+        assert_eq!((series[1].1, series[1].0["__name__"].as_str()), (1.0, "up"));
+        let accepted = &server.received_requests().await.unwrap()[0].headers["accept"];
+        assert!(accepted.to_str().unwrap().starts_with("application/openmetrics-text"));
+
+        let taken = read(&server, "wr0ng").await;
+        let Taken::Refused(fault) = taken else { panic!("{taken:?}") };
+        assert!(fault.message.contains("HTTP 404") && !fault.retryable, "{fault:?}");
+        assert!(!fault.message.contains("wr0ng") && !fault.message.contains("all=1"), "{fault:?}");
+    }
+}

@@ -113,6 +113,14 @@ pub(super) fn join(settings: &Value, scope: &TemplateScope) -> Result<Value, Set
         let message = format!("the side {absent} has no targets");
         return Err(SettingsError::new("/targets", message, &help));
     }
+    for (side, labels) in &scope.sides {
+        if labels.contains_key("instance") && written.targets[side].len() > 1 {
+            let message =
+                format!("the label `instance` of {side} would be that of all its targets");
+            let help = "give the side another label, such as side: blue";
+            return Err(SettingsError::new("/targets", message, help));
+        }
+    }
     written.labels = scope.sides.iter().cloned().collect();
     written.labels.retain(|_, labels| !labels.is_empty());
     Ok(serde_json::to_value(written).expect("settings can be written as JSON"))
@@ -202,7 +210,7 @@ fn place(
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or_default();
     let mut labels = written.labels.get(side).cloned().unwrap_or_default();
-    labels.insert("instance".to_owned(), format!("{host}:{port}"));
+    labels.entry("instance".to_owned()).or_insert_with(|| format!("{host}:{port}"));
     Ok(Place { url, config, labels })
 }
 
@@ -272,6 +280,12 @@ mod tests {
         let labels = &read.targets[1].labels;
         assert_eq!(labels["instance"], "127.0.0.1:8002");
         assert_eq!(labels["version"], "v2");
+        let many = json!({"blue": ["http://a/m", "http://b/m"], "green": ["http://c/m"]});
+        let error = join(&check(&json!({"targets": many})).unwrap(), &scope(&[("instance", "")]));
+        assert!(error.unwrap_err().message.contains("of all its targets"));
+        let own = join(&checked, &scope(&[("instance", "")])).unwrap();
+        let read = Settings::read(&settings::read(&own).unwrap()).unwrap();
+        assert_eq!(read.targets[0].labels["instance"], "v1", "a side may be told by it");
         let odd = check(&json!({"targets": {"bleu": ["http://a/m"]}})).unwrap();
         let error = join(&odd, &scope(&[])).unwrap_err();
         assert!(error.message.contains("no side bleu"), "{error:?}");
