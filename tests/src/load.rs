@@ -75,12 +75,25 @@ impl Load {
     }
 }
 
-impl Drop for Load {
-    fn drop(&mut self) {
+impl Load {
+    /// Stops it, and returns how many requests were sent in all.
+    #[must_use]
+    pub fn stop(mut self) -> u64 {
+        self.end();
+        self.requests()
+    }
+
+    fn end(&mut self) {
         self.shared.stop.store(true, Relaxed);
         for client in self.clients.drain(..) {
             let _ = client.join();
         }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

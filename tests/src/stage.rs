@@ -148,6 +148,13 @@ impl Stage {
         wait_for("the service answers", PATIENCE, || get(port, "/health").is_some());
     }
 
+    /// Returns where each side shows its metrics, as a source's settings name them.
+    #[must_use]
+    pub fn pages(&self) -> Value {
+        let page = |side| format!("http://127.0.0.1:{}/metrics", self.app_ports[index(side)]);
+        json!({"blue": [page("blue")], "green": [page("green")]})
+    }
+
     /// Ends a side's process as a crash would.
     pub fn crash(&mut self, side: &str) {
         if let Some(mut app) = self.apps[index(side)].take() {

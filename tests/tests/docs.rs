@@ -60,7 +60,7 @@ fn whole(base: &Value, example: Value) -> Value {
     match example {
         Value::Array(entries) => {
             let first = &entries[0];
-            if first.get("prometheus").is_some() {
+            if haldane_sources::SOURCES.iter().any(|row| first.get(row.kind).is_some()) {
                 spec["analysis"]["source"] = first["name"].clone();
                 spec["analysis"]["sources"] = json!(entries);
             } else {

@@ -182,6 +182,14 @@ pub fn begins_within(series: &Series, span: Span) -> bool {
     first.is_some_and(|first| span.window_end(first).is_some())
 }
 
+/// Returns whether a series has a sample later than a moment.
+pub(crate) fn ends_after(series: &Series, moment: i64) -> bool {
+    match &series.samples {
+        Samples::Numbers(samples) => samples.last().is_some_and(|(at, _)| *at > moment),
+        Samples::Histograms(samples) => samples.last().is_some_and(|(at, _)| *at > moment),
+    }
+}
+
 fn increases(
     measure: &Measure,
     span: Span,

@@ -7,9 +7,12 @@
 mod arguments;
 mod checks;
 pub mod counters;
+mod haproxy;
 mod prometheus;
 mod promql;
 mod question;
+mod sampled;
+mod scrape;
 mod settings;
 mod templates;
 
@@ -116,12 +119,18 @@ pub struct SourceEntry {
     pub schema: fn() -> schemars::Schema,
     /// Checks settings and adds defaults.
     pub check: fn(&Value) -> Result<Value, Vec<SettingsError>>,
-    /// Builds one from checked settings.
+    /// Joins checked settings with the sides of a rollout: refuses what names another side, and adds
+    /// what the source must know of them. Joining twice changes nothing.
+    pub join: fn(&Value, &TemplateScope) -> Result<Value, SettingsError>,
+    /// Refuses a question, of a check or of a revision, that it could never answer; the settings
+    /// are joined ones.
+    pub answers: fn(&Value, &str) -> Result<(), SettingsError>,
+    /// Builds one from joined settings.
     pub build: BuildSource,
 }
 
 /// Every kind of source.
-pub const SOURCES: &[SourceEntry] = &[prometheus::ENTRY];
+pub const SOURCES: &[SourceEntry] = &[prometheus::ENTRY, scrape::ENTRY, haproxy::ENTRY];
 
 // === impl SettingsError ===
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use haldane_crds::{Check as Written, Path, show_duration};
 use haldane_model::{Check, CheckName, Limits, Source, SourceName, Step, Weight};
-use haldane_sources::{CheckEntry, Checked, TemplateScope};
+use haldane_sources::{CheckEntry, Checked, SettingsError, TemplateScope};
 use serde_json::Value;
 
 use crate::{
@@ -37,7 +37,7 @@ pub(crate) fn compile(
     let written = &faults.document.rollout.spec.analysis;
     let path = Path::of(&["spec", "analysis"]);
     let mut analysis =
-        Analysis { sources: sources(faults, registries, options), ..Analysis::default() };
+        Analysis { sources: sources(faults, registries, options, scope), ..Analysis::default() };
     let names: Vec<&str> = written.checks.iter().map(Written::name).collect();
     faults.unique(&names, &path.key("checks"), "check");
     let bake = steps.iter().map(|step| step.bake).min();
@@ -94,7 +94,12 @@ fn suffices(faults: &mut Faults<'_>, analysis: &Analysis, path: &Path) {
     }
 }
 
-fn sources(faults: &mut Faults<'_>, registries: &Registries<'_>, options: &Options) -> Vec<Source> {
+fn sources(
+    faults: &mut Faults<'_>,
+    registries: &Registries<'_>,
+    options: &Options,
+    scope: &TemplateScope,
+) -> Vec<Source> {
     let written = &faults.document.rollout.spec.analysis.sources;
     let list = Path::of(&["spec", "analysis", "sources"]);
     let names: Vec<&str> = written.iter().map(|source| source.name.as_str()).collect();
@@ -110,7 +115,7 @@ fn sources(faults: &mut Faults<'_>, registries: &Registries<'_>, options: &Optio
         };
         compiled.extend(self::source(
             faults,
-            registries,
+            (registries, scope),
             source.name.as_str(),
             kind,
             settings,
@@ -118,14 +123,21 @@ fn sources(faults: &mut Faults<'_>, registries: &Registries<'_>, options: &Optio
         ));
     }
     if let (true, Some((kind, settings))) = (written.is_empty(), &options.default_source) {
-        compiled.extend(self::source(faults, registries, "default", kind, settings, &list));
+        compiled.extend(self::source(
+            faults,
+            (registries, scope),
+            "default",
+            kind,
+            settings,
+            &list,
+        ));
     }
     compiled
 }
 
 fn source(
     faults: &mut Faults<'_>,
-    registries: &Registries<'_>,
+    (registries, scope): (&Registries<'_>, &TemplateScope),
     name: &str,
     kind: &str,
     settings: &Value,
@@ -133,7 +145,9 @@ fn source(
 ) -> Option<Source> {
     let path = path.key(kind);
     let row = registries.sources.iter().find(|row| row.kind == kind)?;
-    let settings = match (row.check)(settings) {
+    let checked = (row.check)(settings)
+        .and_then(|checked| (row.join)(&checked, scope).map_err(|error| vec![error]));
+    let settings = match checked {
         Ok(checked) => checked,
         Err(errors) => {
             for error in errors {
@@ -145,6 +159,22 @@ fn source(
     };
     let settings = hash::canonical(&settings).to_string().into();
     Some(Source { name: SourceName::from(name), kind: kind.into(), settings })
+}
+
+/// Refuses a question that a source could never answer.
+pub(crate) fn answers(
+    registries: &Registries<'_>,
+    sources: &[Source],
+    name: &str,
+    question: &str,
+) -> Result<(), SettingsError> {
+    let source = sources.iter().find(|source| source.name.as_str() == name);
+    let Some(source) = source else { return Ok(()) };
+    let Some(row) = registries.sources.iter().find(|row| row.kind == &*source.kind) else {
+        return Ok(());
+    };
+    let settings: Value = serde_json::from_str(&source.settings).unwrap_or(Value::Null);
+    (row.answers)(&settings, question)
 }
 
 struct Context<'a> {
@@ -177,6 +207,9 @@ impl Context<'_> {
         let source = SourceName::from(source);
         let (question, rule) = match checked {
             Checked::Ready { question, rule } => {
+                if let Err(error) = self.answers(&source, &question) {
+                    faults.key(&path.key(kind), error.message, error.help.unwrap_or_default());
+                }
                 self.analysis.guards_at_full |= !written.dry_run && self.guards(&rule);
                 (question, rule)
             }
@@ -222,6 +255,11 @@ impl Context<'_> {
             },
             dry_run: written.dry_run,
         });
+    }
+
+    /// Whether its source can ever answer a question.
+    fn answers(&self, source: &SourceName, question: &str) -> Result<(), SettingsError> {
+        answers(self.registries, &self.analysis.sources, source.as_str(), question)
     }
 
     fn settings(

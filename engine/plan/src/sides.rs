@@ -69,7 +69,12 @@ fn revision_query(
     let source = query.source.as_ref().map(|name| name.as_str());
     let source = source_name(faults, sources, source, &path)?;
     let settings = json!({"promql": query.promql, "label": query.label});
-    match (registries.revision)(&settings, scope) {
+    let asked = (registries.revision)(&settings, scope).and_then(|question| {
+        crate::analysis::answers(registries, sources, &source, &question)
+            .map_err(|error| vec![error])?;
+        Ok(question)
+    });
+    match asked {
         Ok(question) => {
             let mut value: Value = serde_json::from_str(&question).unwrap_or(settings);
             value["source"] = source.into();

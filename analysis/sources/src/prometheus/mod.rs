@@ -6,7 +6,7 @@
 
 mod answer;
 mod client;
-mod config;
+pub(crate) mod config;
 mod counted;
 mod late;
 mod look;
@@ -43,6 +43,8 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
     kind: "prometheus",
     schema: || schemars::schema_for!(Written),
     check: config::check,
+    join: |settings, _scope| Ok(settings.clone()),
+    answers: |_settings, _question| Ok(()),
     build,
 };
 

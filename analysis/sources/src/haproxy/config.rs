@@ -1,0 +1,209 @@
+//! The settings of HAProxy's statistics, as written and as used.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{client::Address, stat::Backends};
+use crate::{SettingsError, TemplateScope, counters::Labels, settings};
+
+const INTERVAL: &str = "1s";
+const INTERVAL_LEAST: Duration = Duration::from_millis(100);
+const INTERVAL_MOST: Duration = Duration::from_secs(60);
+const TIMEOUT: &str = "1s";
+/// How many processes a source may have.
+const SOCKETS_MAX: usize = 64;
+
+/// HAProxy's own statistics, read from the admin sockets of its processes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Written {
+    /// The admin socket of each process: a path such as `/run/haproxy/admin.sock`, or a loopback
+    /// address such as `127.0.0.1:9999`.
+    pub(super) sockets: Vec<String>,
+    /// The backend of each side, by its name: `{blue: be_blue, green: be_green}`.
+    pub(super) backends: BTreeMap<String, String>,
+    /// How often each is read: a duration from `100ms` to `60s`.
+    #[serde(default = "interval")]
+    pub(super) interval: String,
+    /// How long one answer may take.
+    #[serde(default = "timeout")]
+    pub(super) timeout: String,
+    /// The sides' labels, which their series get. Filled in from `sides`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) labels: BTreeMap<String, Labels>,
+}
+
+/// Settings that can be used.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+    pub(super) addresses: Vec<Address>,
+    pub(super) backends: Backends,
+}
+
+fn interval() -> String {
+    INTERVAL.to_owned()
+}
+
+fn timeout() -> String {
+    TIMEOUT.to_owned()
+}
+
+/// Checks settings and adds the defaults. Whether anybody listens is seen at the first look.
+pub(super) fn check(settings: &Value) -> Result<Value, Vec<SettingsError>> {
+    let written: Written = settings::read(settings).map_err(|error| vec![error])?;
+    Settings::read(&written)?;
+    Ok(serde_json::to_value(written).expect("settings can be written as JSON"))
+}
+
+/// Gives every side's series its labels.
+pub(super) fn join(settings: &Value, scope: &TemplateScope) -> Result<Value, SettingsError> {
+    let mut written: Written = settings::read(settings)?;
+    let names: Vec<&str> = scope.sides.iter().map(|(name, _)| name.as_str()).collect();
+    let help = format!("name the backends of both sides, {}", names.join(" and "));
+    if let Some(odd) = written.backends.keys().find(|side| !names.contains(&side.as_str())) {
+        return Err(SettingsError::new("/backends", format!("there is no side {odd}"), &help));
+    }
+    if let Some(absent) = names.iter().find(|side| !written.backends.contains_key(**side)) {
+        let message = format!("the side {absent} has no backend");
+        return Err(SettingsError::new("/backends", message, &help));
+    }
+    let by_instance = scope.sides.iter().any(|(_, labels)| labels.contains_key("instance"));
+    if by_instance && written.sockets.len() > 1 {
+        let message = "the label `instance` of a side would be that of all processes";
+        let help = "give the sides another label, such as side: blue";
+        return Err(SettingsError::new("/sockets", message, help));
+    }
+    written.labels = scope.sides.iter().cloned().collect();
+    written.labels.retain(|_, labels| !labels.is_empty());
+    Ok(serde_json::to_value(written).expect("settings can be written as JSON"))
+}
+
+// === impl Settings ===
+
+impl Settings {
+    /// Reads settings without looking outside.
+    pub(super) fn read(written: &Written) -> Result<Self, Vec<SettingsError>> {
+        let mut errors = Vec::new();
+        let mut refuse = |path: &str, message: String, help: &str| {
+            errors.push(SettingsError::new(path, message, help));
+        };
+        let interval = settings::duration(&written.interval).unwrap_or_default();
+        if !(INTERVAL_LEAST..=INTERVAL_MOST).contains(&interval) {
+            let message = format!("{:?} is no interval from 100ms to 60s", written.interval);
+            refuse("/interval", message, "write 1s, or as short as 100ms");
+        }
+        let timeout = settings::duration(&written.timeout).unwrap_or_default();
+        if timeout.is_zero() {
+            let message = format!("{:?} cannot be read", written.timeout);
+            refuse("/timeout", message, "write a duration above zero, such as 1s");
+        }
+        let mut addresses = Vec::new();
+        for (at, text) in written.sockets.iter().enumerate() {
+            let path = format!("/sockets/{at}");
+            match address(text) {
+                Ok(address) if addresses.contains(&address) => {
+                    refuse(&path, format!("{text} is named twice"), "name each process once");
+                }
+                Ok(address) => addresses.push(address),
+                Err(message) => {
+                    refuse(&path, message, "write it as /run/haproxy/admin.sock");
+                }
+            }
+        }
+        if written.sockets.is_empty() || written.sockets.len() > SOCKETS_MAX {
+            let message = format!("{} sockets are not 1 to {SOCKETS_MAX}", written.sockets.len());
+            refuse("/sockets", message, "name the admin socket of each process");
+        }
+        let mut names = Vec::new();
+        for (side, backend) in &written.backends {
+            let path = format!("/backends/{side}");
+            // Whatever else could end the word would be another command.
+            let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:".contains(letter);
+            if backend.is_empty() || !backend.chars().all(is_plain) {
+                let message = format!("{backend:?} is no name of a backend");
+                refuse(&path, message, "use the name of its section, such as be_blue");
+            }
+            if names.contains(&backend) {
+                refuse(&path, format!("{backend} is both sides'"), "give each side its own");
+            }
+            names.push(backend);
+        }
+        if written.backends.is_empty() {
+            let help = "write {blue: be_blue, green: be_green}";
+            refuse("/backends", "no side has a backend".to_owned(), help);
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let backends = Backends::new(&written.backends, &written.labels);
+        Ok(Self { interval, timeout, addresses, backends })
+    }
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    if text.starts_with('/') {
+        return Ok(Address::Unix(PathBuf::from(text)));
+    }
+    match text.parse::<std::net::SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Ok(Address::Tcp(address)),
+        Ok(address) => Err(format!("{address} is not of this machine: a socket has no password")),
+        Err(_) => Err(format!("{text:?} is no absolute path and no loopback address")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn refused(settings: Value, path: &str, words: &str) {
+        let errors = check(&settings).unwrap_err();
+        let found = errors.iter().any(|e| e.path == path && e.message.contains(words));
+        assert!(found, "{errors:?}");
+    }
+
+    #[test]
+    fn defaults_are_added_and_stay() {
+        let written = json!({"sockets": ["/run/h.sock"], "backends": {"blue": "b", "green": "g"}});
+        let mut wanted = written.clone();
+        wanted["interval"] = "1s".into();
+        wanted["timeout"] = "1s".into();
+        assert_eq!(check(&written).unwrap(), wanted);
+        assert_eq!(check(&wanted).unwrap(), wanted);
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_refused_at_its_place() {
+        let with = |sockets: Value, blue: &str, interval: &str| {
+            json!({"sockets": sockets, "backends": {"blue": blue, "green": "g"},
+                "interval": interval})
+        };
+        let one = || json!(["/run/h.sock"]);
+        refused(with(json!([]), "b", "1s"), "/sockets", "0 sockets");
+        refused(with(json!(["h.sock"]), "b", "1s"), "/sockets/0", "no absolute path");
+        refused(with(json!(["10.0.0.1:9"]), "b", "1s"), "/sockets/0", "not of this machine");
+        refused(with(json!(["/a", "/a"]), "b", "1s"), "/sockets/1", "named twice");
+        refused(with(one(), "b;disable server x/y", "1s"), "/backends/blue", "no name");
+        refused(with(one(), "g", "1s"), "/backends/green", "both sides");
+        refused(with(one(), "b", "50ms"), "/interval", "100ms to 60s");
+        refused(json!({"sockets": one(), "backends": {}}), "/backends", "no side");
+    }
+
+    #[test]
+    fn both_sides_need_a_backend() {
+        let settings = json!({"sockets": ["/a"], "backends": {"blue": "b"}});
+        let scope = TemplateScope {
+            sides: [("blue".into(), Labels::new()), ("green".into(), Labels::new())],
+            ..TemplateScope::default()
+        };
+        let error = join(&check(&settings).unwrap(), &scope).unwrap_err();
+        assert!(error.message.contains("the side green has no backend"), "{error:?}");
+    }
+}
