@@ -93,7 +93,7 @@ impl App {
         if at < OVER {
             // Errors are born late, and again after a restart.
             let good = 8 + 4 * (at % 3);
-            let bad = if at >= errors_from && (at % 5 != 0) { at % 4 } else { 0 };
+            let bad = if at >= errors_from && !at.is_multiple_of(5) { at % 4 } else { 0 };
             (self.good, self.bad) = (self.good + good, self.bad + bad);
             if self.known {
                 self.did = Did { good: self.did.good + good, bad: self.did.bad + bad };
