@@ -23,7 +23,7 @@ fn faults(analysis: Value) -> Vec<String> {
         },
     });
     let documents = parse(&rollout.to_string()).unwrap();
-    match compile(&documents[0], &registries(), &Options::default()) {
+    match compile(&documents.rollouts[0], &registries(), &Options::default()) {
         Ok(compiled) => {
             let settings = &compiled.plan.sources[0].settings;
             assert!(settings.contains(r#""green":{"side":"green"}"#), "{settings}");
