@@ -109,6 +109,10 @@ fn both_versions_failing_together_hold_the_rollout_and_roll_nothing_back() {
         let status = rig.status("app").to_string();
         status.contains("both versions fail") || status.contains("Both versions fail")
     });
+    let shown = rig.haldane(&["status", "app"]).text;
+    for part in ["Inconclusive", " vs ", "no evidence", "both versions fail"] {
+        assert!(shown.contains(part), "{part} is not in: {shown}");
+    }
     rig.holds("the share", Duration::from_secs(10), || rig.stage.green_share() == Some(5_000));
     run.kill();
 }

@@ -117,6 +117,12 @@ pub(crate) fn picture(status: &Status, story: &VecDeque<String>, colours: bool) 
     }
     for check in &status.checks {
         let _ = writeln!(out, "  {}", check_line(check, &paint));
+        // A comparison that has not decided says what it waits for.
+        if let (Some(_), Some(Verdict::Inconclusive { .. }), Some(message)) =
+            (check.compared, check.verdict, &check.message)
+        {
+            let _ = writeln!(out, "    {}", paint("2", message));
+        }
     }
     held(status, &paint, &mut out);
     for line in story {
@@ -175,9 +181,20 @@ fn check_line(check: &CheckStatus, paint: &impl Fn(&str, &str) -> String) -> Str
     let value = check.value.map_or_else(|| "-".to_owned(), |value| show(value, &check.unit));
     let limit = check.limit.clone().unwrap_or_default();
     let samples = check.samples.map_or_else(String::new, |n| format!("  {n:.0} samples"));
+    let beside = check.compared.map_or_else(String::new, |compared| {
+        let serving =
+            compared.serving.map_or_else(|| "-".to_owned(), |rate| show(rate, &check.unit));
+        let odds = if compared.odds < 1.0 { "no evidence".to_owned() } else { odds(compared.odds) };
+        format!("  vs {serving}, {odds}")
+    });
     let dry = if check.dry_run { "  (dry run)" } else { "" };
     let verdict = paint(colour, word);
-    format!("{:<16} {value:>10}  {limit:<14} {verdict}{samples}{dry}", check.name)
+    format!("{:<16} {value:>10}  {limit:<14} {verdict}{samples}{beside}{dry}", check.name)
+}
+
+/// Odds as they are told, rounded down: `14:1` that it is worse.
+fn odds(odds: f64) -> String {
+    if odds >= 1_000.0 { ">1000:1".to_owned() } else { format!("{:.0}:1", odds.floor()) }
 }
 
 /// Shows a value in its unit: fractions as percent, seconds in a fitting unit.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use haldane_model::{
-    Acknowledged, Cause, Header, Place, Reason, Record, Revision, RolloutId, Seen, SideName,
-    SpecSeen, Verdict, Weight,
+    Acknowledged, Cause, Compared, Header, Place, Reason, Record, Revision, RolloutId, Seen,
+    SideName, SpecSeen, Verdict, Weight,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,9 @@ pub struct CheckStatus {
     pub limit: Option<String>,
     /// How many samples the value rests on.
     pub samples: Option<f64>,
+    /// What it was compared with, where it compares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compared: Option<Compared>,
     /// What else there is to say.
     pub message: Option<String>,
     /// Whether it only reports.
@@ -348,6 +351,7 @@ impl Status {
                     unit: finding.map(|finding| finding.unit.clone()).unwrap_or_default(),
                     limit: finding.and_then(|finding| finding.limit.clone()),
                     samples: finding.and_then(|finding| finding.samples),
+                    compared: finding.and_then(|finding| finding.compared),
                     message: finding.and_then(|finding| finding.message.clone()),
                     dry_run: check.dry_run,
                 }
