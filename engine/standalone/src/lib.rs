@@ -2,6 +2,7 @@
 //!
 //! It adds no decision: files become plans, signals become ends, and everything else is the loop.
 
+mod analyze;
 mod clock;
 mod compile;
 mod engine;
@@ -14,6 +15,7 @@ mod shelf;
 pub mod store;
 
 pub use self::{
+    analyze::{Analysis, Conclusion, Judged, Looks, Trial, analyze},
     clock::SystemClock,
     compile::{Uncompiled, Written, compile, compile_with, text},
     engine::{Engine, Intent},
