@@ -53,6 +53,8 @@ commands! {
     Retry in retry;
     /// Return to the previous revision after a promotion.
     Undo in undo;
+    /// Judge a past interval by the checks of a rollout file; nothing is moved.
+    Analyze in analyze;
     /// Check rollouts and analysis templates, and tell everything that is wrong with them.
     Validate in validate;
     /// Print the JSON schema of rollouts and analysis templates.

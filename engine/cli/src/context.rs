@@ -9,6 +9,7 @@ use std::{
 };
 
 use haldane_api::{Client, Listener, Server};
+use haldane_model::RolloutId;
 use haldane_runtime::ports::Desk;
 use haldane_standalone::{Shelf, Uncompiled, Written};
 use miette::miette;
@@ -158,6 +159,28 @@ async fn serve(
         .await
         .map_err(|error| miette!(help = error.remedy(), "the API cannot be served: {error}"))?;
     Ok(tokio::spawn(server.serve(desk, token)))
+}
+
+/// Picks the one rollout of a file that is meant: the one that is named, or the only one.
+pub(crate) fn pick_one(
+    file: &Path,
+    wanted: Option<&str>,
+    ids: Vec<RolloutId>,
+) -> miette::Result<RolloutId> {
+    let names = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let mut wanted = ids.into_iter().filter(|id| match wanted {
+        None => true,
+        Some(name) => *name == *id.name || *name == id.to_string(),
+    });
+    match (wanted.next(), wanted.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(miette!("{} holds no such rollout: {names}", file.display())),
+        (Some(_), Some(_)) => Err(miette!(
+            help = "name one with --rollout",
+            "{} holds several rollouts: {names}",
+            file.display()
+        )),
+    }
 }
 
 /// `NO_COLOR` counts when it is not empty, whatever it says; a dumb terminal shows none.

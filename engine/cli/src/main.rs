@@ -1,7 +1,7 @@
 //! The binary `haldane`: arguments and wiring.
 //!
 //! Exit codes: 0 it was done, 1 it failed, 11 it was refused, 64 it was asked wrongly; `haldane run`
-//! has more of its own.
+//! and `haldane analyze` have more of their own.
 
 mod ask;
 mod book;
@@ -21,7 +21,7 @@ use clap::Parser;
 use crate::context::Globals;
 
 /// The code for arguments that cannot be used.
-const USAGE: u8 = 64;
+pub(crate) const USAGE: u8 = 64;
 
 /// Moves traffic to a new version step by step, and back when users are worse off.
 #[derive(Debug, Parser)]

@@ -28,6 +28,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// The scrape interval where a source does not tell.
 const SCRAPE_DEFAULT: Duration = Duration::from_secs(15);
 
+/// The sources that tell of the past: all others remember nothing of the time before they are asked.
+const OF_THE_PAST: [&str; 1] = ["prometheus"];
+
 /// What is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trial {
@@ -157,10 +160,19 @@ fn conclude(checks: &[Judged], together: bool) -> Conclusion {
 
 fn sources(plan: &Plan) -> Result<BTreeMap<SourceName, Arc<dyn MetricSource>>, String> {
     let build = |source: &haldane_model::Source| {
+        let (name, kind) = (&source.name, &source.kind);
+        if !OF_THE_PAST.contains(&&**kind) {
+            return Err(format!(
+                "source {name} is a {kind}, which tells nothing of the past: analyse by a Prometheus"
+            ));
+        }
         let built = Registered.source(&source.kind, &source.settings, &Outside::default());
         built.map(|built| (source.name.clone(), built))
     };
-    plan.sources.iter().map(build).collect()
+    let used = |source: &&haldane_model::Source| {
+        plan.checks.iter().any(|check| check.source == source.name)
+    };
+    plan.sources.iter().filter(used).map(build).collect()
 }
 
 // === impl Asking ===

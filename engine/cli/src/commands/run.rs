@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::wanted::Wanted;
 use crate::{
-    context::{Context, Output},
+    context::{Context, Output, pick_one},
     live::Live,
     templates::More,
     told::{Told, channel},
@@ -169,35 +169,19 @@ async fn pick(
     context: &Context,
     shelf: &Shelf,
 ) -> miette::Result<(RolloutId, Read)> {
-    match context.read(&args.file, shelf).await? {
+    let (file, rollout) = (&args.file, args.rollout.as_deref());
+    match context.read(file, shelf).await? {
         Ok(all) => {
-            let id = pick_one(args, all.iter().map(|one| one.id.clone()).collect())?;
+            let id = pick_one(file, rollout, all.iter().map(|one| one.id.clone()).collect())?;
             let written = all.into_iter().find(|one| one.id == id);
             let written = written.ok_or_else(|| miette::miette!("{id} is not written"))?;
             Ok((id, Ok(written)))
         }
         Err((wrong, report)) if wrong.may_pass => {
             let first = wrong.diagnostics.first().map(|first| first.message.clone());
-            Ok((pick_one(args, wrong.ids)?, Err((first.unwrap_or_default(), report))))
+            Ok((pick_one(file, rollout, wrong.ids)?, Err((first.unwrap_or_default(), report))))
         }
         Err((_, report)) => Err(report),
-    }
-}
-
-fn pick_one(args: &Args, ids: Vec<RolloutId>) -> miette::Result<RolloutId> {
-    let names = ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut wanted = ids.into_iter().filter(|id| match &args.rollout {
-        None => true,
-        Some(name) => *name == *id.name || *name == id.to_string(),
-    });
-    match (wanted.next(), wanted.next()) {
-        (Some(one), None) => Ok(one),
-        (None, _) => Err(miette::miette!("{} holds no such rollout: {names}", args.file.display())),
-        (Some(_), Some(_)) => Err(miette::miette!(
-            help = "name one with --rollout",
-            "{} holds several rollouts: {names}",
-            args.file.display()
-        )),
     }
 }
 
