@@ -1,7 +1,7 @@
 //! `haldane analyze`, the real binary before real servers: a past interval is judged, and nothing moves.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -38,7 +38,7 @@ fn serve(rig: &Rig, blue: &str, green: &str) {
     thread::sleep(SPAN + Duration::from_secs(5));
 }
 
-fn analyze(rig: &Rig, file: &PathBuf, arguments: &[&str]) -> Done {
+fn analyze(rig: &Rig, file: &Path, arguments: &[&str]) -> Done {
     let file = file.display().to_string();
     rig.haldane(&[&["analyze", &file], arguments].concat())
 }
