@@ -18,7 +18,7 @@ setup: ## install what the tests and the demo need (Debian packages; says what)
 build: ## build the release binary: target/release/haldane
 	$(CARGO) build --release --workspace --bins
 
-demo: setup build ## four releases through a real HAProxy, gated on a real Prometheus (under 4 minutes)
+demo: setup build ## six releases through a real HAProxy, gated on a real Prometheus (under 4 minutes)
 	@target/release/demo
 
 test: setup ## all tests, against real servers; nothing is skipped
