@@ -43,6 +43,8 @@ struct Asked<T> {
     /// When `answer` was heard: what failed since makes it no younger.
     heard_at: Option<Duration>,
     times: u32,
+    /// Whether a question is under way whose answer is of no use: our clock was stepped meanwhile.
+    void: bool,
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +112,10 @@ impl Questions {
         now: Now,
     ) {
         let asked = self.sources.entry(source).or_default();
+        // What it compares our clock with is gone; the question was asked again.
+        if std::mem::take(&mut asked.void) {
+            return;
+        }
         // What a source said of itself stays true while it is silent.
         let keep = facts.is_err() && matches!(asked.answer, Some(Ok(_)));
         asked.answered(if keep { None } else { Some(facts) }, now.mono);
@@ -162,6 +168,7 @@ impl Questions {
             if let Some(Ok(facts)) = &mut asked.answer {
                 facts.clock_ahead = facts.clock_ahead.saturating_sub(by);
             }
+            asked.void |= asked.asked_at.is_some();
             asked.asked_at = None;
             asked.answered_at = None;
         }
@@ -181,7 +188,14 @@ impl Questions {
 
 impl<T> Default for Asked<T> {
     fn default() -> Self {
-        Self { asked_at: None, answered_at: None, answer: None, heard_at: None, times: 0 }
+        Self {
+            asked_at: None,
+            answered_at: None,
+            answer: None,
+            heard_at: None,
+            times: 0,
+            void: false,
+        }
     }
 }
 
@@ -232,6 +246,8 @@ impl<T> Asked<T> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     #[test]
@@ -245,5 +261,33 @@ mod tests {
         }
         asked.answered(None, at(111));
         assert_eq!(asked.fresh(limit, at(111)), None);
+    }
+
+    #[test]
+    fn an_answer_that_our_clocks_step_overtook_is_not_believed() {
+        let source = SourceName::from("main");
+        let told =
+            |secs| Ok(SourceFacts { clock_ahead: SignedDuration::from_secs(secs), scrape: None });
+        let ahead = |questions: &Questions| match questions.source(&SourceName::from("main")) {
+            Some(Ok(facts)) => facts.clock_ahead.as_secs(),
+            other => panic!("{other:?}"),
+        };
+        let now =
+            |secs| Now { wall: Timestamp::UNIX_EPOCH, mono: Duration::from_secs(secs), boot: 1 };
+        let mut questions = Questions::default();
+        let asks = |questions: &mut Questions, at| {
+            let asked = questions.sources.entry(source.clone()).or_default();
+            asked.is_due(FACTS_EVERY, Duration::from_secs(at))
+        };
+        assert!(asks(&mut questions, 1));
+        questions.facts(source.clone(), told(-7), now(2));
+        assert!(asks(&mut questions, 70));
+        questions.clock_stepped(SignedDuration::from_secs(3_600));
+        assert_eq!(ahead(&questions), -3_607);
+        assert!(asks(&mut questions, 71), "it is asked again at once");
+        questions.facts(source.clone(), told(-7), now(72));
+        assert_eq!(ahead(&questions), -3_607, "measured on the clock that is gone");
+        questions.facts(source.clone(), told(-3_608), now(73));
+        assert_eq!(ahead(&questions), -3_608);
     }
 }
