@@ -286,7 +286,8 @@ impl Entries {
         known.outdate((write.direction, write.to, write.mark));
         known.in_force = result.is_ok().then_some((write.direction, write.to, write.mark));
         known.read_at = None;
-        known.unread = write.direction == Direction::Raise && result.is_ok();
+        // Only a read ends this: a lowering that failed since has changed nothing.
+        known.unread |= write.direction == Direction::Raise && result.is_ok();
         match result {
             Ok(()) => {
                 known.failures = 0;
@@ -319,7 +320,13 @@ impl Entries {
             // To ask again makes nothing fresher.
             let is_fresh = known.answered_at.is_some_and(|at| now.mono <= at + fresh);
             if is_fresh && let Some(entry) = &known.seen {
-                seen.entries.insert(name.clone(), entry.clone());
+                let mut entry = entry.clone();
+                // A raise landed since it was read: how long it has read so says nothing any more, and a
+                // rollback must not find its 0 % in it.
+                if known.unread {
+                    Arc::make_mut(&mut entry).first = now;
+                }
+                seen.entries.insert(name.clone(), entry);
             }
             let finishing = self.retry_finish_at.is_some_and(|at| now.mono < at);
             let waits = self.holding || known.unread || finishing;
