@@ -3,8 +3,13 @@
 //! A question is pinned with the plan as JSON and holds both assignments of the roles, so that a
 //! look never needs a template, and a rollback of a pinned plan never needs anything else.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
+use haldane_model::Revision;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -106,6 +111,35 @@ pub struct RevisionQuestion {
     pub promql: String,
     /// The label that holds it, such as `version`.
     pub label: String,
+}
+
+// === impl RevisionQuestion ===
+
+impl RevisionQuestion {
+    /// Reads what a plan has pinned.
+    pub(crate) fn pinned(question: &str) -> Result<Self, String> {
+        serde_json::from_str(question)
+            .map_err(|error| format!("the pinned revision query cannot be read: {error}"))
+    }
+
+    /// Returns the revisions that series show, each once; every series must show one.
+    pub(crate) fn shown<'a>(
+        &self,
+        series: impl IntoIterator<Item = &'a BTreeMap<String, String>>,
+    ) -> Result<Vec<Revision>, String> {
+        let label = &self.label;
+        let revisions: Result<BTreeSet<Revision>, String> = series
+            .into_iter()
+            .map(|labels| match labels.get(label) {
+                Some(value) => Ok(Revision::from(value.as_str())),
+                None => {
+                    let labels = promql::matchers(labels);
+                    Err(format!("a series has no label {label}, only {{{labels}}}"))
+                }
+            })
+            .collect();
+        Ok(revisions?.into_iter().collect())
+    }
 }
 
 // === impl Query ===

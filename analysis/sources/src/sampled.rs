@@ -13,7 +13,7 @@ mod run;
 mod selector;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -26,7 +26,10 @@ use tokio::sync::Notify;
 
 pub(crate) use self::selector::{Selector, Wanted};
 use self::{ask::Asked, ring::Ring, run::Why};
-use crate::{Look, MetricSource, RevisionQuestion, SettingsError, SourceFacts, counters::Labels};
+use crate::{
+    Look, MetricSource, RevisionQuestion, SettingsError, SourceFacts, TemplateScope,
+    counters::Labels,
+};
 
 /// How many questions are kept read.
 const QUESTIONS_MAX: usize = 128;
@@ -94,6 +97,37 @@ struct Data {
     questions: HashMap<Arc<str>, Result<Arc<Asked>, String>>,
 }
 
+/// Refuses settings that do not name both sides of the rollout, and them alone. `lacks`: what a side
+/// that is not named has none of; the helps are for a side that there is not, and for one that is absent.
+pub(crate) fn names_both_sides<T>(
+    path: &str,
+    given: &BTreeMap<String, T>,
+    scope: &TemplateScope,
+    lacks: &str,
+    [unknown_help, absent_help]: [&str; 2],
+) -> Result<(), SettingsError> {
+    let is_side = |name: &String| scope.sides.iter().any(|(side, _)| side == name);
+    if let Some(odd) = given.keys().find(|name| !is_side(name)) {
+        return Err(SettingsError::new(path, format!("there is no side {odd}"), unknown_help));
+    }
+    if let Some((absent, _)) = scope.sides.iter().find(|(side, _)| !given.contains_key(side)) {
+        let message = format!("the side {absent} has no {lacks}");
+        return Err(SettingsError::new(path, message, absent_help));
+    }
+    Ok(())
+}
+
+/// The labels that the sides' series get, of those sides that have any.
+pub(crate) fn labels_of_sides(scope: &TemplateScope) -> BTreeMap<String, Labels> {
+    scope.sides.iter().filter(|(_, labels)| !labels.is_empty()).cloned().collect()
+}
+
+/// The sides' names, for people: `blue and green`.
+pub(crate) fn side_names(scope: &TemplateScope) -> String {
+    let [(first, _), (second, _)] = &scope.sides;
+    format!("{first} and {second}")
+}
+
 /// Refuses a pinned question, or a revision's, that kept samples can never answer.
 pub(crate) fn answers(question: &str, knows: Knows) -> Result<(), SettingsError> {
     let help = "ask a Prometheus for it (`prometheus: {url: …}`), by `source:` of this check alone";
@@ -126,8 +160,7 @@ impl Sampled {
     }
 
     async fn ask_revisions(&self, question: &str, end: Instant) -> Result<Vec<Revision>, String> {
-        let question: RevisionQuestion = serde_json::from_str(question)
-            .map_err(|error| format!("the pinned revision query cannot be read: {error}"))?;
+        let question = RevisionQuestion::pinned(question)?;
         let selector = Arc::new(Selector::read(&question.promql)?);
         (self.0.knows)(&selector)?;
         self.watch(std::slice::from_ref(&selector), Why::Revisions, end).await;
@@ -137,15 +170,7 @@ impl Sampled {
         {
             return Err(fault.message.clone());
         }
-        let mut revisions = BTreeSet::new();
-        for labels in present {
-            let Some(value) = labels.get(&question.label) else {
-                let (label, labels) = (&question.label, crate::promql::matchers(labels));
-                return Err(format!("a series has no label {label}, only {{{labels}}}"));
-            };
-            revisions.insert(Revision::from(value.as_str()));
-        }
-        Ok(revisions.into_iter().collect())
+        question.shown(present)
     }
 
     /// Reads a question, once.

@@ -51,6 +51,8 @@ pub(super) struct Written<'a> {
     pub(super) min_step: Option<&'a str>,
     pub(super) min_windows: Option<u32>,
     pub(super) warm_up: Option<&'a str>,
+    /// Whether an objective was written, whatever its form.
+    pub(super) slo: bool,
 }
 
 /// What is compared.
@@ -126,8 +128,8 @@ impl Two {
 // === impl Written ===
 
 impl Written<'_> {
-    /// Returns the first field that only a comparison has, where one is set.
-    pub(super) fn first_field(&self) -> Option<&'static str> {
+    /// Refuses settings of a comparison beside a limit.
+    pub(super) fn refuse(&self) -> Result<(), Vec<SettingsError>> {
         let fields = [
             (self.tolerance.is_some(), "/tolerance"),
             (self.margin.is_some(), "/margin"),
@@ -135,13 +137,11 @@ impl Written<'_> {
             (self.min_step.is_some(), "/minStep"),
             (self.min_windows.is_some(), "/minWindows"),
             (self.warm_up.is_some(), "/warmUp"),
+            (self.slo, "/slo"),
         ];
-        fields.into_iter().find_map(|(set, path)| set.then_some(path))
-    }
-
-    /// Refuses settings of a comparison beside a limit.
-    pub(super) fn refuse(&self) -> Result<(), Vec<SettingsError>> {
-        let Some(path) = self.first_field() else { return Ok(()) };
+        let Some((_, path)) = fields.into_iter().find(|(written, _)| *written) else {
+            return Ok(());
+        };
         let message = "it belongs to a comparison with the serving side, but `max` is set";
         Err(vec![SettingsError::new(path, message, "remove one of the two")])
     }

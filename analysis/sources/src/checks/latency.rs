@@ -129,10 +129,6 @@ fn check(
     let quantile = quantile(written.quantile.as_deref()).map_err(|error| vec![error])?;
     let max = settings::limit("/max", max, Unit::Seconds).map_err(|error| vec![error])?;
     written.comparison().refuse()?;
-    if written.slo.is_some() {
-        let message = "it belongs to a comparison with the serving side, but `max` is set";
-        return Err(vec![SettingsError::new("/slo", message, "remove one of the two")]);
-    }
     let rule = Rule { max: Some(max), unit: "s", min_samples, ..Rule::default() };
     let Some(metrics) = &written.metrics else {
         return Ok(Checked::NeedsShape(ShapeKind::Latency));
@@ -281,6 +277,7 @@ impl Written {
             min_step: self.min_step.as_deref(),
             min_windows: self.min_windows,
             warm_up: self.warm_up.as_deref(),
+            slo: self.slo.is_some(),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{client::Address, stat::Backends};
-use crate::{SettingsError, TemplateScope, counters::Labels, settings};
+use crate::{SettingsError, TemplateScope, counters::Labels, sampled, settings};
 
 const INTERVAL: &str = "1s";
 const INTERVAL_LEAST: Duration = Duration::from_millis(100);
@@ -63,23 +63,16 @@ pub(super) fn check(settings: &Value) -> Result<Value, Vec<SettingsError>> {
 /// Gives every side's series its labels.
 pub(super) fn join(settings: &Value, scope: &TemplateScope) -> Result<Value, SettingsError> {
     let mut written: Written = settings::read(settings)?;
-    let names: Vec<&str> = scope.sides.iter().map(|(name, _)| name.as_str()).collect();
-    let help = format!("name the backends of both sides, {}", names.join(" and "));
-    if let Some(odd) = written.backends.keys().find(|side| !names.contains(&side.as_str())) {
-        return Err(SettingsError::new("/backends", format!("there is no side {odd}"), &help));
-    }
-    if let Some(absent) = names.iter().find(|side| !written.backends.contains_key(**side)) {
-        let message = format!("the side {absent} has no backend");
-        return Err(SettingsError::new("/backends", message, &help));
-    }
+    let help = format!("name the backends of both sides, {}", sampled::side_names(scope));
+    let backends = &written.backends;
+    sampled::names_both_sides("/backends", backends, scope, "backend", [&help, &help])?;
     let by_instance = scope.sides.iter().any(|(_, labels)| labels.contains_key("instance"));
     if by_instance && written.sockets.len() > 1 {
         let message = "the label `instance` of a side would be that of all processes";
         let help = "give the sides another label, such as side: blue";
         return Err(SettingsError::new("/sockets", message, help));
     }
-    written.labels = scope.sides.iter().cloned().collect();
-    written.labels.retain(|_, labels| !labels.is_empty());
+    written.labels = sampled::labels_of_sides(scope);
     Ok(serde_json::to_value(written).expect("settings can be written as JSON"))
 }
 

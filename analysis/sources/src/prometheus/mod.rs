@@ -14,7 +14,7 @@ mod shared;
 mod targets;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex as DataMutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -122,20 +122,10 @@ impl MetricSource for Prometheus {
 
 impl Prometheus {
     async fn ask_revisions(&self, question: &str, end: Instant) -> Result<Vec<Revision>, String> {
-        let question: RevisionQuestion = serde_json::from_str(question)
-            .map_err(|error| format!("the pinned revision query cannot be read: {error}"))?;
+        let question = RevisionQuestion::pinned(question)?;
         let series =
             self.client.series(&question.promql, None, end).await.map_err(|error| error.message)?;
-        let mut revisions = BTreeSet::new();
-        for mut one in series {
-            let Some(value) = one.metric.remove(&question.label) else {
-                let labels = crate::promql::matchers(&one.metric);
-                let label = &question.label;
-                return Err(format!("a series has no label {label}, only {{{labels}}}"));
-            };
-            revisions.insert(Revision::from(value));
-        }
-        Ok(revisions.into_iter().collect())
+        question.shown(series.iter().map(|one| &one.metric))
     }
 
     async fn ask_facts(&self, end: Instant) -> Result<SourceFacts, String> {

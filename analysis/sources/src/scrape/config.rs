@@ -12,7 +12,7 @@ use crate::{
     SettingsError, TemplateScope,
     counters::Labels,
     prometheus::config::{Basic, Config, Header, Written as Asked},
-    settings,
+    sampled, settings,
 };
 
 const INTERVAL: &str = "1s";
@@ -102,17 +102,11 @@ pub(super) fn check(settings: &Value) -> Result<Value, Vec<SettingsError>> {
 /// Gives every side's series its labels.
 pub(super) fn join(settings: &Value, scope: &TemplateScope) -> Result<Value, SettingsError> {
     let mut written: Written = settings::read(settings)?;
-    let names: Vec<&str> = scope.sides.iter().map(|(name, _)| name.as_str()).collect();
-    let known = names.join(" and ");
-    if let Some(odd) = written.targets.keys().find(|side| !names.contains(&side.as_str())) {
-        let help = format!("the sides of this rollout are {known}");
-        return Err(SettingsError::new("/targets", format!("there is no side {odd}"), &help));
-    }
-    if let Some(absent) = names.iter().find(|side| !written.targets.contains_key(**side)) {
-        let help = format!("name the pages of both sides, {known}");
-        let message = format!("the side {absent} has no targets");
-        return Err(SettingsError::new("/targets", message, &help));
-    }
+    let known = sampled::side_names(scope);
+    let unknown_help = format!("the sides of this rollout are {known}");
+    let absent_help = format!("name the pages of both sides, {known}");
+    let helps = [unknown_help.as_str(), absent_help.as_str()];
+    sampled::names_both_sides("/targets", &written.targets, scope, "targets", helps)?;
     for (side, labels) in &scope.sides {
         if labels.contains_key("instance") && written.targets[side].len() > 1 {
             let message =
@@ -121,8 +115,7 @@ pub(super) fn join(settings: &Value, scope: &TemplateScope) -> Result<Value, Set
             return Err(SettingsError::new("/targets", message, help));
         }
     }
-    written.labels = scope.sides.iter().cloned().collect();
-    written.labels.retain(|_, labels| !labels.is_empty());
+    written.labels = sampled::labels_of_sides(scope);
     Ok(serde_json::to_value(written).expect("settings can be written as JSON"))
 }
 
