@@ -35,7 +35,7 @@ pub use self::{
     rule::Rule,
     stage::Stage,
     together::{Together, together},
-    words::sentence,
+    words::{odds, sentence},
 };
 
 /// What one look changed, and what it means.

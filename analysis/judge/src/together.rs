@@ -1,10 +1,13 @@
 //! What the comparing checks of one attempt show together: one chance of a false alarm for them all.
 
+use std::fmt;
+
 use haldane_model::{CheckName, Evidence};
 
 use crate::{
     compare,
     rule::{Form, Rule},
+    words,
 };
 
 /// Checks that together show a regression.
@@ -43,4 +46,14 @@ pub fn together(checks: &[(&CheckName, &Rule, &Evidence)]) -> Option<Together> {
         odds: merged.ln_e.exp().min(f64::MAX),
         needed,
     })
+}
+
+// === impl Together ===
+
+impl fmt::Display for Together {
+    /// Says who and how surely: `errors above all: evidence 140:1 (needed 100:1)`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (odds, needed) = (words::odds(self.odds), self.needed);
+        write!(out, "{} above all: evidence {odds} (needed {needed:.0}:1)", self.leader)
+    }
 }

@@ -5,6 +5,9 @@
 
 use haldane_model::{Finding, Verdict};
 
+/// Above which odds only their size matters.
+const ODDS_TOLD: f64 = 1_000.0;
+
 /// Says in a sentence what was found: `errors was 5.2 % over 1 240 samples, limit max 1 %`.
 #[must_use]
 pub fn sentence(finding: &Finding) -> String {
@@ -50,6 +53,17 @@ fn apart(value: f64, unit: &str, limit: &str, verdict: Verdict) -> String {
     let texts = [3, 5, 8, 12, 17].map(|digits| rounded(value, unit, digits));
     let [.., last] = &texts;
     texts.iter().find(|text| !same(text)).unwrap_or(last).clone()
+}
+
+/// Shows odds, rounded down, so that they never look met where they are not: `14:1`, `0.4:1`,
+/// `>1 000:1`.
+#[must_use]
+pub fn odds(odds: f64) -> String {
+    if odds >= ODDS_TOLD {
+        return format!(">{}:1", count(ODDS_TOLD));
+    }
+    let odds = if odds >= 10.0 { odds.floor() } else { (odds * 10.0).floor() / 10.0 };
+    format!("{}:1", rounded(odds, "", 3))
 }
 
 /// Shows a limit without rounding it.

@@ -184,17 +184,15 @@ fn check_line(check: &CheckStatus, paint: &impl Fn(&str, &str) -> String) -> Str
     let beside = check.compared.map_or_else(String::new, |compared| {
         let serving =
             compared.serving.map_or_else(|| "-".to_owned(), |rate| show(rate, &check.unit));
-        let odds = if compared.odds < 1.0 { "no evidence".to_owned() } else { odds(compared.odds) };
+        let odds = match compared.odds {
+            odds if odds < 1.0 => "no evidence".to_owned(),
+            odds => haldane_judge::odds(odds),
+        };
         format!("  vs {serving}, {odds}")
     });
     let dry = if check.dry_run { "  (dry run)" } else { "" };
     let verdict = paint(colour, word);
     format!("{:<16} {value:>10}  {limit:<14} {verdict}{samples}{beside}{dry}", check.name)
-}
-
-/// Odds as they are told, rounded down: `14:1` that it is worse.
-fn odds(odds: f64) -> String {
-    if odds >= 1_000.0 { ">1000:1".to_owned() } else { format!("{:.0}:1", odds.floor()) }
 }
 
 /// Shows a value in its unit: fractions as percent, seconds in a fitting unit.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::book::{Book, Frozen};
-use crate::{Folded, Rule, Stage, fold, folded_to, merged, sentence, together};
+use crate::{Folded, Rule, Stage, fold, folded_to, merged, odds, sentence, together};
 
 const BREACH: Verdict = Verdict::Fail { breach: true };
 const OPEN: Verdict = Verdict::Inconclusive { over_limit: false };
@@ -707,6 +707,11 @@ proptest! {
             evidence = found.evidence;
         }
     }
+}
+
+#[test]
+fn odds_never_look_met_where_they_are_not() {
+    assert_eq!([99.99, 0.47, 1e300].map(odds), ["99:1", "0.4:1", ">1 000:1"]);
 }
 
 // === together ===

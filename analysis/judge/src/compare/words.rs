@@ -13,13 +13,11 @@ use super::{
 use crate::{
     Stage,
     betting::Sums,
-    words::{count, rounded},
+    words::{self, count, rounded},
 };
 
 /// Above which clumping it is told.
 const PHI_TOLD: f64 = 2.0;
-/// Above which odds only their size matters.
-const ODDS_TOLD: f64 = 1_000.0;
 
 /// What a finding shows in fields of their own.
 pub(super) struct Shown {
@@ -329,12 +327,7 @@ fn odds(ln_e: f64) -> String {
 }
 
 fn ratio(ln_e: f64) -> String {
-    let odds = ln_e.exp();
-    if odds >= ODDS_TOLD {
-        return format!(">{}:1", count(ODDS_TOLD));
-    }
-    let odds = if odds >= 10.0 { odds.floor() } else { (odds * 10.0).floor() / 10.0 };
-    format!("{}:1", plain(odds))
+    words::odds(ln_e.exp())
 }
 
 /// Odds that are needed: rounded to three digits.

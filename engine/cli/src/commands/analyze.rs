@@ -260,12 +260,8 @@ fn concluded(found: &Analysis, test: &SideName) -> String {
             format!("would roll back: {check} shows it in the window that ended {}", time(at))
         }
         (Conclusion::WouldRollBack, None, Some((at, shown))) => format!(
-            "would roll back: together the checks show it, {} above all, in the window that ended {}: \
-             evidence {:.0}:1 (needed {:.0}:1)",
-            shown.leader,
-            time(*at),
-            shown.odds.min(1e9).floor(),
-            shown.needed
+            "would roll back: together the checks show it in the window that ended {}, {shown}",
+            time(*at)
         ),
         (Conclusion::WouldRollBack, None, None) => "would roll back".to_owned(),
         (Conclusion::NothingFound, _, _) => format!("nothing found against {test}"),
@@ -300,7 +296,7 @@ impl From<&Judged> for ShownCheck {
 impl ShownCheck {
     fn row(&self) -> Vec<String> {
         let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| self.number(v));
-        let odds = self.odds.map_or_else(|| "-".into(), odds);
+        let odds = self.odds.map_or_else(|| "-".into(), haldane_judge::odds);
         let samples = self.samples.map_or_else(|| "-".into(), whole);
         let limit = self.limit.clone().unwrap_or_else(|| "-".to_owned());
         let verdict = if self.dry_run { " (dry run)" } else { "" };
@@ -321,15 +317,6 @@ impl ShownCheck {
             "s" => format!("{} s", digits(value)),
             _ => digits(value),
         }
-    }
-}
-
-/// Odds, rounded down: they never look met where they are not.
-fn odds(odds: f64) -> String {
-    match odds {
-        odds if odds >= 1_000.0 => ">1 000:1".to_owned(),
-        odds if odds >= 10.0 => format!("{:.0}:1", odds.floor()),
-        odds => format!("{:.1}:1", (odds * 10.0).floor() / 10.0),
     }
 }
 
@@ -395,13 +382,12 @@ mod tests {
     }
 
     #[test]
-    fn numbers_keep_three_digits_and_odds_never_look_met() {
+    fn numbers_keep_three_digits() {
         let check = |value: f64, text: &str| assert_eq!(digits(value), text);
         check(5.033, "5.03");
         check(0.0, "0");
         check(0.001_234, "0.00123");
         check(1_234.5, "1234");
         check(100.0, "100");
-        assert_eq!((odds(99.99), odds(0.47), odds(1e300)), ("99:1".into(), "0.4:1".into(), ">1 000:1".into()));
     }
 }

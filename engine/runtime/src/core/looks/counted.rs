@@ -92,12 +92,7 @@ impl Looks {
         let finding = Arc::make_mut(&mut seen.finding);
         finding.verdict = seen.verdict;
         let alone = finding.message.take().map(|message| format!(": {message}"));
-        finding.message = Some(format!(
-            "together the checks show a regression, {} above all: evidence {:.0}:1 (needed {:.0}:1){}",
-            shown.leader,
-            shown.odds.min(1e9),
-            shown.needed,
-            alone.unwrap_or_default()
-        ));
+        let alone = alone.unwrap_or_default();
+        finding.message = Some(format!("together the checks show a regression, {shown}{alone}"));
     }
 }
