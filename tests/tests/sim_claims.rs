@@ -343,6 +343,17 @@ fn a_rollback_is_confirmed_by_a_provider_that_reads_slower_than_it_is_written_to
 }
 
 #[test]
+fn a_rollback_right_after_a_raise_is_not_found_done_in_what_was_read_before_the_raise() {
+    let mut world = world();
+    world.pace = Pace { reads: Some(1_500), ..Pace::default() };
+    assert!(world.run_until(900_000, |world| world.true_share().0 > Weight::ZERO));
+    world.pace = Pace { reads: Some(1_500), writes: Some(2_900), ..Pace::default() };
+    world.ask(Verb::Abort, false);
+    ends(&mut world, State::Degraded);
+    assert_eq!(world.true_share().1, Weight::ZERO, "{}", world.trace().join("\n"));
+}
+
+#[test]
 fn a_check_that_is_asked_late_keeps_no_second_entry_waiting() {
     let mut world = world_of(Shape { delay: 40, parts: vec![1, 1], ..Shape::default() });
     world.pace = Pace { settles: 30_000, ..Pace::default() };
@@ -527,6 +538,16 @@ fn a_deleted_namespace_gets_one_lowering_write_and_is_not_waited_for() {
     let world = deleted(SpecSeen::NamespaceDeleted);
     let lowered = world.sent.iter().filter(|(_, what)| what.starts_with("Lower")).count();
     assert_eq!((world.true_share().1, lowered), (Weight::ZERO, 1));
+}
+
+#[test]
+fn a_rollout_that_is_deleted_before_anything_was_recorded_ends() {
+    let mut world = World::new(Rng::new(7), Shape::default(), true);
+    world.peace_at = 0;
+    world.spec = SpecSeen::Deleted;
+    world.start_process();
+    assert!(world.run_until(10_000, |world| world.truth.gone), "{}", world.trace().join("\n"));
+    assert!(world.core().is_none(), "no loop stays");
 }
 
 // === many ===

@@ -214,6 +214,11 @@ impl Core {
     // --- turns ---
 
     fn turns(&mut self, now: Now, out: &mut Vec<Command>) {
+        if self.is_nothing_left() {
+            self.stopped = true;
+            out.push(Command::Stop);
+            return;
+        }
         self.make_record(now);
         for _ in 0..TURNS_MAX {
             let more = self.turn(now, out);
@@ -362,6 +367,12 @@ impl Core {
 
     fn needs(&self) -> Option<Needs> {
         self.recording.record().map(|record| needs(record, self.spec.as_ref()))
+    }
+
+    /// Returns whether the rollout was deleted before anything was recorded of it.
+    fn is_nothing_left(&self) -> bool {
+        let deleted = matches!(self.spec, Some(SpecSeen::Deleted | SpecSeen::NamespaceDeleted));
+        deleted && self.recording.is_absent()
     }
 
     /// Makes the record of a rollout that is new, once its sides are known.

@@ -5,6 +5,10 @@ use haldane_runtime::{Command, Core, Input};
 
 use super::{Ev, World, history::brief, source::Mood, world::Proc};
 
+/// How long news of what is written, and of alerts, takes, in milliseconds: for all the same, so that
+/// what was written before never comes after.
+const TOLD_IN: u64 = 5;
+
 // === impl World ===
 
 impl World {
@@ -30,9 +34,9 @@ impl World {
         }
         self.execute(proc, commands);
         let (spec, alerts) = (self.spec.clone(), self.alerts.clone());
-        self.input_in(proc, 5, Input::Spec(spec));
+        self.input_in(proc, TOLD_IN, Input::Spec(spec));
+        self.input_in(proc, TOLD_IN, Input::Alerts(alerts));
         self.input_in(proc, 8, Input::Lease(LeaseSeen::Held { term }));
-        self.input_in(proc, 9, Input::Alerts(alerts));
         for request in self.requests.values().cloned().collect::<Vec<_>>() {
             self.input_in(proc, 30, Input::Request(request));
         }
@@ -75,7 +79,7 @@ impl World {
     pub fn tell_all(&mut self, input: impl Fn() -> Input) {
         for proc in 0..self.procs.len() {
             if self.procs[proc].core.is_some() {
-                self.input_in(proc, 3, input());
+                self.input_in(proc, TOLD_IN, input());
             }
         }
     }
@@ -185,6 +189,8 @@ impl World {
             Command::Gate(gate) => self.ask_gate(proc, &gate),
             Command::Tell(entry) => self.check_told(&entry),
             Command::Notice(notice) => self.note_sent(|| format!("{notice:?}")),
+            // Nothing was ever recorded of it.
+            Command::Stop if self.kept.load().is_none() => self.truth.gone = true,
             Command::Release | Command::Stop => {}
         }
     }

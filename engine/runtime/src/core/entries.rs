@@ -68,8 +68,9 @@ struct Known {
     failed: Option<(String, bool)>,
     write_deadline: Duration,
     wake_read: Option<Duration>,
-    /// A raise was acknowledged, and no read that began after it was answered: to the machine it is
-    /// under way still, or a slow reader would see it recorded and sent without end.
+    /// A raise was sent or acknowledged, and no read that began after that was answered: to the machine it
+    /// is under way still, or a slow reader would see it recorded and sent without end; and how long
+    /// something was read before it says nothing.
     unread: bool,
 }
 
@@ -171,11 +172,11 @@ impl Entries {
         known.read_at = Some(now.mono);
         known.answered_at = Some(now.mono);
         known.answered = id;
-        known.unread = false;
+        let unread = std::mem::take(&mut known.unread);
         let reading = result.map_err(|error| Unreadable { message: error.to_string() });
         let same = known.seen.as_ref().is_some_and(|seen| is_same(&seen.reading, &reading));
         let first = match &known.seen {
-            Some(seen) if same && seen.first.boot == now.boot => seen.first,
+            Some(seen) if same && !unread && seen.first.boot == now.boot => seen.first,
             Some(_) | None => now,
         };
         let told = reading.is_ok();
@@ -258,6 +259,8 @@ impl Entries {
         if let Some(known) = self.known.get_mut(name) {
             known.write = Some(Write { id, direction, to, mark, since: now.mono });
             known.outdate((direction, to, mark));
+            // Only a read ends this: whatever is said of the raise, or sent after it, it may land.
+            known.unread |= direction == Direction::Raise;
         }
         let split = Split::new(test.clone(), to);
         out.push(Command::Write { entry: name.clone(), id, split, direction, mark });
@@ -286,7 +289,6 @@ impl Entries {
         known.outdate((write.direction, write.to, write.mark));
         known.in_force = result.is_ok().then_some((write.direction, write.to, write.mark));
         known.read_at = None;
-        // Only a read ends this: a lowering that failed since has changed nothing.
         known.unread |= write.direction == Direction::Raise && result.is_ok();
         match result {
             Ok(()) => {
@@ -321,8 +323,7 @@ impl Entries {
             let is_fresh = known.answered_at.is_some_and(|at| now.mono <= at + fresh);
             if is_fresh && let Some(entry) = &known.seen {
                 let mut entry = entry.clone();
-                // A raise landed since it was read: how long it has read so says nothing any more, and a
-                // rollback must not find its 0 % in it.
+                // A rollback must not find its 0 % in what was read before a raise.
                 if known.unread {
                     Arc::make_mut(&mut entry).first = now;
                 }
