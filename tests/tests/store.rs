@@ -45,6 +45,7 @@ fn write(version: u64, term: u64, size: usize) -> Write {
         record: version.to_be_bytes().repeat(size / 8),
         header: version.to_be_bytes().to_vec(),
         entries: (1..=ENTRIES).map(entry).collect(),
+        trace: Vec::new(),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use haldane_model::Weight;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// The step that a look belongs to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
     /// Which step; another number begins non-inferiority anew.
     pub step: u32,

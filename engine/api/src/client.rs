@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use haldane_model::{RequestId, RolloutId};
-use haldane_runtime::status::Status;
+use haldane_runtime::{status::Status, trace::Batch};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
@@ -22,7 +22,7 @@ use url::Url;
 use crate::{
     access,
     form::fresh_id,
-    wire::{Answer, JournalPage, Picture, RolloutList, Trouble, Version},
+    wire::{Answer, JournalPage, PackedBatch, Picture, RolloutList, TracePage, Trouble, Version},
 };
 
 /// How long a connection may take.
@@ -235,6 +235,20 @@ impl Client {
         let query = format!("after={after}&limit={limit}");
         url.set_query(Some(&query));
         self.read(&url, ANSWER).await
+    }
+
+    /// Reads a stretch of what a rollout took in: at most `limit` batches after version `after`.
+    pub async fn trace(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<Batch>, ClientError> {
+        let mut url = self.of(id, &["trace"]);
+        url.set_query(Some(&format!("after={after}&limit={limit}")));
+        let page: TracePage = self.read(&url, ANSWER).await?;
+        let batches = page.batches.iter().map(PackedBatch::unpack);
+        batches.collect::<Result<_, _>>().map_err(|why| self.garbled(&why))
     }
 
     /// Waits until the picture is another than `since`, or the patience is over; at most 30 s.

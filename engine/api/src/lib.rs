@@ -16,5 +16,7 @@ pub use self::{
     client::{Ask, Client, ClientError},
     place::{Error, Listener},
     server::{Server, serve},
-    wire::{Answer, Entry, JournalPage, Picture, RolloutList, Trouble, Version},
+    wire::{
+        Answer, Entry, JournalPage, PackedBatch, Picture, RolloutList, TracePage, Trouble, Version,
+    },
 };

@@ -28,7 +28,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     access::Peer,
     form,
-    wire::{Answer, Entry, JournalPage, Picture, RolloutList, Trouble, Version},
+    wire::{
+        Answer, Entry, JournalPage, PackedBatch, Picture, RolloutList, TracePage, Trouble, Version,
+    },
 };
 
 /// How large a request's body may be.
@@ -49,6 +51,9 @@ const WAITERS_MAX: usize = 48;
 /// How many journal entries are shown at once.
 const ENTRIES_MAX: usize = 1_000;
 const ENTRIES: usize = 200;
+
+/// How many batches of a trace are shown at once.
+const BATCHES: usize = 20;
 
 #[derive(Clone)]
 struct Engine {
@@ -71,6 +76,7 @@ pub(crate) fn router(desk: Arc<dyn Desk>, token: CancellationToken) -> Router {
         .route("/v1/rollouts/{namespace}/{name}", get(show))
         .route("/v1/rollouts/{namespace}/{name}/journal", get(journal))
         .route("/v1/rollouts/{namespace}/{name}/plan", get(plan))
+        .route("/v1/rollouts/{namespace}/{name}/trace", get(trace))
         .route("/v1/rollouts/{namespace}/{name}/status", get(status))
         .route("/v1/rollouts/{namespace}/{name}/requests", post(request))
         .fallback(async || Failure(StatusCode::NOT_FOUND, Trouble::new("no such path")))
@@ -149,6 +155,24 @@ async fn journal(
         Entry { entry, sentence }
     });
     Ok(Json(JournalPage { entries: entries.collect(), complete_since: journal.complete_since }))
+}
+
+async fn trace(
+    State(engine): State<Engine>,
+    Path(path): Path<(String, String)>,
+    stretch: Result<Query<Stretch>, QueryRejection>,
+) -> Answered<TracePage> {
+    let handle = engine.rollout(&path)?;
+    let Query(stretch) = stretch?;
+    let limit = stretch.limit.unwrap_or(BATCHES).clamp(1, BATCHES);
+    let read = engine.desk.trace(handle.id(), stretch.after, limit);
+    match tokio::time::timeout(OUTCOME_TIME, read).await {
+        Ok(Ok(batches)) => {
+            Ok(Json(TracePage { batches: batches.iter().map(PackedBatch::of).collect() }))
+        }
+        Ok(Err(why)) => Err(unavailable(format!("the trace cannot be read: {why}"))),
+        Err(_) => Err(unavailable("the store does not answer")),
+    }
 }
 
 #[derive(Deserialize)]

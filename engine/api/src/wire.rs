@@ -1,7 +1,8 @@
 //! What goes over the wire, in JSON: the same types on both ends.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use haldane_model::{JournalEntry, RequestId, Revision};
-use haldane_runtime::status::Status;
+use haldane_runtime::{status::Status, trace::Batch};
 use serde::{Deserialize, Serialize};
 
 /// Every rollout of an engine.
@@ -28,6 +29,22 @@ pub struct JournalPage {
     pub entries: Vec<Entry>,
     /// From when on the journal is complete, where older entries were dropped.
     pub complete_since: Option<jiff::Timestamp>,
+}
+
+/// A stretch of what a rollout took in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TracePage {
+    /// The batches, oldest first.
+    pub batches: Vec<PackedBatch>,
+}
+
+/// What one swap added to a trace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackedBatch {
+    /// The version of the record that it led to.
+    pub version: u64,
+    /// The items as the runtime packs them, in base64: their numbers may be infinite, which JSON cannot say.
+    pub packed: String,
 }
 
 /// One decision, with the sentence that people read.
@@ -83,6 +100,21 @@ pub struct Version {
     pub api: String,
     /// The format of its records.
     pub format: u32,
+}
+
+// === impl PackedBatch ===
+
+impl PackedBatch {
+    /// Packs a batch.
+    pub(crate) fn of(batch: &Batch) -> Self {
+        Self { version: batch.version, packed: BASE64_STANDARD.encode(Batch::pack(&batch.items)) }
+    }
+
+    /// Unpacks it. The error says that it is damaged.
+    pub fn unpack(&self) -> Result<Batch, String> {
+        let packed = BASE64_STANDARD.decode(&self.packed).map_err(|error| error.to_string())?;
+        Batch::unpack(self.version, &packed)
+    }
 }
 
 // === impl Answer ===

@@ -2,11 +2,14 @@
 
 use haldane_api::{Client, ClientError, Entry, JournalPage};
 use haldane_model::RolloutId;
-use haldane_runtime::{codec::Decoded, explain, status::Status};
+use haldane_runtime::{codec::Decoded, explain, status::Status, trace::Batch};
 use haldane_standalone::Offline;
 use miette::miette;
 
 use crate::{context::Context, faults, print};
+
+/// How many batches of a trace are read at once.
+const BATCHES: usize = 20;
 
 /// Where rollouts are read.
 pub(crate) enum Book {
@@ -76,6 +79,26 @@ impl Book {
                     complete_since: journal.complete_since,
                 })
             }
+        }
+    }
+
+    /// Reads everything that a rollout took in and that is kept, oldest first.
+    pub(crate) async fn trace(&self, id: &RolloutId) -> miette::Result<Vec<Batch>> {
+        let mut all: Vec<Batch> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |batch| batch.version);
+            let page = match self {
+                Self::Engine(client) => {
+                    client.trace(id, after, BATCHES).await.map_err(faults::of_client)?
+                }
+                Self::Left(left) => {
+                    left.trace(id, after, BATCHES).map_err(|why| miette!("{why}"))?
+                }
+            };
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page);
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// One look at the world.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seen {
     /// Whether this engine may raise.
     pub lease: Option<LeaseSeen>,
@@ -58,7 +58,7 @@ pub enum LeaseSeen {
 }
 
 /// What one traffic entry was read to have.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EntrySeen {
     /// The reading, or why there is none.
     pub reading: Result<Reading, Unreadable>,
@@ -74,7 +74,7 @@ pub struct Unreadable {
 }
 
 /// How writes to one entry go.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct WriteSeen {
     /// A write that has not been answered.
     pub in_flight: Option<Direction>,
@@ -110,7 +110,7 @@ pub enum Health {
 }
 
 /// The latest verdict of one check.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckSeen {
     /// The verdict.
     pub verdict: Verdict,
@@ -155,7 +155,7 @@ pub struct AlertSeen {
 }
 
 /// What is written.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SpecSeen {
     /// It can be planned.
     Valid {

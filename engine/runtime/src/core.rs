@@ -22,6 +22,7 @@ use jiff::SignedDuration;
 
 pub use self::input::{Command, Input, LookKey, Notice};
 use self::{entries::Entries, looks::Looks, questions::Questions, recording::Recording};
+use crate::trace::{Traced, TracedTurn};
 
 /// How many requests may wait for an answer.
 const INBOX_MAX: usize = 64;
@@ -266,13 +267,25 @@ impl Core {
             self.superseded(out);
             return false;
         }
+        let turn = (!decision.entries.is_empty()).then(|| {
+            let (record, seen) = (record.clone(), self.seen.clone());
+            Traced::Turn(TracedTurn { record, seen, now, entries: decision.entries.clone() })
+        });
+        let looks = self.looks.take_traced(&decision.record);
+        let trace = looks.into_iter().map(Traced::Look).chain(turn).collect();
         let more = decision.wake_in == Some(Duration::ZERO);
         self.wake_at = decision.wake_in.map(|wait| now.mono + wait.max(Duration::from_millis(20)));
-        self.perform(decision, now, out);
+        self.perform(decision, trace, now, out);
         more && !self.stopped
     }
 
-    fn perform(&mut self, decision: Decision, now: Now, out: &mut Vec<Command>) {
+    fn perform(
+        &mut self,
+        decision: Decision,
+        trace: Vec<Traced>,
+        now: Now,
+        out: &mut Vec<Command>,
+    ) {
         let Decision { record, entries, effects, change, gone, .. } = decision;
         let roles = (record.header.test.clone(), record.header.home.clone());
         let mut held = Vec::new();
@@ -289,7 +302,7 @@ impl Core {
         if held.iter().any(|effect| matches!(effect, Effect::Raise { .. })) {
             self.entries.want_read();
         }
-        self.recording.decided(record, entries, held, change, now.mono);
+        self.recording.decided(record, entries, trace, held, change, now.mono);
         self.entries.hold(self.recording.holds_raise());
         if gone {
             self.stopped = true;
@@ -432,6 +445,7 @@ impl Core {
     ) {
         let before = self.recording.trouble().map(ToOwned::to_owned);
         self.recording.loaded(loaded, now.mono);
+        self.looks.take_back(self.recording.take_lost());
         self.tell_newer(out);
         self.entries.hold(self.recording.holds_raise());
         self.tell_trouble(before, out);

@@ -9,6 +9,8 @@ mod core;
 pub mod drive;
 pub mod explain;
 pub mod ports;
+pub mod replay;
 pub mod status;
+pub mod trace;
 
 pub use self::core::{Command, Core, Input, LookKey, Notice};

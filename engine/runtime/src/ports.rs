@@ -1,9 +1,11 @@
 //! The ports of the loop: what a shell provides.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use haldane_model::{JournalEntry, Now, RolloutId};
+
+use crate::trace::{Batch, Traced};
 
 /// What a swap answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct SwapRequest {
     pub bytes: Vec<u8>,
     /// What was decided; an id that is there already is left as it is.
     pub entries: Vec<JournalEntry>,
+    /// What was taken in since the swap before; read by people alone.
+    pub trace: Vec<Arc<Traced>>,
 }
 
 /// Where records and journals live.
@@ -62,6 +66,13 @@ pub trait Store: Send + Sync + 'static {
         after: u64,
         limit: usize,
     ) -> BoxFuture<'static, Result<Journal, String>>;
+    /// Reads what was taken in, oldest first; batches after version `after`, at most `limit`.
+    fn trace(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<Batch>, String>>;
 }
 
 /// A stretch of a journal.
@@ -96,6 +107,13 @@ pub trait Desk: Send + Sync + 'static {
         after: u64,
         limit: usize,
     ) -> BoxFuture<'static, Result<Journal, String>>;
+    /// Reads what a rollout took in, oldest first; batches after version `after`, at most `limit`.
+    fn trace(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<Batch>, String>>;
     /// Returns the plan of a rollout with its defaults, in the words of the written form.
     fn effective(&self, id: &RolloutId) -> Option<serde_json::Value>;
 }

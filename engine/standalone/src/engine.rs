@@ -17,6 +17,7 @@ use haldane_runtime::{
     Input,
     drive::{self, Handle, Ports, Sink},
     ports::{Desk, Journal, Store as _},
+    trace::Batch,
 };
 use serde_json::Value;
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -322,6 +323,15 @@ impl Desk for Engine {
         limit: usize,
     ) -> BoxFuture<'static, Result<Journal, String>> {
         self.kept.journal(id, after, limit)
+    }
+
+    fn trace(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+        self.kept.trace(id, after, limit)
     }
 
     fn effective(&self, id: &RolloutId) -> Option<Value> {

@@ -2,7 +2,10 @@
 
 use futures::{FutureExt, future::BoxFuture};
 use haldane_model::{JournalEntry, RolloutId};
-use haldane_runtime::ports::{self, Journal, STORE_DEADLINE, SwapRequest};
+use haldane_runtime::{
+    ports::{self, Journal, STORE_DEADLINE, SwapRequest},
+    trace::Batch,
+};
 
 use crate::store::{Page, StoreHandle, StoredEntry, Swap, Write};
 
@@ -61,6 +64,21 @@ impl ports::Store for Kept {
         }
         .boxed()
     }
+
+    fn trace(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+        let (store, id) = (self.0.clone(), id.clone());
+        async move {
+            let stored = store.trace(&id, after, limit, STORE_DEADLINE).await;
+            let stored = stored.map_err(|error| error.message)?;
+            stored.iter().map(|batch| Batch::unpack(batch.version, &batch.packed)).collect()
+        }
+        .boxed()
+    }
 }
 
 fn write(request: SwapRequest) -> Result<Write, String> {
@@ -77,6 +95,7 @@ fn write(request: SwapRequest) -> Result<Write, String> {
         header: Vec::new(),
         record: request.bytes,
         entries: entries.collect::<Result<_, String>>()?,
+        trace: if request.trace.is_empty() { Vec::new() } else { Batch::pack(&request.trace) },
     })
 }
 

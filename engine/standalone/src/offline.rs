@@ -8,9 +8,12 @@ use haldane_model::{JournalEntry, RolloutId};
 use haldane_runtime::{
     codec::{Decoded, decode},
     ports::Journal,
+    trace::Batch,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use crate::store::read_trace;
 
 /// A state directory, open for reading.
 #[derive(Debug)]
@@ -68,6 +71,12 @@ impl Offline {
             entries.push(entry);
         }
         Ok(Journal { entries, complete_since: self.complete_since(id)? })
+    }
+
+    /// Returns what a rollout took in, oldest first: batches after a version, at most `limit`.
+    pub fn trace(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<Batch>, String> {
+        let stored = read_trace(&self.0, id, after, limit).map_err(told)?;
+        stored.iter().map(|batch| Batch::unpack(batch.version, &batch.packed)).collect()
     }
 
     fn complete_since(&self, id: &RolloutId) -> Result<Option<Timestamp>, String> {

@@ -17,6 +17,7 @@ mod tests;
 use haldane_model::RolloutId;
 use jiff::Timestamp;
 
+pub(crate) use self::database::read_trace;
 pub use self::{
     database::Store,
     error::{OpenError, StoreError},
@@ -29,6 +30,8 @@ pub use self::{
 pub struct Options {
     /// How many journal entries a rollout keeps; the oldest are dropped.
     pub entries_max: u64,
+    /// How many batches of what it took in a rollout keeps; the oldest are dropped.
+    pub batches_max: u64,
     /// How many pages of 4 KiB the file may have; unset: as many as fit.
     pub pages_max: Option<u32>,
 }
@@ -61,6 +64,8 @@ pub struct Write {
     pub header: Vec<u8>,
     /// The journal entries of this decision.
     pub entries: Vec<StoredEntry>,
+    /// What was taken in since the write before, packed; empty: nothing.
+    pub trace: Vec<u8>,
 }
 
 /// One journal entry as it is stored.
@@ -72,6 +77,15 @@ pub struct StoredEntry {
     pub at_ms: i64,
     /// The entry, in the runtime's encoding.
     pub json: Vec<u8>,
+}
+
+/// A batch of what was taken in, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// The version of the record that it led to.
+    pub version: u64,
+    /// The batch, in the runtime's encoding.
+    pub packed: Vec<u8>,
 }
 
 /// What became of a write.
@@ -117,6 +131,6 @@ pub type CompleteSince = Option<Timestamp>;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { entries_max: 10_000, pages_max: None }
+        Self { entries_max: 10_000, batches_max: 5_000, pages_max: None }
     }
 }

@@ -25,6 +25,7 @@ use haldane_runtime::{
     Input, Notice,
     drive::{self, Factory, Ports, Sink},
     ports::{Journal, Store, Stored, Swap, SwapRequest},
+    trace::Batch,
 };
 use haldane_sources::{Look, MetricSource, SourceFacts};
 use haldane_standalone::{Intent, SystemClock, Written};
@@ -159,6 +160,15 @@ impl Store for InMemory {
         _: usize,
     ) -> BoxFuture<'static, Result<Journal, String>> {
         ready(Ok(Journal::default())).boxed()
+    }
+
+    fn trace(
+        &self,
+        _: &RolloutId,
+        _: u64,
+        _: usize,
+    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+        ready(Ok(Vec::new())).boxed()
     }
 }
 

@@ -18,6 +18,7 @@ use haldane_runtime::{
     Notice,
     drive::{Factory, Sink},
     ports::{Journal, Store, Stored, Swap, SwapRequest},
+    trace::Batch,
 };
 use haldane_sources::{Look, MetricSource, SourceFacts};
 use jiff::Timestamp;
@@ -150,6 +151,15 @@ impl<S: Store> Store for StampedStore<S> {
         limit: usize,
     ) -> BoxFuture<'static, Result<Journal, String>> {
         self.0.journal(id, after, limit)
+    }
+
+    fn trace(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+        self.0.trace(id, after, limit)
     }
 }
 

@@ -76,6 +76,7 @@ impl World {
             ));
         }
         self.check_end();
+        self.check_trace();
     }
 
     fn is_at_rest(&self) -> bool {

@@ -7,6 +7,7 @@ use haldane_runtime::{
     Input,
     codec::{self, Decoded},
     ports::{Stored, Swap, SwapRequest},
+    trace::Batch,
 };
 
 use super::{Ev, World};
@@ -19,6 +20,8 @@ pub(super) struct Kept {
     bytes: Vec<u8>,
     pub(super) record: Option<Record>,
     pub(super) journal: BTreeMap<u64, JournalEntry>,
+    /// What the engines took in, as it was swapped in.
+    pub(super) trace: Vec<Batch>,
     /// Every signature that a won record carried, with what that record said of it.
     pub(super) marks: BTreeMap<u64, Vec<Signed>>,
     /// The newest term that anyone took.
@@ -131,6 +134,7 @@ impl Kept {
         for entry in &request.entries {
             self.journal.entry(entry.id).or_insert_with(|| entry.clone());
         }
+        self.trace.push(Batch { version: request.version, items: request.trace.clone() });
         (Swap::Won, self.record.replace(*record))
     }
 }

@@ -6,7 +6,7 @@ use haldane_model::{
     Answer, Direction, HoldKind, JournalEntry, LeaseSeen, Mark, MarkKind, Outcome, Place, Reason,
     Record, RequestId, SpecSeen, Split, Verb, Weight,
 };
-use haldane_runtime::{Command, Core, Input};
+use haldane_runtime::{Command, Core, Input, replay::replay};
 
 use super::{World, store::Signed, world::Proc};
 
@@ -288,6 +288,15 @@ impl World {
         if self.spec != SpecSeen::NamespaceDeleted || !(sent || dead) {
             let place = record.place.clone();
             self.break_claim(format!("the rollout was let go in {place:?}"));
+        }
+    }
+
+    /// What is kept of what the engines took in decides the same when it is done again.
+    pub(super) fn check_trace(&mut self) {
+        let again = replay(&self.kept.trace);
+        if let Some(difference) = again.differences.first() {
+            let difference = format!("done again, it is not the same: {difference}");
+            self.break_claim(difference);
         }
     }
 

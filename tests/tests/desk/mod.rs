@@ -22,6 +22,7 @@ use haldane_runtime::{
     Input, Notice, codec,
     drive::{self, Handle, Ports, Sink},
     ports::{Desk, Journal, Store, Stored, Swap, SwapRequest},
+    trace::Batch,
 };
 use haldane_standalone::{Registered, SystemClock};
 use tempfile::TempDir;
@@ -48,6 +49,7 @@ struct Memory(Arc<Mutex<BTreeMap<RolloutId, Kept>>>);
 struct Kept {
     stored: Option<Stored>,
     journal: Vec<JournalEntry>,
+    trace: Vec<Batch>,
 }
 
 struct Silent;
@@ -114,7 +116,7 @@ pub(crate) fn left(term: u64) -> SwapRequest {
     let mut record = record(1, Place::Degraded { cause: Cause::Breach }, "1.1", "1.0");
     record.term = term;
     let (bytes, entries) = (codec::encode(&record), rolled_back());
-    SwapRequest { expect: 0, version: 1, term, bytes, entries }
+    SwapRequest { expect: 0, version: 1, term, bytes, entries, trace: Vec::new() }
 }
 
 fn record(attempt: u32, place: Place, revision: &str, previous: &str) -> Record {
@@ -199,6 +201,15 @@ impl Desk for Table {
         self.memory.journal(id, after, limit)
     }
 
+    fn trace(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+        self.memory.trace(id, after, limit)
+    }
+
     fn effective(&self, id: &RolloutId) -> Option<serde_json::Value> {
         (*id == checkout()).then(|| serde_json::json!({"kind": "Rollout", "spec": {"watch": "1h"}}))
     }
@@ -207,7 +218,7 @@ impl Desk for Table {
 impl Memory {
     fn put(&self, id: &RolloutId, record: Record, journal: Vec<JournalEntry>) {
         let stored = Some(Stored { version: 1, bytes: codec::encode(&record) });
-        self.with(id, |kept| *kept = Kept { stored, journal });
+        self.with(id, |kept| *kept = Kept { stored, journal, trace: Vec::new() });
     }
 
     fn with<T>(&self, id: &RolloutId, change: impl FnOnce(&mut Kept) -> T) -> T {
@@ -229,6 +240,7 @@ impl Store for Memory {
             }
             kept.stored = Some(Stored { version: request.version, bytes: request.bytes });
             kept.journal.extend(request.entries);
+            kept.trace.push(Batch { version: request.version, items: request.trace });
             Swap::Won
         });
         async move { won }.boxed()
@@ -248,6 +260,17 @@ impl Store for Memory {
         let journal = self.with(id, |kept| kept.journal.clone());
         let entries = journal.into_iter().filter(|entry| entry.id > after).take(limit).collect();
         async move { Ok(Journal { entries, complete_since: Some(at(0)) }) }.boxed()
+    }
+
+    fn trace(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+        let trace = self.with(id, |kept| kept.trace.clone());
+        let batches = trace.into_iter().filter(|batch| batch.version > after).take(limit).collect();
+        async move { Ok(batches) }.boxed()
     }
 }
 

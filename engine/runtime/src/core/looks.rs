@@ -14,6 +14,7 @@ use haldane_sources::{Look, LookSides};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{ByName, Command, LookKey, questions::Questions};
+use crate::trace::TracedLook;
 
 mod counted;
 mod stage;
@@ -33,6 +34,8 @@ pub(super) struct Looks {
     checks: ByName<CheckName, Box<Known>>,
     shares: VecDeque<(Timestamp, Option<Weight>)>,
     resting: bool,
+    /// Looks that the record never took in.
+    superseded: Vec<TracedLook>,
 }
 
 #[derive(Debug, Default)]
@@ -40,10 +43,14 @@ struct Known {
     asked: Option<(LookKey, Duration, Duration)>,
     last_slot: Option<Timestamp>,
     seen: Option<Arc<CheckSeen>>,
+    /// The looks that `seen` rests on, as far as the record did not take them in yet: one, but where a
+    /// record was lost.
+    traced: Vec<TracedLook>,
     seen_at: Duration,
     fresh_for: Duration,
     rule: Option<(Arc<str>, Rule)>,
     limits: Limits,
+    question: Arc<str>,
     dry_run: bool,
     /// The longer of the check's interval and the scrapes'.
     pace: Duration,
@@ -142,8 +149,42 @@ impl Looks {
             known.scrape = Some(sample.scrape);
         }
         sample.share = lowest_share(shares, sample.window, known.ahead);
-        known.judge(record, key, &sample, now);
+        let before = known.judge(record, key, sample, now);
         self.judge_together(record, key);
+        self.trace(&key.check, before);
+    }
+
+    /// The last look of a check is judged for good: what was said of it last is what is kept.
+    fn trace(&mut self, check: &CheckName, before: Vec<TracedLook>) {
+        self.superseded.extend(before);
+        let Some(known) = self.checks.get_mut(check) else { return };
+        if let (Some(traced), Some(seen)) = (known.traced.last_mut(), &known.seen) {
+            traced.finding = seen.finding.clone();
+        }
+    }
+
+    /// Returns the looks of which it is known by now whether the record took them in.
+    pub(super) fn take_traced(&mut self, record: &Record) -> Vec<TracedLook> {
+        let mut taken = std::mem::take(&mut self.superseded);
+        for known in self.checks.values_mut() {
+            let (Some(seen), Some(look)) = (&known.seen, known.traced.last()) else { continue };
+            let learned = record.judged_to.get(&look.check) == Some(&seen.judged_to)
+                && record.evidence.get(&look.check) == Some(&seen.evidence);
+            if learned {
+                let looks = known.traced.drain(..);
+                taken.extend(looks.map(|look| TracedLook { learned, ..look }));
+            }
+        }
+        taken
+    }
+
+    /// The record that took these in was lost; what was found since rests on them.
+    pub(super) fn take_back(&mut self, lost: Vec<TracedLook>) {
+        for look in lost.into_iter().rev() {
+            if let Some(known) = self.checks.get_mut(&look.check) {
+                known.traced.insert(0, look);
+            }
+        }
     }
 
     /// A look that nobody answered is an answer too: the source is broken, and that is told.
@@ -154,7 +195,7 @@ impl Looks {
             let Some((key, _, _)) = lost else { continue };
             if is_current(record, &key) {
                 let sample = unanswered(&key);
-                known.judge(record, &key, &sample, now);
+                self.superseded.extend(known.judge(record, &key, sample, now));
             }
         }
     }
@@ -194,6 +235,7 @@ impl Known {
         self.read_rule(check);
         self.limits = check.limits;
         self.dry_run = check.dry_run;
+        self.question = check.question.clone();
         self.late = if self.compares() { scrape } else { Duration::ZERO };
         self.keep_pace(check.interval.max(scrape), now);
         if self.asked.is_some() || now.mono < self.next_at {
@@ -268,8 +310,15 @@ impl Known {
         }
     }
 
-    fn judge(&mut self, record: &Record, key: &LookKey, sample: &Sample, now: Now) {
-        let Some((_, rule)) = &self.rule else { return };
+    /// Judges an answer. Returns the looks before it that the record never took in.
+    fn judge(
+        &mut self,
+        record: &Record,
+        key: &LookKey,
+        sample: Sample,
+        now: Now,
+    ) -> Vec<TracedLook> {
+        let Some((text, rule)) = &self.rule else { return Vec::new() };
         let none = haldane_model::Evidence::default();
         // Before an attempt nothing is remembered: what is looked at is not the new revision yet.
         let evidence = match is_at_rest(record) {
@@ -277,7 +326,8 @@ impl Known {
             false => record.evidence.get(&key.check).unwrap_or(&none),
         };
         let stage = stage::stage(record, &key.check);
-        let folded = fold(rule, &self.limits, &stage, evidence, &key.check, sample);
+        let folded = fold(rule, &self.limits, &stage, evidence, &key.check, &sample);
+        let finding = Arc::new(folded.finding);
         self.seen = Some(Arc::new(CheckSeen {
             verdict: folded.verdict,
             evidence: folded.evidence,
@@ -287,12 +337,29 @@ impl Known {
                 just_after(record, key)
             },
             window: if rule.compares() { counted::rests_on(&stage, key) } else { key.window },
-            finding: Arc::new(folded.finding),
+            finding: finding.clone(),
             revision: key.revision.clone(),
             attempt: key.attempt,
             at_rest: key.at_rest,
         }));
         self.seen_at = now.mono;
+        let look = TracedLook {
+            check: key.check.clone(),
+            attempt: key.attempt,
+            revision: key.revision.clone(),
+            at_rest: key.at_rest,
+            at: now,
+            window: key.window,
+            question: self.question.clone(),
+            rule: text.clone(),
+            limits: self.limits,
+            stage,
+            dry_run: self.dry_run,
+            sample,
+            finding,
+            learned: false,
+        };
+        std::mem::replace(&mut self.traced, vec![look])
     }
 }
 

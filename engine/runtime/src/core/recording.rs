@@ -8,6 +8,7 @@ use haldane_model::{Header, JournalEntry, Mark, Outcome, Plan, Record, RequestId
 use crate::{
     codec::{self, Decoded},
     ports::{CALL_MAX, STORE_DEADLINE, Stored, Swap, SwapRequest},
+    trace::{Traced, TracedLook},
 };
 
 /// Progress is written at least this often; a kill loses no more.
@@ -23,6 +24,9 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// How many decisions may wait for a store that hangs; older ones are dropped from the journal.
 const WAITING_MAX: usize = 1_000;
+
+/// How many looks and turns may wait for a store that hangs; the older half goes where there are more.
+const TRACE_MAX: usize = 4_000;
 
 #[derive(Debug)]
 enum Phase {
@@ -54,6 +58,11 @@ pub(super) struct Recording {
     written_at: Duration,
     retry_at: Option<Duration>,
     entries: Vec<JournalEntry>,
+    /// What was taken in and is not recorded yet, and how much of it the swap under way carries.
+    trace: Vec<Arc<Traced>>,
+    trace_in_swap: usize,
+    /// What was taken in and went with the record that somebody else's write replaced.
+    lost: Vec<Arc<Traced>>,
     tellable: Vec<JournalEntry>,
     /// How requests were answered: in the swap under way, and in what the store surely has.
     outcomes_in_swap: Vec<(RequestId, Outcome)>,
@@ -83,6 +92,9 @@ impl Recording {
             written_at: now,
             retry_at: None,
             entries: Vec::new(),
+            trace: Vec::new(),
+            trace_in_swap: 0,
+            lost: Vec::new(),
             tellable: Vec::new(),
             outcomes_in_swap: Vec::new(),
             outcomes: Vec::new(),
@@ -187,6 +199,7 @@ impl Recording {
         &mut self,
         record: Record,
         entries: Vec<JournalEntry>,
+        trace: Vec<Traced>,
         held: Vec<Effect>,
         change: Change,
         now: Duration,
@@ -198,12 +211,27 @@ impl Recording {
             let surplus = self.entries.len() - WAITING_MAX;
             self.entries.drain(..surplus);
         }
+        self.add_trace(trace);
         if !held.is_empty() {
             self.drop_held();
             self.held = Some((held, now));
         } else if change == Change::Decided && self.holds_raise() {
             // Something else was decided since: what waited is decided anew.
             self.drop_held();
+        }
+    }
+
+    /// What the store does not take for too long is dropped, and that is traced.
+    fn add_trace(&mut self, trace: Vec<Traced>) {
+        self.trace.extend(trace.into_iter().map(Arc::new));
+        if self.trace.len() > TRACE_MAX && self.swapping.is_none() {
+            let surplus = self.trace.len() - TRACE_MAX / 2;
+            let lost = self.trace.drain(..surplus).map(|item| match *item {
+                Traced::Gap(lost) => lost,
+                Traced::Look(_) | Traced::Turn(_) => 1,
+            });
+            let lost = lost.sum();
+            self.trace.insert(0, Arc::new(Traced::Gap(lost)));
         }
     }
 
@@ -240,8 +268,9 @@ impl Recording {
         self.dirty = Change::Nothing;
         self.retry_at = None;
         self.bytes_in_swap.clone_from(&bytes);
-        let entries = self.entries.clone();
-        Some(SwapRequest { expect: self.stored, version, term, bytes, entries })
+        let (entries, trace) = (self.entries.clone(), self.trace.clone());
+        self.trace_in_swap = trace.len();
+        Some(SwapRequest { expect: self.stored, version, term, bytes, entries, trace })
     }
 
     /// Takes the store's answer. Returns whether the clean-up may begin now.
@@ -281,6 +310,7 @@ impl Recording {
         if let Phase::Here(record) = &mut self.phase {
             record.version = version;
         }
+        self.trace.drain(..self.trace_in_swap.min(self.trace.len()));
         self.tellable.extend(self.entries.drain(..carried.min(self.entries.len())));
         if !std::mem::take(&mut self.held_in_swap) {
             return false;
@@ -349,6 +379,7 @@ impl Recording {
         self.trouble = None;
         self.stored = there;
         self.entries.clear();
+        self.lost = std::mem::take(&mut self.trace);
         self.drop_held();
         self.dirty = Change::Nothing;
         self.written_at = now;
@@ -368,6 +399,15 @@ impl Recording {
                 Phase::Loading
             }
         };
+    }
+
+    /// Returns the looks that the record lost.
+    pub(super) fn take_lost(&mut self) -> Vec<TracedLook> {
+        let looks = std::mem::take(&mut self.lost).into_iter().filter_map(|item| match &*item {
+            Traced::Look(look) if look.learned => Some(look.clone()),
+            Traced::Look(_) | Traced::Turn(_) | Traced::Gap(_) => None,
+        });
+        looks.collect()
     }
 
     /// Returns whether the store must be asked again, now.

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{
-    CompleteSince, Listed, OpenError, Options, Page, StoreError, Stored, StoredEntry, Swap, Write,
-    error::is_corrupt, lock::Lock,
+    CompleteSince, Listed, OpenError, Options, Page, StoreError, Stored, StoredBatch, StoredEntry,
+    Swap, Write, error::is_corrupt, lock::Lock,
 };
 
 /// The database within the state directory.
@@ -24,6 +24,8 @@ pub(super) const FILE: &str = "haldane.db";
 const LAYOUT: i64 = 1;
 /// How many journal entries one read returns at most.
 const HISTORY_MAX: usize = 1_000;
+/// How many batches of a trace one read returns at most.
+const BATCHES_MAX: usize = 200;
 /// How long SQLite waits for a reader such as a backup.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -36,6 +38,9 @@ create table if not exists rollout (
 create table if not exists entry (
     namespace text not null, name text not null, id integer not null, at_ms integer not null,
     json blob not null, primary key (namespace, name, id)) strict, without rowid;
+create table if not exists trace (
+    namespace text not null, name text not null, version integer not null, packed blob not null,
+    primary key (namespace, name, version)) strict;
 insert or ignore into engine values (1, 0);
 ";
 
@@ -45,6 +50,7 @@ pub struct Store {
     connection: Connection,
     dir: PathBuf,
     entries_max: u64,
+    batches_max: u64,
     term: u64,
     _lock: Lock,
 }
@@ -76,6 +82,7 @@ impl Store {
             connection,
             dir: dir.to_owned(),
             entries_max: options.entries_max.max(1),
+            batches_max: options.batches_max.max(1),
             term: 0,
             _lock: lock,
         };
@@ -142,7 +149,7 @@ impl Store {
     pub fn delete(&mut self, id: &RolloutId) -> Result<(), StoreError> {
         let mut remove = || {
             let transaction = self.connection.transaction()?;
-            for table in ["rollout", "entry"] {
+            for table in ["rollout", "entry", "trace"] {
                 let sql = format!("delete from {table} where namespace = ? and name = ?");
                 transaction.execute(&sql, params![&*id.namespace, &*id.name])?;
             }
@@ -177,6 +184,17 @@ impl Store {
             found.collect::<Result<Vec<_>, _>>()
         };
         read().map_err(|error| self.error(&format!("read the journal of {id}"), &error))
+    }
+
+    /// Reads what a rollout took in, oldest first: batches after a version, at most `limit`.
+    pub fn trace(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredBatch>, StoreError> {
+        read_trace(&self.connection, id, after, limit)
+            .map_err(|error| self.error(&format!("read the trace of {id}"), &error))
     }
 
     /// Returns when the last dropped entry was decided: later ones are all there. `None`: none was dropped.
@@ -220,6 +238,7 @@ impl Store {
         }
         put(&transaction, id, write)?;
         drop_oldest(&transaction, id, self.entries_max)?;
+        drop_oldest_batches(&transaction, id, self.batches_max)?;
         transaction.commit()?;
         Ok(Swap::Won)
     }
@@ -273,6 +292,48 @@ fn put(transaction: &Transaction<'_>, id: &RolloutId, write: &Write) -> rusqlite
     for entry in &write.entries {
         insert.execute(params![&*id.namespace, &*id.name, entry.id, entry.at_ms, entry.json])?;
     }
+    if !write.trace.is_empty() {
+        transaction.prepare_cached("insert into trace values (?, ?, ?, ?)")?.execute(params![
+            &*id.namespace,
+            &*id.name,
+            write.version,
+            write.trace
+        ])?;
+    }
+    Ok(())
+}
+
+/// Reads batches, oldest first, from a connection that may be another one than the engine's.
+pub(crate) fn read_trace(
+    connection: &Connection,
+    id: &RolloutId,
+    after: u64,
+    limit: usize,
+) -> rusqlite::Result<Vec<StoredBatch>> {
+    let sql = "select version, packed from trace where namespace = ? and name = ? and version > ?
+               order by version limit ?";
+    let limit = signed(limit.min(BATCHES_MAX) as u64);
+    let mut rows = connection.prepare_cached(sql)?;
+    let found = rows
+        .query_map(params![&*id.namespace, &*id.name, signed(after), limit], |row| {
+            Ok(StoredBatch { version: row.get(0)?, packed: row.get(1)? })
+        })?;
+    found.collect()
+}
+
+/// Drops the oldest batches past the limit.
+fn drop_oldest_batches(
+    transaction: &Transaction<'_>,
+    id: &RolloutId,
+    most: u64,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "delete from trace where namespace = ?1 and name = ?2 and version <= (
+                 select version from trace where namespace = ?1 and name = ?2
+                 order by version desc limit 1 offset ?3)",
+        )?
+        .execute(params![&*id.namespace, &*id.name, signed(most)])?;
     Ok(())
 }
 

@@ -13,7 +13,9 @@ use tokio::{
     time,
 };
 
-use super::{CompleteSince, Listed, Page, Store, StoreError, Stored, StoredEntry, Swap, Write};
+use super::{
+    CompleteSince, Listed, Page, Store, StoreError, Stored, StoredBatch, StoredEntry, Swap, Write,
+};
 
 /// How many calls may wait for the disk.
 const WAITING_MAX: usize = 64;
@@ -86,6 +88,18 @@ impl StoreHandle {
     ) -> Result<Vec<StoredEntry>, StoreError> {
         let id = id.clone();
         self.ask(deadline, move |store| store.history(&id, page, limit)).await?
+    }
+
+    /// See [`Store::trace`].
+    pub async fn trace(
+        &self,
+        id: &RolloutId,
+        after: u64,
+        limit: usize,
+        deadline: Duration,
+    ) -> Result<Vec<StoredBatch>, StoreError> {
+        let id = id.clone();
+        self.ask(deadline, move |store| store.trace(&id, after, limit)).await?
     }
 
     /// See [`Store::complete_since`].

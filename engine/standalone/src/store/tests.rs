@@ -28,6 +28,7 @@ fn write(version: u64, term: u64) -> Write {
         record: format!("record {version}").into_bytes(),
         header: b"header".to_vec(),
         entries: vec![entry(version)],
+        trace: format!("batch {version}").into_bytes(),
     }
 }
 
@@ -222,4 +223,24 @@ async fn a_hung_disk_blocks_its_thread_alone_and_a_call_given_up_is_not_done() {
     handle.delete(&id(), LONG).await.unwrap();
     assert!(handle.history(&id(), Page::Newest, 9, LONG).await.unwrap().is_empty());
     assert_eq!(handle.complete_since(&id(), LONG).await.unwrap(), None);
+}
+
+#[test]
+fn a_trace_is_read_batch_by_batch_keeps_the_newest_and_goes_with_its_rollout() {
+    let dir = TempDir::new().unwrap();
+    let options = Options { batches_max: 3, ..Options::default() };
+    let mut store = Store::open(dir.path(), &options).unwrap();
+    for version in 1..=5 {
+        assert_eq!(store.swap(&id(), &write(version, 1)), Swap::Won);
+    }
+    let nothing = Write { trace: Vec::new(), ..write(6, 1) };
+    assert_eq!(store.swap(&id(), &nothing), Swap::Won, "most progress takes nothing in");
+    let versions = |after, limit| {
+        let batches = store.trace(&id(), after, limit).unwrap();
+        batches.iter().map(|batch| batch.version).collect::<Vec<_>>()
+    };
+    assert_eq!((versions(0, 2), versions(4, 10)), (vec![3, 4], vec![5]));
+    assert_eq!(store.trace(&id(), 4, 1).unwrap()[0].packed, b"batch 5");
+    store.delete(&id()).unwrap();
+    assert!(store.trace(&id(), 0, 10).unwrap().is_empty());
 }

@@ -67,7 +67,7 @@ fn here(plan: Option<Plan>) -> Recording {
 fn leaves(plan: Option<Plan>, after: Duration) -> bool {
     let mut recording = here(plan.clone());
     let raise = Effect::Raise { to: Weight::FULL, mark: Mark::raise(1) };
-    recording.decided(record(plan), Vec::new(), vec![raise], Change::Decided, SECOND);
+    recording.decided(record(plan), Vec::new(), Vec::new(), vec![raise], Change::Decided, SECOND);
     assert!(recording.due(SECOND, Some(3)).is_some());
     assert!(!recording.has_won_raise());
     recording.swapped(Swap::Won, SECOND);
@@ -99,12 +99,12 @@ fn fast_guards_leave_a_slow_store_and_a_slow_provider_the_time_that_they_may_tak
 fn what_is_decided_after_a_raise_was_won_voids_it() {
     let mut recording = here(None);
     let raise = Effect::Raise { to: Weight::FULL, mark: Mark::raise(1) };
-    recording.decided(record(None), Vec::new(), vec![raise], Change::Decided, SECOND);
+    recording.decided(record(None), Vec::new(), Vec::new(), vec![raise], Change::Decided, SECOND);
     assert!(recording.due(SECOND, Some(3)).is_some());
     recording.swapped(Swap::Won, SECOND);
-    recording.decided(record(None), Vec::new(), Vec::new(), Change::Progress, SECOND);
+    recording.decided(record(None), Vec::new(), Vec::new(), Vec::new(), Change::Progress, SECOND);
     assert!(recording.has_won_raise(), "time that passes is no decision");
-    recording.decided(record(None), Vec::new(), Vec::new(), Change::Decided, SECOND);
+    recording.decided(record(None), Vec::new(), Vec::new(), Vec::new(), Change::Decided, SECOND);
     assert!(!recording.holds_raise());
 }
 
