@@ -39,6 +39,8 @@ commands! {
     Explain in explain;
     /// Show what was decided.
     History in history;
+    /// Make the recorded decisions again, and judge the recorded answers by another file.
+    Replay in replay;
     /// End this step now, and begin the next; guards go on.
     Promote in promote;
     /// Let this step end without a Pass; its bake stays, and guards go on.

@@ -4,6 +4,7 @@
 //! joins the machine, the judge and what was asked, and it is what the simulation runs. [`drive`]
 //! executes its commands on tokio, through the ports.
 
+pub mod analysis_run;
 pub mod codec;
 mod core;
 pub mod drive;

@@ -1,21 +1,34 @@
-//! `haldane get`: every rollout in a line, one in full for programs, or its plan with defaults.
+//! `haldane get`: every rollout in a line, one in full for programs, or its plan with defaults; and
+//! `haldane get analysisruns`: the analysis of each attempt.
 
 use std::process::ExitCode;
 
-use haldane_runtime::status::Status;
+use haldane_model::RolloutId;
+use haldane_runtime::{
+    analysis_run::{AnalysisRun, analysis_runs},
+    status::Status,
+};
+use jiff::Timestamp;
+use miette::miette;
 
 use crate::{
-    ask::Target,
+    ask::{self, Target},
     book::Book,
+    commands::history,
     context::{Context, Output},
     faults, print,
 };
 
+/// What the analyses are asked for by.
+const RUNS: [&str; 3] = ["analysisruns", "analysisrun", "har"];
+
 /// Arguments of `get`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The rollout, as NAME or NAMESPACE/NAME; all of them where it is left out.
+    /// The rollout, as NAME or NAMESPACE/NAME, all of them where it is left out; or `analysisruns`.
     name: Option<String>,
+    /// After `analysisruns`: of which rollout, or which one, such as checkout-3.
+    of: Option<String>,
     /// The rollout's namespace.
     #[arg(short, long, default_value = "default")]
     namespace: String,
@@ -30,6 +43,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
         return effective(args, context).await;
     }
     let book = Book::open(context).await?;
+    if args.name.as_deref().is_some_and(|name| RUNS.contains(&name)) {
+        return runs(args, &book, context).await;
+    }
+    if let Some(of) = args.of {
+        return Err(miette!(help = "ask for one rollout, or for all", "`{of}` is one name too many"));
+    }
     if args.name.is_none() {
         let all = book.list().await?;
         print::value(context.output, &all, || table(&all))?;
@@ -55,6 +74,74 @@ async fn effective(args: Args, context: &Context) -> miette::Result<ExitCode> {
     print::value(output, &plan, String::new)?;
     Ok(ExitCode::SUCCESS)
 }
+
+// === analysis runs ===
+
+async fn runs(args: Args, book: &Book, context: &Context) -> miette::Result<ExitCode> {
+    let all = book.list().await?;
+    let known: Vec<RolloutId> = all.iter().map(ask::id_of).collect();
+    let asked = args.of.map(|of| match of.split_once('/') {
+        Some((namespace, name)) => (namespace.to_owned(), name.to_owned()),
+        None => (args.namespace.clone(), of),
+    });
+    // A rollout's own name wins over an attempt's.
+    let one = |(namespace, name): &(String, String)| {
+        let id = RolloutId::new(namespace, name);
+        if known.contains(&id) {
+            return Some((id, None));
+        }
+        let (name, attempt) = name.rsplit_once('-')?;
+        let (id, attempt) = (RolloutId::new(namespace, name), attempt.parse::<u32>().ok()?);
+        known.contains(&id).then_some((id, Some(attempt)))
+    };
+    let wanted = match &asked {
+        None => known.iter().map(|id| (id.clone(), None)).collect(),
+        Some(asked) => vec![one(asked).ok_or_else(|| {
+            let (namespace, name) = asked;
+            miette!(
+                help = "name a rollout, or a rollout and an attempt: checkout-3",
+                "there is no rollout and no analysis {namespace}/{name}"
+            )
+        })?],
+    };
+    let mut found = Vec::new();
+    for (id, attempt) in wanted {
+        let journal = history::all(book, &id).await?.entries;
+        let journal: Vec<_> = journal.into_iter().map(|told| told.entry).collect();
+        let runs = analysis_runs(&id, &journal, &book.trace(&id).await?);
+        let meant = |run: &AnalysisRun| attempt.is_none_or(|attempt| run.spec.attempt == attempt);
+        found.extend(runs.into_iter().filter(meant));
+    }
+    if found.is_empty() && asked.is_some() {
+        return Err(miette!("no analysis is kept of it"));
+    }
+    print::value(context.output, &found, || runs_table(&found))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runs_table(runs: &[AnalysisRun]) -> String {
+    let dash = || "-".to_owned();
+    let rows: Vec<Vec<String>> = runs
+        .iter()
+        .map(|run| {
+            let status = &run.status;
+            let looks: u64 = status.checks.iter().flat_map(|check| check.looks.values()).sum();
+            let at = |at: Timestamp| at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+            vec![
+                format!("{}/{}", run.metadata.namespace, run.metadata.name),
+                run.spec.revision.as_ref().map_or_else(dash, ToString::to_string),
+                format!("{:?}", status.phase),
+                status.checks.len().to_string(),
+                looks.to_string(),
+                status.started_at.map_or_else(dash, at),
+                status.message.clone().unwrap_or_else(dash),
+            ]
+        })
+        .collect();
+    print::table(&["ANALYSIS", "REVISION", "PHASE", "CHECKS", "LOOKS", "BEGAN", "WHY"], &rows)
+}
+
+// === rollouts ===
 
 fn table(all: &[Status]) -> String {
     let head = ["ROLLOUT", "PHASE", "REVISION", "ATTEMPT", "STEP", "SHARE", "HELD BY"];
