@@ -63,6 +63,21 @@ fn a_rollback_is_decided_just_so_again_and_another_limit_would_have_let_it_pass(
     );
     assert!(errors["measurements"].as_array().is_some_and(|all| all.len() >= 2), "{errors}");
 
+    let picture = rig.state().with_file_name("errors.svg");
+    let drawn = rig.haldane(&["explain", "app", "--plot", "--svg", &picture.display().to_string()]);
+    for part in [
+        "v2 was rolled back",
+        "errors, attempt 1 of v2",
+        "under test 1",
+        "limit 1.0 %",
+        "50 % at",
+        "back at",
+    ] {
+        assert!(drawn.text.contains(part), "{part} is not in: {}", drawn.text);
+    }
+    let picture = fs::read_to_string(&picture).expect("a picture is written");
+    assert!(picture.starts_with("<svg") && picture.contains("50 %"), "{picture}");
+
     let other = |name: &str, max: &str| {
         let file = rig.state().with_file_name(name);
         fs::write(&file, with_limit(rollout.clone(), max).to_string()).expect("a file is written");

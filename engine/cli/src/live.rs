@@ -230,7 +230,8 @@ fn phase_colour(phase: &str) -> &'static str {
     }
 }
 
-fn terminal_width() -> usize {
+/// Returns how wide the terminal is.
+pub(crate) fn terminal_width() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0))
 }
 

@@ -10,6 +10,7 @@ mod context;
 mod faults;
 mod live;
 mod logs;
+mod plot;
 mod print;
 mod templates;
 mod told;

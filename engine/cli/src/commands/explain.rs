@@ -1,13 +1,20 @@
 //! `haldane explain`: where a rollout is and why, in sentences, from its picture and its journal.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use haldane_api::Entry;
-use haldane_model::{JournalEntry, Reason, State, Verdict};
+use haldane_model::{JournalEntry, Reason, RolloutId, State, Verdict};
 use haldane_runtime::{Notice, explain, status::Status};
+use miette::miette;
 use serde::Serialize;
 
-use crate::{ask::Target, book::Book, commands::history, context::Context, print};
+use crate::{
+    ask::Target,
+    book::Book,
+    commands::history,
+    context::{Context, Output},
+    live, plot, print,
+};
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
@@ -17,6 +24,18 @@ pub(crate) struct Args {
     /// Say of every attempt how it ended.
     #[arg(long)]
     all: bool,
+    /// Draw what a check saw in the terminal: both sides, the limit, the evidence, the steps.
+    #[arg(long)]
+    plot: bool,
+    /// Write the same picture into a file, as SVG.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Draw this check; without it, the one that breached, or that compares both sides.
+    #[arg(long, value_name = "NAME")]
+    check: Option<String>,
+    /// Draw this attempt; without it, the last one.
+    #[arg(long, value_name = "NUMBER")]
+    attempt: Option<u32>,
 }
 
 /// What there is to say.
@@ -55,7 +74,41 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
         attempts: args.all.then(|| attempts(&status, &journal)),
     };
     print::value(context.output, &explanation, || text(&explanation))?;
+    if args.plot || args.svg.is_some() {
+        let attempt = args.attempt.unwrap_or(status.attempt);
+        draw(&args, context, &book, &id, attempt, journal).await?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn draw(
+    args: &Args,
+    context: &Context,
+    book: &Book,
+    id: &RolloutId,
+    attempt: u32,
+    journal: Vec<Entry>,
+) -> miette::Result<()> {
+    let journal: Vec<JournalEntry> = journal.into_iter().map(|told| told.entry).collect();
+    let batches = book.trace(id).await?;
+    let plot = plot::plot(&journal, &batches, attempt, args.check.as_deref());
+    let plot = plot.ok_or_else(|| {
+        let of = args.check.as_ref().map(|check| format!(" of check {check}")).unwrap_or_default();
+        miette!(
+            help = "`haldane get analysisruns` lists what is recorded",
+            "nothing{of} is recorded of attempt {attempt} of {id}"
+        )
+    })?;
+    if let Some(file) = &args.svg {
+        let picture = plot::svg(&plot).map_err(|why| miette!("{why}"))?;
+        std::fs::write(file, picture)
+            .map_err(|error| miette!("{} cannot be written: {error}", file.display()))?;
+        print::aside(&format!("the picture is in {}", file.display()));
+    }
+    if args.plot && context.output == Output::Table {
+        print::text(&plot::terminal(&plot, live::terminal_width(), context.colours()));
+    }
+    Ok(())
 }
 
 fn text(explanation: &Explanation) -> String {

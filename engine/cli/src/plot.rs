@@ -1,0 +1,142 @@
+//! One check of one attempt as a picture: what both sides had, the limit, the evidence, the steps.
+//!
+//! It is drawn from what was recorded, never asked for anew: a picture of a rollback shows what the
+//! engine saw.
+
+mod svg;
+mod terminal;
+
+use haldane_model::{CheckName, JournalEntry, Reason, State, Verdict, Weight};
+use haldane_runtime::{replay::looks, trace::Batch};
+
+pub(crate) use self::{svg::svg, terminal::terminal};
+
+/// What is drawn. Times are in seconds since the first point.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Plot {
+    /// What it shows, in words.
+    pub(crate) title: String,
+    /// In what the values are, for an axis: `%`, `ms` or empty.
+    pub(crate) unit: String,
+    /// How long it is.
+    pub(crate) span: f64,
+    /// What the side under test had.
+    pub(crate) test: Vec<(f64, f64)>,
+    /// What the serving side had.
+    pub(crate) serving: Vec<(f64, f64)>,
+    /// The limit, where the check has one.
+    pub(crate) limit: Option<f64>,
+    /// The odds that the side under test is worse, as a power of ten.
+    pub(crate) evidence: Vec<(f64, f64)>,
+    /// The odds that suffice, as a power of ten.
+    pub(crate) needed: Option<f64>,
+    /// When which share was confirmed.
+    pub(crate) steps: Vec<(f64, Weight)>,
+    /// When the traffic went back.
+    pub(crate) rolled_back: Option<f64>,
+}
+
+/// Puts the picture of an attempt together: of the check that is named, or of the one that tells most.
+/// `None` where nothing of it is recorded.
+pub(crate) fn plot(
+    journal: &[JournalEntry],
+    batches: &[Batch],
+    attempt: u32,
+    check: Option<&str>,
+) -> Option<Plot> {
+    let of_it = || looks(batches).filter(move |look| look.attempt == attempt && !look.at_rest);
+    let check = match check {
+        Some(name) => CheckName::from(name),
+        None => telling(batches, attempt)?,
+    };
+    let taken: Vec<_> = of_it().filter(|look| look.check == check).collect();
+    let (first, last) = (taken.first()?, taken.last()?);
+    let since = |at: jiff::Timestamp| at.duration_since(first.at.wall).as_secs_f64();
+    let (unit, factor) = match last.finding.unit.as_str() {
+        "%" => ("%", 100.0),
+        "s" => ("ms", 1_000.0),
+        other => (other, 1.0),
+    };
+    let mut plot = Plot {
+        title: match &first.revision {
+            Some(revision) => format!("{check}, attempt {attempt} of {revision}"),
+            None => format!("{check}, attempt {attempt}"),
+        },
+        unit: unit.to_owned(),
+        limit: limit(&last.rule).map(|limit| limit * factor),
+        ..Plot::default()
+    };
+    for look in &taken {
+        let (at, finding) = (since(look.at.wall), &look.finding);
+        plot.span = plot.span.max(at);
+        plot.test.extend(finite(at, finding.value.map(|value| value * factor)));
+        if let Some(compared) = &finding.compared {
+            plot.serving.extend(finite(at, compared.serving.map(|value| value * factor)));
+            plot.evidence.extend(finite(at, Some(compared.odds.log10())));
+            plot.needed = Some(compared.odds_needed.log10());
+        }
+    }
+    for entry in journal.iter().filter(|entry| entry.attempt == attempt) {
+        let at = since(entry.at).max(0.0);
+        if entry.reason == Reason::StepConfirmed {
+            plot.steps.push((at, entry.weight));
+        }
+        if entry.after == State::RollingBack && entry.before != State::RollingBack {
+            plot.rolled_back = Some(at);
+            plot.span = plot.span.max(at);
+        }
+    }
+    plot.span = plot.span.max(1.0);
+    plot.steps.retain(|(at, _)| *at <= plot.span);
+    Some(plot)
+}
+
+/// The check that breached; else the first that compares; else the first.
+fn telling(batches: &[Batch], attempt: u32) -> Option<CheckName> {
+    let of_it = || looks(batches).filter(move |look| look.attempt == attempt && !look.at_rest);
+    let breached = of_it()
+        .find(|look| look.finding.verdict == Verdict::Fail { breach: true } && !look.dry_run);
+    let compares = || of_it().find(|look| look.finding.compared.is_some());
+    let look = breached.or_else(compares).or_else(|| of_it().next())?;
+    Some(look.check.clone())
+}
+
+/// The limit that a rule names.
+fn limit(rule: &str) -> Option<f64> {
+    let rule: serde_json::Value = serde_json::from_str(rule).ok()?;
+    ["max", "min"].iter().find_map(|name| rule.get(name)?.as_f64())
+}
+
+fn finite(at: f64, value: Option<f64>) -> Option<(f64, f64)> {
+    value.filter(|value| value.is_finite()).map(|value| (at, value))
+}
+
+// === impl Plot ===
+
+impl Plot {
+    /// Up to where the values go, with room above them.
+    fn top(&self) -> f64 {
+        let values = self.test.iter().chain(&self.serving).map(|(_, value)| *value);
+        let most = values.chain(self.limit).fold(0.0_f64, f64::max);
+        if most > 0.0 { most * 1.15 } else { 1.0 }
+    }
+
+    /// From where to where the evidence goes.
+    fn evidence_range(&self) -> (f64, f64) {
+        let odds = || self.evidence.iter().map(|(_, odds)| *odds).chain(self.needed);
+        let (low, high) = (odds().fold(0.0_f64, f64::min), odds().fold(1.0_f64, f64::max));
+        (low - 0.2, high * 1.1)
+    }
+}
+
+/// Says odds that are a power of ten: `100:1`, `1:10`.
+fn odds(power: f64) -> String {
+    let round = |power: f64| {
+        let odds = 10_f64.powf(power);
+        if odds < 9.95 { format!("{odds:.1}") } else { format!("{odds:.0}") }
+    };
+    if power >= 0.0 { format!("{}:1", round(power)) } else { format!("1:{}", round(-power)) }
+}
+
+#[cfg(test)]
+mod tests;
