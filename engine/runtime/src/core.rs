@@ -269,10 +269,16 @@ impl Core {
         }
         let turn = (!decision.entries.is_empty()).then(|| {
             let (record, seen) = (record.clone(), self.seen.clone());
-            Traced::Turn(TracedTurn { record, seen, now, entries: decision.entries.clone() })
+            Traced::Turn(Box::new(TracedTurn {
+                record,
+                seen,
+                now,
+                entries: decision.entries.clone(),
+            }))
         });
         let looks = self.looks.take_traced(&decision.record);
-        let trace = looks.into_iter().map(Traced::Look).chain(turn).collect();
+        let trace =
+            looks.into_iter().map(|look| Traced::Look(Box::new(look))).chain(turn).collect();
         let more = decision.wake_in == Some(Duration::ZERO);
         self.wake_at = decision.wake_in.map(|wait| now.mono + wait.max(Duration::from_millis(20)));
         self.perform(decision, trace, now, out);

@@ -95,7 +95,7 @@ pub fn alternative(batches: &[Batch], attempt: u32, plan: &Plan) -> Alternative 
 /// Returns the looks of a trace, in order.
 pub fn looks(batches: &[Batch]) -> impl Iterator<Item = &TracedLook> {
     batches.iter().flat_map(|batch| &batch.items).filter_map(|item| match &**item {
-        Traced::Look(look) => Some(look),
+        Traced::Look(look) => Some(&**look),
         Traced::Turn(_) | Traced::Gap(_) => None,
     })
 }

@@ -24,9 +24,9 @@ const UNPACKED_MAX: u64 = 256 * 1_024 * 1_024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Traced {
     /// An answer was judged.
-    Look(TracedLook),
+    Look(Box<TracedLook>),
     /// Something was decided.
-    Turn(TracedTurn),
+    Turn(Box<TracedTurn>),
     /// So many items before this one were dropped: the store did not take them for too long.
     Gap(u64),
 }
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_batch_reads_back_to_the_bit_infinities_included() {
-        let items = vec![Arc::new(Traced::Look(look())), Arc::new(Traced::Gap(3))];
+        let items = vec![Arc::new(Traced::Look(Box::new(look()))), Arc::new(Traced::Gap(3))];
         let again = Batch::unpack(7, &Batch::pack(&items)).unwrap();
         assert_eq!(again, Batch { version: 7, items });
     }

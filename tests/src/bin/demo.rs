@@ -4,8 +4,9 @@
 //! 25 %, one that is slow and one whose process is killed at 50 % are rolled back. Two are compared
 //! with the version that serves: one that errs less than the limit would see is rolled back, and one
 //! that fails together with the version that serves is held until both recover. Prints a table, writes
-//! `target/demo/report.json`, and fails where an outcome is wrong, a weight change caused an error,
-//! or a rollback by a limit took too long.
+//! `target/demo/report.json` and a picture of each release, makes every decision again from what was
+//! recorded, and fails where an outcome is wrong, a weight change caused an error, a rollback by a limit
+//! took too long, or a decision is not the same again.
 
 #![allow(clippy::print_stdout, reason = "it speaks to people")]
 
@@ -43,6 +44,9 @@ const AFTERMATH: Duration = Duration::from_secs(2);
 const SETTLE: Duration = Duration::from_secs(5);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Where the report and the pictures are left.
+const FOLDER: &str = "target/demo";
 
 /// How long both versions go on failing once the engine says so.
 const INCIDENT: Duration = Duration::from_secs(4);
@@ -112,7 +116,8 @@ fn main() -> ExitCode {
             }
         }
     }
-    if write_up(&reports) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let again = replayed(&haldane, &stage);
+    if write_up(&reports) && again { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn releases() -> [Release; 6] {
@@ -197,6 +202,7 @@ fn roll_out(stage: &mut Stage, load: &Load, haldane: &Path, release: &Release) -
     let (lost, by_weight_change) = causes(&failures, &shares, release, injected, zero);
     let explanation = incident.clone().unwrap_or_else(|| explain(haldane, stage));
     println!("   {explanation}");
+    draw(haldane, stage, release);
     // Both versions failing must have been said, not only survived.
     let both = matches!(release.fault, Some((Fault::Both(_), _)));
     let wanted = code == Some(release.exit) && both == incident.is_some();
@@ -289,6 +295,42 @@ fn explain(haldane: &Path, stage: &Stage) -> String {
     }
 }
 
+/// Leaves a picture of the release beside the report.
+fn draw(haldane: &Path, stage: &Stage, release: &Release) {
+    let file = Path::new(FOLDER).join(format!("{}.svg", release.name));
+    let made = fs::create_dir_all(FOLDER).and_then(|()| {
+        let mut command = Command::new(haldane);
+        command.args(["explain", "app", "--state"]).arg(rollout::state(stage));
+        command.arg("--svg").arg(&file).output()
+    });
+    match made {
+        Ok(told) if told.status.success() => println!("   picture: {}", file.display()),
+        Ok(told) => println!("   no picture: {}", String::from_utf8_lossy(&told.stderr).trim()),
+        Err(error) => println!("   no picture: {error}"),
+    }
+}
+
+/// Makes every decision of all releases again, from what was recorded. Returns whether each is the same.
+fn replayed(haldane: &Path, stage: &Stage) -> bool {
+    let told = Command::new(haldane)
+        .args(["replay", "app", "--state"])
+        .arg(rollout::state(stage))
+        .output();
+    match told {
+        Ok(told) => {
+            let text = String::from_utf8_lossy(&told.stdout).into_owned();
+            for line in text.lines().filter(|line| !line.starts_with("same ")) {
+                println!("\nreplay: {line}");
+            }
+            told.status.success()
+        }
+        Err(error) => {
+            println!("FAILED: haldane replay: {error}");
+            false
+        }
+    }
+}
+
 /// Whether Prometheus has the first bad sample.
 fn is_sampled(stage: &Stage, side: &str, fault: Fault) -> bool {
     let query = match fault {
@@ -369,7 +411,7 @@ fn write_report(reports: &[Report]) -> std::io::Result<()> {
         })
     });
     let rollouts: Vec<_> = rollouts.collect();
-    let folder = Path::new("target/demo");
+    let folder = Path::new(FOLDER);
     fs::create_dir_all(folder)?;
     fs::write(folder.join("report.json"), format!("{:#}\n", json!({"rollouts": rollouts})))
 }

@@ -36,10 +36,13 @@ pub(crate) fn terminal(plot: &Plot, width: usize, colours: bool) -> String {
     out
 }
 
+/// Lines of one colour each.
+type Lines = Vec<(Color, Vec<(f64, f64)>)>;
+
 /// Lines to draw, with their bounds.
 struct Panel {
     title: String,
-    lines: Vec<(String, Color, Vec<(f64, f64)>)>,
+    lines: Lines,
     x: (f64, Vec<String>),
     y: (f64, f64, Vec<String>),
 }
@@ -48,10 +51,10 @@ fn values(plot: &Plot) -> Panel {
     let top = plot.top();
     let mut lines = steps(plot, 0.0, top);
     if let Some(limit) = plot.limit {
-        lines.push(("limit".to_owned(), LIMIT, vec![(0.0, limit), (plot.span, limit)]));
+        lines.push((LIMIT, vec![(0.0, limit), (plot.span, limit)]));
     }
-    lines.push(("serving".to_owned(), SERVING, plot.serving.clone()));
-    lines.push(("under test".to_owned(), TEST, plot.test.clone()));
+    lines.push((SERVING, plot.serving.clone()));
+    lines.push((TEST, plot.test.clone()));
     let label = |value: f64| format!("{} {}", short(value), plot.unit).trim_end().to_owned();
     Panel {
         title: plot.title.clone(),
@@ -65,9 +68,9 @@ fn evidence(plot: &Plot) -> Panel {
     let (low, high) = plot.evidence_range();
     let mut lines = steps(plot, low, high);
     if let Some(needed) = plot.needed {
-        lines.push(("needed".to_owned(), LIMIT, vec![(0.0, needed), (plot.span, needed)]));
+        lines.push((LIMIT, vec![(0.0, needed), (plot.span, needed)]));
     }
-    lines.push(("evidence".to_owned(), TEST, plot.evidence.clone()));
+    lines.push((TEST, plot.evidence.clone()));
     Panel {
         title: "evidence that it is worse".to_owned(),
         lines,
@@ -77,9 +80,9 @@ fn evidence(plot: &Plot) -> Panel {
 }
 
 /// A line up for each step.
-fn steps(plot: &Plot, low: f64, high: f64) -> Vec<(String, Color, Vec<(f64, f64)>)> {
+fn steps(plot: &Plot, low: f64, high: f64) -> Lines {
     let marks = plot.steps.iter().map(|(at, _)| *at).chain(plot.rolled_back);
-    marks.map(|at| ("step".to_owned(), STEP, vec![(at, low), (at, high)])).collect()
+    marks.map(|at| (STEP, vec![(at, low), (at, high)])).collect()
 }
 
 fn times(span: f64) -> Vec<String> {
@@ -109,8 +112,8 @@ fn short(value: f64) -> String {
 fn drawn(panel: Panel, width: u16, height: u16, colours: bool) -> String {
     let area = Rect::new(0, 0, width, height);
     let mut buffer = Buffer::empty(area);
-    let datasets = panel.lines.iter().filter(|(_, _, data)| !data.is_empty());
-    let datasets = datasets.map(|(_, colour, data)| {
+    let datasets = panel.lines.iter().filter(|(_, data)| !data.is_empty());
+    let datasets = datasets.map(|(colour, data)| {
         let kind = if data.len() == 1 { GraphType::Scatter } else { GraphType::Line };
         let style = Style::default().fg(*colour);
         Dataset::default().marker(Marker::Braille).graph_type(kind).style(style).data(data)

@@ -404,7 +404,7 @@ impl Recording {
     /// Returns the looks that the record lost.
     pub(super) fn take_lost(&mut self) -> Vec<TracedLook> {
         let looks = std::mem::take(&mut self.lost).into_iter().filter_map(|item| match &*item {
-            Traced::Look(look) if look.learned => Some(look.clone()),
+            Traced::Look(look) if look.learned => Some((**look).clone()),
             Traced::Look(_) | Traced::Turn(_) | Traced::Gap(_) => None,
         });
         looks.collect()
