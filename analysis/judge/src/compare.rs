@@ -28,6 +28,8 @@ use crate::{Folded, Stage, betting::Merged, betting::weighted_mean};
 pub(crate) struct Ruling {
     pub(crate) verdict: Verdict,
     pub(crate) message: String,
+    /// Whether a step is held, whatever time passes.
+    pub(crate) holds: bool,
 }
 
 /// Judges one look of a comparing check and adds it to the evidence of the attempt.
@@ -49,7 +51,9 @@ pub(crate) fn fold(
     };
     let (ruling, kept) = match answered {
         // A broken answer changes nothing, not even that nothing was asked yet.
-        Err(message) => (Ruling { verdict: Verdict::SourceError, message }, evidence.clone()),
+        Err(message) => {
+            (Ruling { verdict: Verdict::SourceError, message, holds: false }, evidence.clone())
+        }
         Ok(answered) => {
             let news = learn::learn(rule, stage, &mut book, &answered, sample);
             let ruling = verdict::judge(rule, stage, &book, &answered, &news, sample);
@@ -75,6 +79,7 @@ pub(crate) fn fold(
             serving: shown.serving,
             odds: book.ln_e().exp().min(f64::MAX),
             odds_needed: rule.needed().exp(),
+            holds: ruling.holds,
         }),
     };
     Folded { evidence: kept, verdict: ruling.verdict, finding }

@@ -18,6 +18,7 @@ mod holds;
 mod lower;
 mod needs;
 mod newer;
+mod phases;
 mod place;
 mod raise;
 mod requests;
@@ -119,5 +120,6 @@ pub fn decide(record: &Record, seen: &Seen, now: Now) -> Decision {
         bake::count(&mut turn);
         place::advance(&mut turn);
     }
+    phases::turn_over(&mut turn);
     turn.finish()
 }

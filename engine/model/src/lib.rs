@@ -23,8 +23,8 @@ pub use self::{
         SideName, SourceName,
     },
     plan::{
-        AlertAction, AlertRule, Check, Entry, Follow, Gap, GapPolicy, Gate, GateKind, Limits,
-        OnDeadline, OnExpired, OnInconclusive, Plan, Policies, Side, Source, Step,
+        AlertAction, AlertRule, Check, During, Entry, Follow, Gap, GapPolicy, Gate, GateKind,
+        Limits, OnDeadline, OnExpired, OnInconclusive, Plan, Policies, Side, Source, Step,
     },
     reason::{Block, Cause, Reason, Severity},
     record::{

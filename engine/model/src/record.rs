@@ -2,6 +2,7 @@
 
 mod header;
 mod hold;
+mod phase;
 mod place;
 
 use std::{
@@ -62,6 +63,10 @@ pub struct Record {
     pub evidence: BTreeMap<CheckName, Evidence>,
     /// Up to when each check was judged, in its source's time.
     pub judged_to: BTreeMap<CheckName, Timestamp>,
+    /// Since when those checks are asked that are not asked all along: what was before is nothing to
+    /// them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub in_force: BTreeMap<CheckName, Stamp>,
     /// The rates by which 100 % is judged, in the judge's own format.
     pub frozen: BTreeMap<CheckName, Evidence>,
     /// How long the rollout has been at it, a person's holds excluded.
@@ -157,6 +162,7 @@ impl Record {
             exposed: Exposure::default(),
             evidence: BTreeMap::new(),
             judged_to: BTreeMap::new(),
+            in_force: BTreeMap::new(),
             frozen: BTreeMap::new(),
             progressed: Duration::ZERO,
             foreign: Vec::new(),

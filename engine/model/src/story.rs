@@ -38,6 +38,10 @@ pub struct Compared {
     pub odds: f64,
     /// The odds at which this check alone rolls back.
     pub odds_needed: f64,
+    /// Whether a step is held for a reason that time does not answer: both sides fail, the traffic does
+    /// not arrive, or much speaks against the side under test. No policy passes such a step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds: bool,
 }
 
 /// One decision: what happened, to what, because of what, by whom.

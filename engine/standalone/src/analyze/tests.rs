@@ -41,6 +41,7 @@ fn check(name: &str, dry_run: bool) -> Check {
         initial_delay: Duration::ZERO,
         limits: Limits::default(),
         dry_run,
+        during: haldane_model::During::Background,
     }
 }
 
