@@ -14,6 +14,7 @@
 mod bake;
 mod blocks;
 mod drift;
+mod expected;
 mod holds;
 mod lower;
 mod needs;
@@ -118,6 +119,7 @@ pub fn decide(record: &Record, seen: &Seen, now: Now) -> Decision {
         requests::note_waivers(&mut turn);
         blocks::compute(&mut turn);
         bake::count(&mut turn);
+        expected::note(&mut turn);
         place::advance(&mut turn);
     }
     phases::turn_over(&mut turn);

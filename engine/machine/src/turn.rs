@@ -354,6 +354,7 @@ impl<'a> Turn<'a> {
         self.record.evidence.clear();
         self.record.judged_to.clear();
         self.record.in_force.clear();
+        self.record.expected = None;
         self.record.waivers.clear();
         self.record.exposed = Exposure::default();
     }

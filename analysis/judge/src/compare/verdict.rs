@@ -3,7 +3,7 @@
 //! A breach first: what was shown stays shown. Then lost and silent sides, then what holds a step
 //! without rolling back, and only then what lets one pass.
 
-use haldane_model::{Sample, Verdict, Weight};
+use haldane_model::{Needed, Sample, Verdict, Weight};
 use jiff::SignedDuration;
 
 use super::{
@@ -56,8 +56,8 @@ fn holding(message: String) -> Ruling {
     Ruling { holds: true, ..ruling(INCONCLUSIVE, message) }
 }
 
-fn ruling(verdict: Verdict, message: String) -> Ruling {
-    Ruling { verdict, message, holds: false }
+pub(super) fn ruling(verdict: Verdict, message: String) -> Ruling {
+    Ruling { verdict, message, holds: false, needed: None }
 }
 
 /// Evidence enough that it is worse: a breach, unless one process makes all the errors.
@@ -156,7 +156,11 @@ fn cleared(rule: &Compare, stage: &Stage, book: &Book) -> Ruling {
         return ruling(INCONCLUSIVE, words::too_early(rule, book));
     }
     let needed = needed(rule, stage, book, line);
-    ruling(INCONCLUSIVE, words::not_enough(rule, stage, book, line, needed))
+    let more = needed.map(|(requests, secs)| Needed { requests, secs });
+    Ruling {
+        needed: more,
+        ..ruling(INCONCLUSIVE, words::not_enough(rule, stage, book, line, needed))
+    }
 }
 
 /// Whether 100 %, where there is no serving side, could be judged by what is known now.

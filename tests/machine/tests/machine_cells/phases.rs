@@ -6,7 +6,7 @@ use haldane_machine_tests::world::{
     Column, ERRORS, GREEN, Told, World, at, check, percent, plan, secs, stamp,
 };
 use haldane_model::{
-    Block, Check, CheckName, Compared, During, Evidence, Gap, GapPolicy, Health, HoldKind,
+    Block, Check, CheckName, Compared, During, Evidence, Gap, GapPolicy, Health, HoldKind, Needed,
     OnInconclusive, Place, Plan, Reason, State, Verb, Verdict, WaiverKind, Weight, Window,
 };
 
@@ -450,13 +450,17 @@ fn a_dry_run_that_fails_keeps_no_first_raise_from_leaving() {
     assert!(!leaves(&before), "also where it answered before the attempt");
 }
 
+fn compared() -> Compared {
+    Compared { serving: Some(0.2), odds: 1.0, odds_needed: 100.0, holds: false, needed: None }
+}
+
 /// A check says that the step is held: both sides fail, or much speaks against the side under test.
 fn holding(world: World) -> World {
     let verdict = Verdict::Inconclusive { over_limit: false };
     world.verdict(verdict).but(|world| {
         for check in world.checks() {
-            let held = Compared { serving: Some(0.2), odds: 1.0, odds_needed: 100.0, holds: true };
-            Arc::make_mut(&mut check.finding).compared = Some(held);
+            Arc::make_mut(&mut check.finding).compared =
+                Some(Compared { holds: true, ..compared() });
         }
     })
 }
@@ -529,4 +533,96 @@ fn evidence_of_a_check_out_of_its_phase_is_not_taken_in() {
     let learned = world.turn().record;
     assert_eq!(learned.evidence.get(&ERRORS.into()), Some(&Evidence(Arc::from(&b"rates"[..]))));
     assert!(!learned.evidence.contains_key(&SMOKE.into()));
+}
+
+// === what was needed beside the estimate ===
+
+/// A comparison had so many requests of the side under test, and needs so many more.
+fn needing(world: World, samples: f64, needed: Option<(f64, Option<f64>)>) -> World {
+    let needed = needed.map(|(requests, secs)| Needed { requests, secs });
+    world.but(|world| {
+        for check in world.checks() {
+            let finding = Arc::make_mut(&mut check.finding);
+            finding.samples = Some(samples);
+            finding.compared = Some(Compared { needed, ..compared() });
+        }
+    })
+}
+
+/// The step baked for half a minute when its check told for the first time what it needs.
+fn estimated(secs: Option<f64>) -> World {
+    let unclear = Verdict::Inconclusive { over_limit: false };
+    needing(World::at(Column::Baking).verdict(unclear), 40.0, Some((609.5, secs))).won()
+}
+
+#[test]
+fn the_first_estimate_of_a_step_is_kept_and_told_with_its_pass_beside_what_it_took() {
+    let first = estimated(Some(2_164.0));
+    let expected = first.record.expected.clone().expect("it is noted");
+    assert_eq!((expected.requests, expected.samples), (610, 40));
+    assert_eq!(expected.time, Some(secs(2_164)));
+    let later = needing(first, 90.0, Some((500.0, None))).later(15).won();
+    assert_eq!(later.record.expected.as_ref(), Some(&expected), "the first counts");
+    let passed = later.but(|world| {
+        let done_at = Some(stamp(at(9_990)));
+        world.record.place =
+            Place::Baking { step: 1, baked: secs(1_720), from: stamp(at(9_900)), done_at };
+    });
+    let turn = needing(passed.verdict(Verdict::Pass), 520.0, None).turn();
+    let entry = turn.entries.iter().find(|entry| entry.reason == Reason::StepPassed);
+    let detail = entry.and_then(|entry| entry.detail.clone()).expect("the step passed");
+    let told = "every check passed on this bake; errors took 480 requests in 28m10s, about 610 in 36m04s \
+                were expected";
+    assert_eq!(detail, told);
+}
+
+#[test]
+fn an_estimate_without_a_time_is_told_without_one_and_a_step_without_any_says_nothing_of_it() {
+    let passed = |world: World| {
+        let turn = needing(world.baked().verdict(Verdict::Pass), 520.0, None).turn();
+        turn.entries.iter().find_map(|entry| entry.detail.clone()).expect("the step passed")
+    };
+    assert!(passed(estimated(None)).ends_with("in 30s, about 610 were expected"));
+    assert_eq!(passed(World::at(Column::Baking)), "every check passed on this bake");
+}
+
+#[test]
+fn each_step_has_an_estimate_of_its_own_and_each_attempt() {
+    let left = estimated(None).but(|world| world.record.place = shifting(2, percent(50)));
+    let next = left.read(100).won();
+    assert_eq!((next.record.step(), &next.record.expected), (Some(2), &None));
+    let mut again = World::at(Column::Pending);
+    again.record.expected = estimated(None).record.expected;
+    assert_eq!(again.won().record.expected, None);
+    let elsewhere = needing(World::at(Column::Shifting), 40.0, Some((610.0, None)));
+    assert_eq!(elsewhere.turn().record.expected, None, "no step bakes");
+}
+
+#[test]
+fn of_several_checks_the_one_that_needs_most_is_noted_and_a_dry_run_is_not_asked() {
+    let unclear = Verdict::Inconclusive { over_limit: false };
+    let world = World::at(Column::Baking).planned(|plan| {
+        plan.checks.push(check("latency"));
+        plan.checks.push(Check { dry_run: true, ..check("strict") });
+    });
+    let world = needing(world.verdict(unclear), 40.0, Some((100.0, None))).but(|world| {
+        for (name, more) in [("latency", 300.0), ("strict", 900.0)] {
+            let check = world.seen.checks.get_mut(&CheckName::from(name)).expect("it is seen");
+            let finding = Arc::make_mut(&mut Arc::make_mut(check).finding);
+            let needed = Some(Needed { requests: more, secs: None });
+            finding.compared = Some(Compared { needed, ..compared() });
+        }
+    });
+    let expected = world.turn().record.expected.expect("it is noted");
+    assert_eq!((expected.check.as_str(), expected.requests), ("latency", 300));
+}
+
+#[test]
+fn times_are_told_in_the_units_that_fit() {
+    for (secs, text) in [(59.0, "59s"), (61.0, "1m01s"), (3_600.0, "1h00m"), (7_380.0, "2h03m")] {
+        let turn =
+            needing(estimated(Some(secs)).baked().verdict(Verdict::Pass), 520.0, None).turn();
+        let detail = turn.entries.iter().find_map(|entry| entry.detail.clone()).unwrap_or_default();
+        assert!(detail.contains(&format!("about 610 in {text} were expected")), "{detail}");
+    }
 }

@@ -50,7 +50,7 @@ fn shows(seen: &Seen, side: &SideName) -> Option<haldane_model::Revision> {
 fn speaker(record: &Record) -> CheckName {
     let own = bound(record).and_then(|plan| plan.checks.get(1));
     own.filter(|check| is_its_phase(check, record))
-        .map_or(ERRORS.into(), |check| check.name.clone())
+        .map_or_else(|| ERRORS.into(), |check| check.name.clone())
 }
 
 /// Said again, apart from the machine: the step that was confirmed last, by its share.
