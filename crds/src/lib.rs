@@ -24,9 +24,9 @@ pub use self::{
     nearest::nearest,
     place::{Path, Place, Places},
     rollout::{
-        Alert, AlertAction, Analysis, Check, Follow, Gap, Gate, ManualGate, Metadata, OnDeadline,
-        OnExpired, OnInconclusive, RevisionQuery, Rollout, Side, Source, Spec, Step, Traffic,
-        Workload,
+        Alert, AlertAction, Analysis, Check, During, Follow, Gap, Gate, ManualGate, Metadata,
+        OnDeadline, OnExpired, OnInconclusive, RevisionQuery, Rollout, Side, Source, Spec, Step,
+        Traffic, Workload,
     },
     scalar::{Duration, Name, Percent, show_duration},
     schema::{schema, without_null},

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use self::{
-    analysis::{Analysis, Check, Gap, OnDeadline, OnInconclusive, Source},
+    analysis::{Analysis, Check, During, Gap, OnDeadline, OnInconclusive, Source},
     spec::{
         Alert, AlertAction, Follow, Gate, ManualGate, OnExpired, RevisionQuery, Side, Spec, Step,
         Traffic, Workload,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use haldane_model::{
-    Cause, Health, HoldKind, Outcome, Place, Reason, SpecSeen, State, Verb, Weight,
+    Cause, During, Health, HoldKind, Outcome, Place, Reason, SpecSeen, State, Verb, Weight,
 };
 use haldane_tests::sim::{Change, Ev, Mood, Pace, Rng, Shape, SourceClock, Wait, World};
 
@@ -319,6 +319,28 @@ fn a_slow_source_delays_no_other_question() {
     let now = world.now;
     world.run_to(now + 200);
     assert_eq!(told(&world, Reason::Breach), 1);
+}
+
+#[test]
+fn a_check_is_asked_in_its_phase_alone_and_looks_no_further_back() {
+    let during = During::Steps(vec![1]);
+    let mut world = world_of(Shape { aside: true, during, ..Shape::default() });
+    bakes_at(&mut world, 25);
+    let record = world.core().and_then(|core| core.record()).unwrap().clone();
+    let since = record.in_force.get(&"errors-aside".into()).expect("its phase began").wall;
+    let begin = world.now;
+    bakes_at(&mut world, 50);
+    let end = world.now;
+    ends(&mut world, State::Healthy);
+    let looks = world.sent.iter().filter_map(|(at, what)| {
+        Some((*at, what.strip_prefix("Look errors-aside ")?.parse::<jiff::Timestamp>().unwrap()))
+    });
+    let looks: Vec<_> = looks.collect();
+    assert!(looks.len() >= 5, "{looks:?}");
+    assert!(looks.iter().all(|(at, _)| (begin..=end).contains(at)), "{begin} {end} {looks:?}");
+    // One scrape more, so that the first rate has a sample before it.
+    let oldest = since.checked_sub(jiff::SignedDuration::from_secs(5)).unwrap();
+    assert!(looks.iter().all(|(_, from)| *from >= oldest), "{since} {looks:?}");
 }
 
 #[test]

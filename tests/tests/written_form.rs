@@ -237,10 +237,65 @@ fn a_pause_is_a_manual_gate_on_the_following_step() {
 }
 
 #[test]
+fn a_check_is_asked_all_along_unless_it_or_a_step_says_otherwise() {
+    use haldane_model::During;
+    let plan = good(&read("examples/every-field.yaml")).plan;
+    let during = |name: &str| {
+        let check = plan.checks.iter().find(|check| check.name.as_str() == name);
+        check.map(|check| check.during.clone()).unwrap()
+    };
+    assert_eq!(during("errors"), During::Background);
+    assert_eq!(during("smoke"), During::BeforeTraffic);
+    assert_eq!(during("cache"), During::Steps(vec![2]), "a pause is no step");
+    assert_eq!(during("orders"), During::AfterPromotion);
+}
+
+#[test]
+fn what_is_asked_all_along_leaves_the_hash_of_earlier_plans_as_it_was() {
+    let text = read("examples/minimal.yaml");
+    let said = text.replace("metrics: prometheus}", "metrics: prometheus}, during: Background");
+    assert_ne!(said, text);
+    let plan = good(&said).plan;
+    assert_eq!(plan.hash, good(&text).plan.hash);
+    assert!(!serde_json::to_string(&plan.checks).unwrap().contains("during"));
+}
+
+#[test]
+fn a_comparison_may_be_asked_in_steps_that_follow_one_another_and_with_an_objective_at_the_end() {
+    let with = |steps: &str, check: &str| {
+        let text = read("examples/minimal.yaml");
+        let text = text.replace("spec:", &format!("spec:\n  steps: [{steps}]"));
+        validate(&format!("{}\n    - {check}", text.trim_end())).is_ok()
+    };
+    let check = "{name: own, errors: {metrics: prometheus}}";
+    let own = "checks: [own]";
+    let steps = |first: &str, second: &str, third: &str| {
+        format!(
+            "{{weight: 0{first}}}, {{weight: 10{second}}}, {{weight: 50}}, {{weight: 100{third}}}"
+        )
+    };
+    let own = format!(", {own}");
+    assert!(with(&steps("", &own, ""), check));
+    assert!(with(&steps(&own, &own, ""), check), "it begins before the traffic");
+    assert!(!with(&steps(&own, "", ""), check), "nobody to compare with");
+    assert!(!with(&steps("", "", &own), check));
+    assert!(!with(&steps("", &own, &own), check), "begun twice");
+    let slo = "{name: own, errors: {metrics: prometheus, slo: \"99.9%\"}}";
+    assert!(with(&steps("", "", &own), slo));
+    assert!(!with(&steps(&own, "", ""), slo), "at 0 there is nothing to judge");
+    let after =
+        "{name: own, errors: {metrics: prometheus, slo: \"99.9%\"}, during: AfterPromotion}";
+    assert!(with(&steps("", "", ""), after));
+    let before =
+        "{name: own, errors: {metrics: prometheus, slo: \"99.9%\"}, during: BeforeTraffic}";
+    assert!(!with(&steps("", "", ""), before));
+}
+
+#[test]
 fn min_samples_for_all_checks_passes_by_those_that_cannot_count() {
     let plan = good(&read("examples/every-field.yaml")).plan;
     let rules: Vec<_> = plan.checks.iter().map(|check| check.rule.contains("20.0")).collect();
-    assert_eq!(rules, [true, false, true, true, false, false, false]);
+    assert_eq!(rules, [true, false, true, true, false, false, false, false, false, false]);
     let text = read("examples/every-field.yaml").replace("dryRun: true", "minSamples: 5");
     let faults = validate(&text).unwrap_err();
     assert_eq!(faults[0].path, "spec.analysis.checks[4].query.count");

@@ -9,6 +9,7 @@
 
 mod book;
 mod counts;
+mod forecast;
 mod learn;
 mod rule;
 mod verdict;
@@ -17,17 +18,22 @@ mod words;
 #[cfg(test)]
 mod tests;
 
-use haldane_model::{Answer, CheckName, Compared, Evidence, Finding, Sample, Verdict};
+use haldane_model::{Answer, CheckName, Compared, Evidence, Finding, Needed, Sample, Verdict};
 use jiff::Timestamp;
 
-pub(crate) use self::rule::Compare;
+pub use self::forecast::Forecast;
 use self::{book::Book, counts::Answered};
+pub(crate) use self::{forecast::forecast, rule::Compare};
 use crate::{Folded, Stage, betting::Merged, betting::weighted_mean};
 
 /// What a look of a comparing check comes to.
 pub(crate) struct Ruling {
     pub(crate) verdict: Verdict,
     pub(crate) message: String,
+    /// Whether a step is held, whatever time passes.
+    pub(crate) holds: bool,
+    /// How much more traffic is needed, where only that is missing.
+    pub(crate) needed: Option<Needed>,
 }
 
 /// Judges one look of a comparing check and adds it to the evidence of the attempt.
@@ -49,7 +55,7 @@ pub(crate) fn fold(
     };
     let (ruling, kept) = match answered {
         // A broken answer changes nothing, not even that nothing was asked yet.
-        Err(message) => (Ruling { verdict: Verdict::SourceError, message }, evidence.clone()),
+        Err(message) => (verdict::ruling(Verdict::SourceError, message), evidence.clone()),
         Ok(answered) => {
             let news = learn::learn(rule, stage, &mut book, &answered, sample);
             let ruling = verdict::judge(rule, stage, &book, &answered, &news, sample);
@@ -75,6 +81,8 @@ pub(crate) fn fold(
             serving: shown.serving,
             odds: book.ln_e().exp().min(f64::MAX),
             odds_needed: rule.needed().exp(),
+            holds: ruling.holds,
+            needed: ruling.needed,
         }),
     };
     Folded { evidence: kept, verdict: ruling.verdict, finding }

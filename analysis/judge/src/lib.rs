@@ -31,7 +31,7 @@ use haldane_model::{CheckName, Evidence, Finding, Limits, Sample, Verdict};
 
 use self::rule::{Form, Range};
 pub use self::{
-    compare::{folded_to, merged},
+    compare::{Forecast, folded_to, merged},
     rule::Rule,
     stage::Stage,
     together::{Together, together},
@@ -68,6 +68,21 @@ pub fn fold(
     match rule.form() {
         Form::Range(range) => in_range(range, limits, evidence, check, sample),
         Form::Compare(rule) => compare::fold(rule, stage, evidence, check, sample),
+    }
+}
+
+/// Returns what a step of this share will need of a check, if the side under test does what the serving
+/// side does in what was counted; `None` for a rule that compares nothing and needs no evidence.
+#[must_use]
+pub fn forecast(
+    rule: &Rule,
+    share: haldane_model::Weight,
+    next: Option<haldane_model::Weight>,
+    past: &haldane_model::Counts,
+) -> Option<Result<Forecast, String>> {
+    match rule.form() {
+        Form::Range(_) => None,
+        Form::Compare(rule) => Some(compare::forecast(rule, share, next, past)),
     }
 }
 

@@ -125,6 +125,8 @@ pub struct SourceEntry {
     /// Refuses a question, of a check or of a revision, that it could never answer; the settings
     /// are joined ones.
     pub answers: fn(&Value, &str) -> Result<(), SettingsError>,
+    /// Whether it tells of the time before it is first asked.
+    pub remembers: bool,
     /// Builds one from joined settings.
     pub build: BuildSource,
 }

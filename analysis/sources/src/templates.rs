@@ -129,7 +129,8 @@ fn unknown(path: &str, name: &str, scope: &TemplateScope) -> SettingsError {
     }
     let message = format!("the template names `{name}`, which is not known");
     let help = if name == "revision" {
-        "the revision is known only where spec.revision is set".to_owned()
+        "no name stands for the revision; tell it by a label that the side's series carry"
+            .to_owned()
     } else {
         format!("known are {known}")
     };

@@ -36,7 +36,7 @@ fn an_unknown_variable_is_refused_by_name_before_anything_is_asked() {
     assert_eq!(error.message, "the template names `cannary`, which is not known");
     assert!(error.help.unwrap().contains("canary, stable, window, namespace, name, job"));
     let error = resolved("{{ revision }}", &scope(), Role::FirstIsCanary).unwrap_err();
-    assert!(error.help.unwrap().contains("spec.revision"));
+    assert!(error.help.unwrap().contains("by a label"));
     assert!(resolved("{{ canary.labls }}", &scope(), Role::FirstIsCanary).is_err());
     assert!(resolved("{{ canary", &scope(), Role::FirstIsCanary).is_err());
 }

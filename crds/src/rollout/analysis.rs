@@ -44,7 +44,7 @@ pub struct Analysis {
     /// Words of your own for query templates.
     #[serde(default)]
     pub arguments: BTreeMap<String, String>,
-    /// The checks; every one guards, and every one must pass before a step ends.
+    /// The checks; while it is asked, every one guards and must pass before a step ends.
     #[serde(default)]
     #[schemars(length(max = 32))]
     pub checks: Vec<Check>,
@@ -100,6 +100,8 @@ pub struct Check {
     /// Measured and reported, never decisive.
     #[serde(default)]
     pub dry_run: bool,
+    /// When it is asked, and decides; without it `Background`, unless steps name it.
+    pub during: Option<During>,
     /// The kind of check and its settings, under the kind's own key.
     #[serde(flatten)]
     pub kinds: BTreeMap<String, Value>,
@@ -112,6 +114,17 @@ impl Check {
         let kind = || self.kinds.keys().next().map_or("check", String::as_str);
         self.name.as_ref().map_or_else(kind, Name::as_str)
     }
+}
+
+/// When a check is asked, and decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum During {
+    /// All along: from before the first raise to the end of the watch.
+    Background,
+    /// In the step of weight 0, before any user has traffic; it must pass there.
+    BeforeTraffic,
+    /// At 100 %, and in the watch.
+    AfterPromotion,
 }
 
 /// What follows on a missing answer.

@@ -115,6 +115,10 @@ pub struct Step {
     #[serde(default)]
     #[schemars(length(max = 8))]
     pub gates: Vec<Gate>,
+    /// Checks that are asked in this step, and nowhere but in steps that name them.
+    #[serde(default)]
+    #[schemars(length(max = 32))]
+    pub checks: Vec<Name>,
     /// The following step waits for a person's `promote`.
     pub pause: Option<bool>,
 }

@@ -57,6 +57,10 @@ commands! {
     Undo in undo;
     /// Judge a past interval by the checks of a rollout file; nothing is moved.
     Analyze in analyze;
+    /// Tell how long each step of a rollout file will need at the traffic as it is.
+    Plan in plan;
+    /// Follow the checks of a rollout file on the traffic as it is; nothing is moved.
+    Shadow in shadow;
     /// Check rollouts and analysis templates, and tell everything that is wrong with them.
     Validate in validate;
     /// Print the JSON schema of rollouts and analysis templates.

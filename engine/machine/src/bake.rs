@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use haldane_model::{
-    Actor, Check, CheckSeen, Place, Reason, Step, Verdict, Waiver, WaiverKind, Weight,
+    Actor, Check, CheckSeen, Finding, Place, Reason, Step, Verdict, Waiver, WaiverKind, Weight,
 };
 
 use crate::turn::Turn;
@@ -152,7 +152,8 @@ pub(crate) fn done(turn: &Turn<'_>) -> Option<Done> {
     let waiver = turn.record.waivers.iter().find(|waiver| waiver.step == *step);
     if let Some(waiver) = waiver {
         let now = match waiver.kind {
-            WaiverKind::Promote { .. } | WaiverKind::Policy => true,
+            WaiverKind::Promote { .. } => true,
+            WaiverKind::Policy => holding(turn).is_none(),
             WaiverKind::Skip => done_at.is_some(),
             WaiverKind::Open { .. } => false,
         };
@@ -166,20 +167,32 @@ pub(crate) fn done(turn: &Turn<'_>) -> Option<Done> {
     if plan.unanalysed {
         return Some(Done::Held);
     }
-    if share == Weight::ZERO || share == Weight::FULL {
+    if share == Weight::FULL {
         return turn.is_no_guard_failing().then_some(Done::Held);
     }
-    has_passed(turn).then_some(Done::Passed)
+    let guards = turn.guards();
+    if share > Weight::ZERO {
+        return has_passed(turn, &guards).then_some(Done::Passed);
+    }
+    // Nobody has traffic here: time is enough, but for checks that are asked here for its sake.
+    let own = |guard: &Guard<'_, '_>| !guard.0.during.is_background();
+    let own: Vec<_> = guards.into_iter().filter(own).collect();
+    let done = if own.is_empty() { Done::Held } else { Done::Passed };
+    let passed = own.is_empty() || has_passed(turn, &own);
+    (passed && turn.is_no_guard_failing()).then_some(done)
 }
 
-/// Whether the latest verdict of every gating check is a Pass on a window of this step's bake that
-/// ends after the bake did. All left out is no Pass.
-fn has_passed(turn: &Turn<'_>) -> bool {
+/// A gating check, and its latest verdict.
+type Guard<'a, 'b> = (&'a Check, Option<&'b CheckSeen>);
+
+/// Whether the latest verdict of every one of these checks is a Pass on a window of this step's bake
+/// that ends after the bake did. All left out is no Pass.
+fn has_passed(turn: &Turn<'_>, guards: &[Guard<'_, '_>]) -> bool {
     let Place::Baking { from, done_at: Some(done_at), .. } = &turn.record.place else {
         return false;
     };
     let mut passes = 0;
-    for (check, seen) in turn.guards() {
+    for (check, seen) in guards {
         let Some(seen) = seen else { return false };
         if turn.is_left_out(seen.verdict) {
             continue;
@@ -208,6 +221,14 @@ pub(crate) fn is_max_bake_over(turn: &Turn<'_>) -> bool {
     let Place::Baking { step, baked, .. } = &turn.record.place else { return false };
     let longest = turn.plan().and_then(|plan| plan.steps.get(*step)?.max_bake);
     longest.is_some_and(|longest| *baked >= longest) && done(turn).is_none()
+}
+
+/// Returns what a guard found that holds the step whatever time passes.
+pub(crate) fn holding(turn: &Turn<'_>) -> Option<Finding> {
+    turn.guards().into_iter().find_map(|(_, seen)| {
+        let finding = &seen?.finding;
+        finding.compared.is_some_and(|compared| compared.holds).then(|| (**finding).clone())
+    })
 }
 
 /// Whether somebody waived something of the step that bakes.

@@ -1,8 +1,8 @@
 //! Holds: what only a person or an alert can lift. Off before on, so that a pause beats a resume.
 
 use haldane_model::{
-    Actor, AlertAction, Gap, GapPolicy, HoldKind, OnDeadline, OnExpired, OnInconclusive, Outcome,
-    Place, Reason, SpecSeen, Verb, Verdict, Weight,
+    Actor, AlertAction, Block, Gap, GapPolicy, HoldKind, OnDeadline, OnExpired, OnInconclusive,
+    Outcome, Place, Reason, SpecSeen, Verb, Verdict, Weight,
 };
 
 use crate::{bake, drift, requests, turn::Turn, view::gap_of};
@@ -217,9 +217,7 @@ fn inconclusive(turn: &mut Turn<'_>) {
                 needs_person(turn, Reason::Inconclusive, Some(finding), None);
             }
         }
-        (Some(OnInconclusive::Promote), Some(_)) => {
-            requests::waive_by_policy(turn, Reason::Inconclusive, "onInconclusive");
-        }
+        (Some(OnInconclusive::Promote), Some(_)) => promote(turn, Reason::Inconclusive),
         (Some(OnInconclusive::Pause | OnInconclusive::Promote), None)
         | (Some(OnInconclusive::Abort) | None, _) => {}
     }
@@ -230,14 +228,21 @@ fn max_bake(turn: &mut Turn<'_>) {
         return;
     }
     match turn.plan().map(|plan| plan.policies.inconclusive) {
-        Some(OnInconclusive::Promote) => {
-            requests::waive_by_policy(turn, Reason::MaxBakeReached, "onInconclusive");
-        }
+        Some(OnInconclusive::Promote) => promote(turn, Reason::MaxBakeReached),
         Some(OnInconclusive::Pause) if !bake::is_waived(turn) => {
             needs_person(turn, Reason::MaxBakeReached, None, None);
         }
         Some(OnInconclusive::Pause | OnInconclusive::Abort) | None => {}
     }
+}
+
+/// Passes the step by policy, unless a check holds it: then more is wrong than that proof is missing.
+fn promote(turn: &mut Turn<'_>, reason: Reason) {
+    let Some(finding) = bake::holding(turn) else {
+        return requests::waive_by_policy(turn, reason, "onInconclusive");
+    };
+    let words = finding.message.clone().unwrap_or_default();
+    turn.block_with(Block::AwaitingPass, format!("{}: {words}", finding.check), Some(&finding));
 }
 
 fn deadline(turn: &mut Turn<'_>) {

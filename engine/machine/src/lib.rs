@@ -14,10 +14,12 @@
 mod bake;
 mod blocks;
 mod drift;
+mod expected;
 mod holds;
 mod lower;
 mod needs;
 mod newer;
+mod phases;
 mod place;
 mod raise;
 mod requests;
@@ -117,7 +119,9 @@ pub fn decide(record: &Record, seen: &Seen, now: Now) -> Decision {
         requests::note_waivers(&mut turn);
         blocks::compute(&mut turn);
         bake::count(&mut turn);
+        expected::note(&mut turn);
         place::advance(&mut turn);
     }
+    phases::turn_over(&mut turn);
     turn.finish()
 }

@@ -58,11 +58,7 @@ pub fn may_still_raise(record: &Record, seen: &Seen, now: Now) -> bool {
     };
     // The guards answered before the attempt; in it they are asked once users may see it.
     let first = restore.is_none() && record.exposed.confirmed.is_none();
-    let guarded = if first {
-        !turn.any_verdict(Verdict::is_breach)
-    } else {
-        guards_answer(&mut turn, restore)
-    };
+    let guarded = if first { !turn.was_breached() } else { guards_answer(&mut turn, restore) };
     guarded
         && holds_lease(&mut turn)
         && turn.record.holds.is_empty()
@@ -258,4 +254,17 @@ pub(crate) fn target(turn: &Turn<'_>, next: usize) -> usize {
     });
     let last = turn.record.plan.as_ref().map_or(next, |plan| plan.last_step());
     if full { last.max(next) } else { next }
+}
+
+// === impl Turn ===
+
+impl Turn<'_> {
+    /// Returns whether a guard's last answer is a breach, be it one from before the attempt.
+    fn was_breached(&self) -> bool {
+        let breaches = |name| {
+            let seen = self.seen.checks.get(name);
+            seen.is_some_and(|seen| seen.verdict.is_breach())
+        };
+        self.guards().into_iter().any(|(check, _)| breaches(&check.name))
+    }
 }

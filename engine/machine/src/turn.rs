@@ -68,6 +68,7 @@ impl<'a> Turn<'a> {
         let exposed = &mut self.record.exposed;
         let mut moments: Vec<&mut Stamp> =
             exposed.could.iter_mut().chain(exposed.confirmed.iter_mut()).collect();
+        moments.extend(self.record.in_force.values_mut());
         match &mut self.record.place {
             Place::Shifting { restore, .. } | Place::Watching { restore, .. } => {
                 moments.extend(restore.iter_mut());
@@ -352,6 +353,8 @@ impl<'a> Turn<'a> {
     pub(crate) fn forget(&mut self) {
         self.record.evidence.clear();
         self.record.judged_to.clear();
+        self.record.in_force.clear();
+        self.record.expected = None;
         self.record.waivers.clear();
         self.record.exposed = Exposure::default();
     }

@@ -230,20 +230,21 @@ impl<'a> Turn<'a> {
 
     /// Returns the latest verdict of a check, if it is about this revision and attempt.
     pub(crate) fn verdict(&self, name: &CheckName) -> Option<&'a CheckSeen> {
-        self.seen.checks.get(name).map(AsRef::as_ref).filter(|check| self.is_current(check))
+        self.seen.checks.get(name).map(AsRef::as_ref).filter(|check| self.is_current(name, check))
     }
 
-    /// Returns whether a verdict is about this revision and this attempt.
-    pub(crate) fn is_current(&self, check: &CheckSeen) -> bool {
+    /// Returns whether a verdict is about this revision, this attempt and this phase of it.
+    pub(crate) fn is_current(&self, name: &CheckName, check: &CheckSeen) -> bool {
         check.attempt == self.record.attempt
             && check.revision == self.record.revision
             && check.at_rest == self.is_pending()
+            && self.is_of_phase(name, check)
     }
 
     /// Returns whether a verdict is current and judges what was not judged before.
     pub(crate) fn is_new(&self, name: &CheckName, check: &CheckSeen) -> bool {
         let judged = self.before.judged_to.get(name);
-        self.is_current(check) && judged.is_none_or(|judged| check.judged_to > *judged)
+        self.is_current(name, check) && judged.is_none_or(|judged| check.judged_to > *judged)
     }
 
     /// Returns what is to be done about a missing answer.
@@ -276,7 +277,7 @@ impl<'a> Turn<'a> {
     /// Returns whether every guard answers or is left out by its policy, and none fails.
     pub(crate) fn is_no_guard_failing(&self) -> bool {
         let Some(plan) = self.plan() else { return false };
-        plan.gating().all(|check| {
+        plan.gating().filter(|check| self.record.is_in_force(check)).all(|check| {
             self.verdict(&check.name).is_some_and(|seen| {
                 let told = self.is_answer(seen.verdict) || self.is_left_out(seen.verdict);
                 told && !matches!(seen.verdict, Verdict::Fail { .. })
@@ -284,10 +285,13 @@ impl<'a> Turn<'a> {
         })
     }
 
-    /// Returns the gating checks, with their latest verdicts where there are any.
+    /// Returns the gating checks that are in force, with their latest verdicts where there are any.
     pub(crate) fn guards(&self) -> Vec<(&Check, Option<&'a CheckSeen>)> {
         let checks = self.plan().into_iter().flat_map(Plan::gating);
-        checks.map(|check| (check, self.verdict(&check.name))).collect()
+        checks
+            .filter(|check| self.record.is_in_force(check))
+            .map(|check| (check, self.verdict(&check.name)))
+            .collect()
     }
 
     /// Returns whether any check at all says what `wanted` picks. Most turns end with this: nothing is

@@ -28,7 +28,7 @@ pub struct Plan {
     pub on_deadline: OnDeadline,
     /// The metric sources.
     pub sources: Vec<Source>,
-    /// The checks; every one guards, and every one gates unless it is a dry run.
+    /// The checks; while it is asked, every one guards and gates unless it is a dry run.
     pub checks: Vec<Check>,
     /// What follows on missing and unclear answers.
     pub policies: Policies,
@@ -160,6 +160,25 @@ pub struct Check {
     pub limits: Limits,
     /// Measured and reported, never decisive.
     pub dry_run: bool,
+    /// When it is asked, and decides.
+    #[serde(default, skip_serializing_if = "During::is_background")]
+    pub during: During,
+}
+
+/// When a check is asked, guards and gates; outside of it the check does nothing.
+///
+/// A step begins with the confirmation of its share, and lasts until the next one's is confirmed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum During {
+    /// All along: from before the first raise to the end of the watch.
+    #[default]
+    Background,
+    /// In the step of weight 0, before any user has traffic.
+    BeforeTraffic,
+    /// In these steps, by their place in the plan.
+    Steps(Vec<usize>),
+    /// At 100 %, and in the watch.
+    AfterPromotion,
 }
 
 /// How many odd looks a check may have in one attempt.
@@ -241,6 +260,16 @@ pub enum AlertAction {
     Pause,
     /// The traffic goes back.
     Abort,
+}
+
+// === impl During ===
+
+impl During {
+    /// Returns whether it is all along.
+    #[must_use]
+    pub fn is_background(&self) -> bool {
+        *self == Self::Background
+    }
 }
 
 // === impl Plan ===

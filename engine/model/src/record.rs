@@ -2,6 +2,7 @@
 
 mod header;
 mod hold;
+mod phase;
 mod place;
 
 use std::{
@@ -62,8 +63,15 @@ pub struct Record {
     pub evidence: BTreeMap<CheckName, Evidence>,
     /// Up to when each check was judged, in its source's time.
     pub judged_to: BTreeMap<CheckName, Timestamp>,
+    /// Since when those checks are asked that are not asked all along: what was before is nothing to
+    /// them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub in_force: BTreeMap<CheckName, Stamp>,
     /// The rates by which 100 % is judged, in the judge's own format.
     pub frozen: BTreeMap<CheckName, Evidence>,
+    /// What the step under way was expected to need when it was first told; for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
     /// How long the rollout has been at it, a person's holds excluded.
     pub progressed: Duration,
     /// When others last wrote to the split; at most three.
@@ -109,6 +117,21 @@ pub struct Tick {
     pub now: Now,
     /// Whether the share was confirmed, and nothing stopped the bake.
     pub counting: bool,
+}
+
+/// What a step was expected to need, at the first look that told.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Expected {
+    /// The check that needs most.
+    pub check: CheckName,
+    /// How many more requests of the side under test.
+    pub requests: u64,
+    /// How long they were to take, where that was known.
+    pub time: Option<Duration>,
+    /// How many the side under test had had by then.
+    pub samples: u64,
+    /// How much of the bake had passed by then.
+    pub baked: Duration,
 }
 
 /// How a request was answered.
@@ -157,7 +180,9 @@ impl Record {
             exposed: Exposure::default(),
             evidence: BTreeMap::new(),
             judged_to: BTreeMap::new(),
+            in_force: BTreeMap::new(),
             frozen: BTreeMap::new(),
+            expected: None,
             progressed: Duration::ZERO,
             foreign: Vec::new(),
             standing: BTreeMap::new(),

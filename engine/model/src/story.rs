@@ -38,6 +38,22 @@ pub struct Compared {
     pub odds: f64,
     /// The odds at which this check alone rolls back.
     pub odds_needed: f64,
+    /// Whether a step is held for a reason that time does not answer: both sides fail, the traffic does
+    /// not arrive, or much speaks against the side under test. No policy passes such a step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds: bool,
+    /// How much more traffic is needed until the step can be cleared; an estimate for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed: Option<Needed>,
+}
+
+/// How much more traffic a comparison needs, if both sides are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Needed {
+    /// Requests of the side under test.
+    pub requests: f64,
+    /// How long they take at the present traffic, in seconds, where that is known.
+    pub secs: Option<f64>,
 }
 
 /// One decision: what happened, to what, because of what, by whom.

@@ -3,12 +3,16 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use haldane_crds::{Check as Written, Path, show_duration};
-use haldane_model::{Check, CheckName, Limits, Source, SourceName, Step, Weight};
+use haldane_model::{Check, CheckName, During, Limits, Source, SourceName, Step, Weight};
 use haldane_sources::{CheckEntry, Checked, SettingsError, TemplateScope};
 use serde_json::Value;
 
 use crate::{
-    Options, Registries, Unresolved, faults::Faults, hash, odds, sides::source_name,
+    Options, Registries, Unresolved,
+    faults::Faults,
+    hash, odds,
+    phases::{self, Phases},
+    sides::source_name,
     traffic::only_kind,
 };
 
@@ -43,8 +47,16 @@ pub(crate) fn compile(
     let bake = steps.iter().map(|step| step.bake).min();
     let compares_first =
         steps.iter().any(|step| Weight::ZERO < step.weight && step.weight < Weight::FULL);
-    let mut context =
-        Context { registries, options, scope, bake, compares_first, analysis: &mut analysis };
+    let phases = Phases::read(faults, steps);
+    let mut context = Context {
+        registries,
+        options,
+        scope,
+        bake,
+        compares_first,
+        phases,
+        analysis: &mut analysis,
+    };
     for (at, check) in written.checks.iter().enumerate() {
         context.check(faults, check, &path.key("checks").index(at));
     }
@@ -85,7 +97,11 @@ fn suffices(faults: &mut Faults<'_>, analysis: &Analysis, path: &Path) {
         faults.key(&sources, "there is no metric source to ask", help);
     }
     // A check that could not be read is no reason to say that there is none.
-    if !analysis.guards_at_full && analysis.checks.len() == written.checks.len() {
+    if analysis.checks.len() < written.checks.len() {
+        return;
+    }
+    phases::suffices(faults, analysis, &checks);
+    if !analysis.guards_at_full {
         let message = "nothing can guard 100 %: no check has a threshold, and no step before it \
             has both sides to compare";
         let help =
@@ -184,6 +200,7 @@ struct Context<'a> {
     bake: Option<Duration>,
     /// Whether both sides have traffic at a step, so that a comparison knows a rate at 100 %.
     compares_first: bool,
+    phases: Phases<'a>,
     analysis: &'a mut Analysis,
 }
 
@@ -205,19 +222,21 @@ impl Context<'_> {
         let (Some(checked), Some(source)) = (checked, source) else { return };
         self.analysis.written.insert(name.clone(), settings.clone());
         let source = SourceName::from(source);
+        let during = self.phases.of(faults, written, path);
+        let at_full = !written.dry_run && phases::covers_full(&during);
         let (question, rule) = match checked {
             Checked::Ready { question, rule } => {
                 if let Err(error) = self.answers(&source, &question) {
                     faults.key(&path.key(kind), error.message, error.help.unwrap_or_default());
                 }
-                self.analysis.guards_at_full |= !written.dry_run && self.guards(&rule);
+                self.analysis.guards_at_full |= at_full && self.guards(&rule, &during);
                 (question, rule)
             }
             Checked::NeedsShape(shape) => {
                 // Its limit is known already; what is not is only by which series it is asked.
                 let limited = ["max", "min", "slo"].iter().any(|limit| !settings[limit].is_null());
-                self.analysis.guards_at_full |=
-                    !written.dry_run && (limited || self.compares_first);
+                let frozen = self.compares_first && during.is_background();
+                self.analysis.guards_at_full |= at_full && (limited || frozen);
                 self.analysis.unresolved.push(Unresolved {
                     check: name.clone(),
                     kind: kind.into(),
@@ -234,7 +253,7 @@ impl Context<'_> {
         let unset = written.interval.or(faults.document.rollout.spec.analysis.interval).is_none();
         let compared = unset && odds::compares(&rule);
         let interval = if compared { INTERVAL_COMPARED } else { interval };
-        self.analysis.checks.push(Check {
+        let check = Check {
             name,
             source,
             kind: kind.into(),
@@ -254,7 +273,12 @@ impl Context<'_> {
                 inconclusive: written.inconclusive_limit.or(defaults.inconclusive_limit),
             },
             dry_run: written.dry_run,
-        });
+            during,
+        };
+        if let (true, objective) = phases::compares(&check, settings) {
+            self.phases.comparison(faults, &check.during, objective, &path.key(kind));
+        }
+        self.analysis.checks.push(check);
     }
 
     /// Whether its source can ever answer a question.
@@ -289,14 +313,14 @@ impl Context<'_> {
 
     /// Whether a rule guards 100 %, where there is no serving side to compare with: by a limit of its
     /// own, or by the rate that the serving side had at a step before.
-    fn guards(&self, rule: &str) -> bool {
+    fn guards(&self, rule: &str, during: &During) -> bool {
         let rule: Value = serde_json::from_str(rule).unwrap_or(Value::Null);
         let has_limit = |limit: &&str| rule.get(*limit).is_some_and(Value::is_number);
         let compare = rule.get("compare");
         let has_objective = compare.is_some_and(|compare| compare.get("slo").is_some());
         ["min", "max"].iter().any(has_limit)
             || has_objective
-            || (compare.is_some() && self.compares_first)
+            || (compare.is_some() && self.compares_first && during.is_background())
     }
 
     /// The interval and the window, its own or the analysis'.

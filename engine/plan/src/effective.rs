@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use haldane_crds::{API_VERSION, show_duration};
 use haldane_model::{
-    AlertAction, Check, Entry, Follow, Gap, GapPolicy, Gate, GateKind, OnDeadline, OnInconclusive,
-    Plan, Side, Source, Step, Weight,
+    AlertAction, Check, During, Entry, Follow, Gap, GapPolicy, Gate, GateKind, OnDeadline,
+    OnInconclusive, Plan, Side, Source, Step, Weight,
 };
 use serde_json::{Map, Value, json};
 
@@ -21,7 +21,8 @@ pub fn effective(compiled: &Compiled) -> Value {
         spec.insert("revision".to_owned(), revision.as_str().into());
     }
     spec.insert("traffic".to_owned(), plan.entries.iter().map(entry).collect());
-    spec.insert("steps".to_owned(), plan.steps.iter().map(step).collect());
+    let steps = plan.steps.iter().enumerate().map(|(at, step)| self::step(at, step, plan));
+    spec.insert("steps".to_owned(), steps.collect());
     spec.insert("watch".to_owned(), time(plan.watch));
     spec.insert("progressDeadline".to_owned(), time(plan.progress_deadline));
     spec.insert("paused".to_owned(), compiled.paused.into());
@@ -71,13 +72,21 @@ fn entry(entry: &Entry) -> Value {
     value
 }
 
-fn step(step: &Step) -> Value {
+fn step(at: usize, step: &Step, plan: &Plan) -> Value {
     let mut value = json!({"weight": share(step.weight), "bake": time(step.bake)});
     if let Some(longest) = step.max_bake {
         value["maxBake"] = time(longest);
     }
     if !step.gates.is_empty() {
         value["gates"] = step.gates.iter().map(gate).collect();
+    }
+    let own = plan.checks.iter().filter(|check| match &check.during {
+        During::Steps(steps) => steps.contains(&at),
+        During::Background | During::BeforeTraffic | During::AfterPromotion => false,
+    });
+    let own: Vec<&str> = own.map(|check| check.name.as_str()).collect();
+    if !own.is_empty() {
+        value["checks"] = own.into();
     }
     value
 }
@@ -171,6 +180,12 @@ fn check(check: &Check, compiled: &Compiled) -> Value {
         value["minSamples"] = json!(samples as u64);
     }
     value["dryRun"] = check.dry_run.into();
+    match &check.during {
+        During::BeforeTraffic => value["during"] = "BeforeTraffic".into(),
+        During::AfterPromotion => value["during"] = "AfterPromotion".into(),
+        // One that is asked all along says nothing; the steps name the others.
+        During::Background | During::Steps(_) => {}
+    }
     value
 }
 

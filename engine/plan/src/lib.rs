@@ -13,6 +13,7 @@ mod faults;
 mod hash;
 mod kubernetes;
 mod odds;
+mod phases;
 mod policies;
 mod registries;
 mod schema;

@@ -35,9 +35,12 @@ pub(crate) fn compile(faults: &mut Faults<'_>) -> Vec<Step> {
                 "the step has no weight",
                 "add `weight:`, or write only `pause: true`",
             );
-        } else if written.bake.is_some() || written.max_bake.is_some() || !written.gates.is_empty()
+        } else if written.bake.is_some()
+            || written.max_bake.is_some()
+            || !written.gates.is_empty()
+            || !written.checks.is_empty()
         {
-            let help = "move `bake`, `maxBake` and `gates` to the step they belong to";
+            let help = "move `bake`, `maxBake`, `gates` and `checks` to the step they belong to";
             faults.key(&path, "a pause has nothing beside it", help);
         }
         if written.pause == Some(true) {

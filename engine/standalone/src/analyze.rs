@@ -3,16 +3,22 @@
 //! It asks the sources and nothing else: no engine, no provider and no state is touched. What is
 //! compared is folded once, window by window; what has a limit is looked at as often as a rollout would
 //! have. A source that does not answer gives no verdict, neither for nor against.
+//!
+//! `shadow` follows the same live, `forecast` asks how long it will take; both read the split.
 
 mod compared;
+mod forecast;
 mod limits;
+mod shadow;
+mod split;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use haldane_judge::{Rule, Stage, fold};
 use haldane_model::{
-    Answer, Check, Evidence, Finding, Plan, Sample, SourceName, Verdict, Weight, Window,
+    Answer, Check, Evidence, Finding, GapPolicy, OnInconclusive, Plan, Policies, Sample,
+    SourceName, Verdict, Weight, Window,
 };
 use haldane_outside::Outside;
 use haldane_runtime::drive::Factory as _;
@@ -20,6 +26,11 @@ use haldane_sources::{Look, LookSides, MetricSource};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+pub use self::{
+    forecast::{Ahead, Asks, StepAhead, Takes, forecast},
+    shadow::{Change, follow},
+    split::Splits,
+};
 use crate::factory::Registered;
 
 /// How long one question to a source may take.
@@ -27,9 +38,6 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The scrape interval where a source does not tell.
 const SCRAPE_DEFAULT: Duration = Duration::from_secs(15);
-
-/// The sources that tell of the past: all others remember nothing of the time before they are asked.
-const OF_THE_PAST: [&str; 1] = ["prometheus"];
 
 /// What is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +60,8 @@ pub struct Analysis {
     pub checks: Vec<Judged>,
     /// What the comparing checks show together where none does alone, and since when.
     pub together: Option<(Timestamp, haldane_judge::Together)>,
+    /// What the plan says of missing answers.
+    pub policies: Policies,
 }
 
 /// What follows for a rollout.
@@ -118,7 +128,7 @@ enum Asked<'a> {
 
 /// Judges an interval. The error is a plan that cannot be asked.
 pub async fn analyze(plan: &Plan, trial: &Trial) -> Result<Analysis, String> {
-    let sources = sources(plan)?;
+    let sources = sources(plan, true)?;
     let asking = plan.checks.iter().map(|check| Asking::new(plan, check, trial, &sources));
     let asking = asking.collect::<Result<Vec<_>, _>>()?;
     let asked = join_all(asking.iter().map(Asking::ask)).await;
@@ -139,29 +149,49 @@ pub async fn analyze(plan: &Plan, trial: &Trial) -> Result<Analysis, String> {
         checks[place] = Some(judged);
     }
     let checks: Vec<Judged> = checks.into_iter().flatten().collect();
-    let conclusion = conclude(&checks, together.is_some());
-    Ok(Analysis { conclusion, checks, together })
+    let exposed = trial.share != Some(Weight::ZERO);
+    let conclusion = conclude(&plan.policies, &checks, together.is_some(), exposed);
+    Ok(Analysis { conclusion, checks, together, policies: plan.policies })
+}
+
+// === impl Analysis ===
+
+impl Analysis {
+    /// Returns the first check whose missing answer puts the traffic back, and the policy that says so.
+    #[must_use]
+    pub fn by_policy(&self) -> Option<(&haldane_model::CheckName, &'static str)> {
+        let deciding = self.checks.iter().filter(|one| !one.dry_run);
+        let mut found =
+            deciding.filter_map(|one| Some((&one.finding.check, one.aborts(&self.policies)?)));
+        found.next()
+    }
 }
 
 /// A rollback first: what was shown stays shown, whoever is silent.
-fn conclude(checks: &[Judged], together: bool) -> Conclusion {
+fn conclude(policies: &Policies, checks: &[Judged], together: bool, exposed: bool) -> Conclusion {
     let deciding: Vec<&Judged> = checks.iter().filter(|one| !one.dry_run).collect();
-    let is = |verdict: Verdict| move |one: &&Judged| one.finding.verdict == verdict;
-    if together || deciding.iter().any(|one| one.crossed.is_some()) {
-        Conclusion::WouldRollBack
-    } else if deciding.iter().copied().any(|one| is(Verdict::SourceError)(&one)) {
-        Conclusion::SourceError
-    } else if !deciding.is_empty() && deciding.iter().copied().all(|one| is(Verdict::Pass)(&one)) {
+    let back = |one: &Judged| one.crossed.is_some() || exposed && one.aborts(policies).is_some();
+    if together || deciding.iter().copied().any(back) {
+        return Conclusion::WouldRollBack;
+    }
+    if deciding.iter().any(|one| one.finding.verdict == Verdict::SourceError) {
+        return Conclusion::SourceError;
+    }
+    // What a policy leaves out passes nothing, and keeps nothing from passing.
+    let left: Vec<_> = deciding.into_iter().filter(|one| !one.is_left_out(policies)).collect();
+    if !left.is_empty() && left.iter().all(|one| one.finding.verdict == Verdict::Pass) {
         Conclusion::NothingFound
     } else {
         Conclusion::NotEnoughData
     }
 }
 
-fn sources(plan: &Plan) -> Result<BTreeMap<SourceName, Arc<dyn MetricSource>>, String> {
+/// Builds what the checks ask; where `past` is asked about, only what remembers it will do.
+fn sources(plan: &Plan, past: bool) -> Result<BTreeMap<SourceName, Arc<dyn MetricSource>>, String> {
     let build = |source: &haldane_model::Source| {
         let (name, kind) = (&source.name, &source.kind);
-        if !OF_THE_PAST.contains(&&**kind) {
+        let row = haldane_sources::SOURCES.iter().find(|row| row.kind == &**kind);
+        if past && row.is_none_or(|row| !row.remembers) {
             return Err(format!(
                 "source {name} is a {kind}, which tells nothing of the past: analyse by a Prometheus"
             ));
@@ -173,6 +203,37 @@ fn sources(plan: &Plan) -> Result<BTreeMap<SourceName, Arc<dyn MetricSource>>, S
         plan.checks.iter().any(|check| check.source == source.name)
     };
     plan.sources.iter().filter(used).map(build).collect()
+}
+
+// === impl Judged ===
+
+impl Judged {
+    /// Which policy puts the traffic back because of it, where users see the side on trial. What a
+    /// source cannot tell of the past says nothing of what it would have told then.
+    fn aborts(&self, policies: &Policies) -> Option<&'static str> {
+        let (field, aborts) = match self.finding.verdict {
+            Verdict::NoData => ("onNoData", policies.no_data == GapPolicy::Abort),
+            Verdict::CanaryLost => ("onCanaryLost", policies.canary_lost == GapPolicy::Abort),
+            Verdict::Inconclusive { over_limit } => {
+                let aborts = policies.inconclusive == OnInconclusive::Abort;
+                ("onInconclusive", over_limit && aborts)
+            }
+            Verdict::Pass | Verdict::Fail { .. } | Verdict::SourceError => return None,
+        };
+        aborts.then_some(field)
+    }
+
+    /// Whether a policy leaves it out.
+    fn is_left_out(&self, policies: &Policies) -> bool {
+        match self.finding.verdict {
+            Verdict::NoData => policies.no_data == GapPolicy::Ignore,
+            Verdict::CanaryLost => policies.canary_lost == GapPolicy::Ignore,
+            Verdict::Pass
+            | Verdict::Fail { .. }
+            | Verdict::Inconclusive { .. }
+            | Verdict::SourceError => false,
+        }
+    }
 }
 
 // === impl Asking ===

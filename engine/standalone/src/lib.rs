@@ -15,7 +15,10 @@ mod shelf;
 pub mod store;
 
 pub use self::{
-    analyze::{Analysis, Conclusion, Judged, Looks, Trial, analyze},
+    analyze::{
+        Ahead, Analysis, Asks, Change, Conclusion, Judged, Looks, Splits, StepAhead, Takes, Trial,
+        analyze, follow, forecast,
+    },
     clock::SystemClock,
     compile::{Uncompiled, Written, compile, compile_with, text},
     engine::{Engine, Intent},

@@ -1,6 +1,7 @@
 //! The machine, cell by cell: what each input does in each place.
 //!
-//! One module for each letter of the machine's tables, one for the order within a turn, one for time, one for the pace of reads. Every test
+//! One module for each letter of the machine's tables, one for the order within a turn, one for time, one for the pace of reads, one for checks
+//! that are asked in a phase alone. Every test
 //! builds a rollout that is calmly somewhere, changes one fact and reads the decision.
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -25,6 +26,8 @@ mod outside;
 mod pace;
 #[path = "machine_cells/paper.rs"]
 mod paper;
+#[path = "machine_cells/phases.rs"]
+mod phases;
 #[path = "machine_cells/requests.rs"]
 mod requests;
 #[path = "machine_cells/revisions.rs"]

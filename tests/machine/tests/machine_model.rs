@@ -17,8 +17,8 @@ mod invariants;
 #[path = "machine_model/liveness.rs"]
 mod liveness;
 
-use haldane_machine_tests::world::{external, manual, plan};
-use haldane_model::{GapPolicy, OnDeadline, OnInconclusive, Plan, Step, Weight};
+use haldane_machine_tests::world::{check, external, manual, plan};
+use haldane_model::{Check, During, GapPolicy, OnDeadline, OnInconclusive, Plan, Step, Weight};
 
 use self::{
     env::{Budget, TICK},
@@ -148,6 +148,24 @@ fn a_first_step_without_traffic() {
         plan.steps.insert(0, Step { weight: Weight::ZERO, ..plan.steps[0].clone() });
     });
     explore("share 0 first", &plan, Budget { verdict: 1, foreign: 1, ..CALM });
+}
+
+#[test]
+fn a_check_that_is_asked_in_a_phase_alone() {
+    let phased = |during: During| {
+        with(|plan| {
+            plan.steps.insert(0, Step { weight: Weight::ZERO, ..plan.steps[0].clone() });
+            plan.checks.push(Check { during, ..check("smoke") });
+        })
+    };
+    let before = phased(During::BeforeTraffic);
+    explore("before traffic", &before, Budget { verdict: 1, foreign: 1, ..CALM });
+    explore("before traffic, request", &before, Budget { verdict: 1, request: 1, ..CALM });
+    let step = phased(During::Steps(vec![1]));
+    explore("one step, verdicts", &step, Budget { verdict: 2, ..CALM });
+    explore("one step, crash", &step, Budget { verdict: 1, crash: 1, ..CALM });
+    let after = phased(During::AfterPromotion);
+    explore("after the promotion", &after, Budget { verdict: 1, foreign: 1, ..CALM });
 }
 
 #[test]

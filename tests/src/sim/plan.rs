@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use haldane_model::{
-    Check, Entry, Follow, GapPolicy, Gate, GateKind, Limits, OnDeadline, OnExpired, OnInconclusive,
-    Plan, Policies, Side, Source, Step, Weight,
+    Check, During, Entry, Follow, GapPolicy, Gate, GateKind, Limits, OnDeadline, OnExpired,
+    OnInconclusive, Plan, Policies, Side, Source, Step, Weight,
 };
 
 use super::Rng;
@@ -30,6 +30,8 @@ pub struct Shape {
     pub delay: u64,
     /// Whether a second source, which always answers, is asked the same.
     pub aside: bool,
+    /// When it is asked.
+    pub during: During,
     /// Policies on missing answers.
     pub policies: Policies,
     /// What follows when it takes too long.
@@ -86,6 +88,7 @@ impl Default for Shape {
             gate: Wait::Nothing,
             delay: 0,
             aside: false,
+            during: During::Background,
             policies: Policies {
                 no_data: GapPolicy::Hold,
                 source_error: GapPolicy::Hold,
@@ -142,6 +145,11 @@ impl Shape {
             on_deadline: if rng.chance(850) { OnDeadline::Pause } else { OnDeadline::Abort },
             max_bake: rng.chance(200).then_some(80),
             edit: 0,
+            during: match rng.range(0, 4) {
+                0 => During::Steps(vec![1]),
+                1 => During::AfterPromotion,
+                _ => During::Background,
+            },
         }
     }
 }
@@ -182,6 +190,7 @@ fn check(shape: &Shape, name: &str, source: &str) -> Check {
         initial_delay: Duration::from_secs(shape.delay),
         limits: Limits { failures: shape.failures, ..Limits::default() },
         dry_run: false,
+        during: if name == "errors" { During::Background } else { shape.during.clone() },
     }
 }
 

@@ -170,7 +170,7 @@ impl World {
                 self.input_in(proc, delay, Input::Finished { entry, result });
             }
             Command::Look { key, look, .. } => {
-                self.note_sent(|| format!("Look {}", key.window.end));
+                self.note_sent(|| format!("Look {} {}", key.check, key.window.begin));
                 self.look(proc, key, look);
             }
             Command::Facts { source, .. } => self.facts(proc, source),

@@ -3,7 +3,7 @@
 //! What a window is bet on with was fixed before it: the clumping, the bounds, the guess of the
 //! serving side's rate, the limit at 100 %.
 
-use haldane_model::{CountWindow, Sample, Weight};
+use haldane_model::{CountWindow, Sample, Weight, Window};
 
 use super::{
     book::{Book, Frozen, Line, Premise},
@@ -83,10 +83,15 @@ pub(super) fn learn(
     news
 }
 
+/// How long a window is.
+pub(super) fn secs(window: &Window) -> f64 {
+    window.end.duration_since(window.begin).as_secs_f64()
+}
+
 // === before the first window ===
 
 /// Fixes what must be fixed before the first window.
-fn begin(rule: &Compare, book: &mut Book, answered: &Answered<'_>) {
+pub(super) fn begin(rule: &Compare, book: &mut Book, answered: &Answered<'_>) {
     let (bounds, before) = (answered.bounds, answered.before);
     book.premise = Some(Premise { phi: 1.0, measured: false, gathering: None });
     let phi = match rule.kind {
@@ -167,7 +172,7 @@ fn fold_window(
     bounds: &[f64],
     window: &CountWindow,
 ) {
-    let secs = window.window.end.duration_since(window.window.begin).as_secs_f64();
+    let secs = secs(&window.window);
     let in_step = window.window.begin >= stage.windows_from;
     if in_step && book.step.number != Some(stage.step) {
         begin_step(rule, stage.step, book);

@@ -241,6 +241,9 @@ fn too_little_traffic_is_said_with_what_is_missing() {
     let found = run(&errors(), &stage(), &Evidence::default(), 0, &[[0.0, 3.0, 0.0, 27.0]; 10]);
     says(last(&found), OPEN, "more requests of the side under test (");
     assert!(message(last(&found)).starts_with("after 2m30s: 0 % errors (0/30) vs 0 % (0/270)"));
+    let compared = last(&found).finding.compared.unwrap();
+    let needed = compared.needed.expect("it is told in numbers too");
+    assert!(needed.requests > 100.0 && needed.secs.is_some() && !compared.holds, "{compared:?}");
 }
 
 #[test]
@@ -259,7 +262,10 @@ fn an_incident_that_both_share_is_no_evidence_and_holds_the_step_that_it_would_c
     let found = run(&errors(), &stage(), evidence, 40, &[[30.0, 300.0, 270.0, 2_700.0]; 4]);
     for one in &found {
         says(one, OPEN, "both versions fail (side under test 10 %, serving side 10 %)");
+        let compared = one.finding.compared.unwrap();
+        assert!(compared.holds && compared.needed.is_none(), "no policy passes it");
     }
+    assert!(!last(&before).finding.compared.unwrap().holds);
     let after = run(&errors(), &stage(), &last(&found).evidence, 44, &[HEALTHY; 2]);
     assert_eq!(last(&after).verdict, Verdict::Pass, "{}", message(last(&after)));
 }

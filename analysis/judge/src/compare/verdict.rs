@@ -3,7 +3,7 @@
 //! A breach first: what was shown stays shown. Then lost and silent sides, then what holds a step
 //! without rolling back, and only then what lets one pass.
 
-use haldane_model::{Sample, Verdict, Weight};
+use haldane_model::{Needed, Sample, Verdict, Weight};
 use jiff::SignedDuration;
 
 use super::{
@@ -51,8 +51,13 @@ pub(super) fn judge(
     }
 }
 
-fn ruling(verdict: Verdict, message: String) -> Ruling {
-    Ruling { verdict, message }
+/// No verdict, and no step either: what holds it does not pass with time.
+fn holding(message: String) -> Ruling {
+    Ruling { holds: true, ..ruling(INCONCLUSIVE, message) }
+}
+
+pub(super) fn ruling(verdict: Verdict, message: String) -> Ruling {
+    Ruling { verdict, message, holds: false, needed: None }
 }
 
 /// Evidence enough that it is worse: a breach, unless one process makes all the errors.
@@ -62,7 +67,7 @@ fn breach(rule: &Compare, stage: &Stage, book: &Book) -> Option<Ruling> {
     }
     if let Some((name, bad, all)) = book.one_bad_process() {
         let text = words::one_bad_process(book, name, bad, all);
-        return Some(ruling(INCONCLUSIVE, text));
+        return Some(holding(text));
     }
     Some(ruling(Verdict::Fail { breach: true }, words::breach(rule, stage, book)))
 }
@@ -111,10 +116,10 @@ fn waiting(book: &Book, answered: &Answered<'_>, sample: &Sample) -> Option<Ruli
 /// What holds a step, though nothing is shown yet.
 fn held(rule: &Compare, stage: &Stage, book: &Book) -> Option<Ruling> {
     if book.ln_e() >= rule.hold() {
-        return Some(ruling(INCONCLUSIVE, words::hold(rule, stage, book)));
+        return Some(holding(words::hold(rule, stage, book)));
     }
     let starved = book.step.starvation.starved();
-    starved.map(|part| ruling(INCONCLUSIVE, words::starved(part, stage.weight)))
+    starved.map(|part| holding(words::starved(part, stage.weight)))
 }
 
 /// At 100 %: as long as nothing is found against the limit, it passes.
@@ -151,7 +156,11 @@ fn cleared(rule: &Compare, stage: &Stage, book: &Book) -> Ruling {
         return ruling(INCONCLUSIVE, words::too_early(rule, book));
     }
     let needed = needed(rule, stage, book, line);
-    ruling(INCONCLUSIVE, words::not_enough(rule, stage, book, line, needed))
+    let more = needed.map(|(requests, secs)| Needed { requests, secs });
+    Ruling {
+        needed: more,
+        ..ruling(INCONCLUSIVE, words::not_enough(rule, stage, book, line, needed))
+    }
 }
 
 /// Whether 100 %, where there is no serving side, could be judged by what is known now.
@@ -173,7 +182,7 @@ fn shared_incident(rule: &Compare, stage: &Stage, book: &Book, news: &News) -> O
         && serving > much
         && enough(news.sums.test_total)
         && enough(news.sums.serving_total);
-    fails.then(|| ruling(INCONCLUSIVE, words::shared_incident(book, test, serving)))
+    fails.then(|| holding(words::shared_incident(book, test, serving)))
 }
 
 /// How many more requests, and seconds, it takes to clear the step if both sides are alike.

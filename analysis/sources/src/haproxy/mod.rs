@@ -35,6 +35,7 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
     check: config::check,
     join: config::join,
     answers: |_settings, question| sampled::answers(question, has),
+    remembers: false,
     build,
 };
 

@@ -45,6 +45,7 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
     check: config::check,
     join: |settings, _scope| Ok(settings.clone()),
     answers: |_settings, _question| Ok(()),
+    remembers: true,
     build,
 };
 

@@ -30,6 +30,7 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
     check: config::check,
     join: config::join,
     answers: |_settings, question| sampled::answers(question, |_any| Ok(())),
+    remembers: false,
     build,
 };
 

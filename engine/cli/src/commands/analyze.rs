@@ -5,10 +5,15 @@
 //! back; 14 not enough data to tell; 1 a source gave no answer that can be used, or the file cannot be
 //! used; 64 usage.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
 
 use haldane_judge::sentence;
 use haldane_model::{Finding, Plan, SideName, Weight, Window};
+use haldane_sources::LookSides;
 use haldane_standalone::{Analysis, Conclusion, Judged, Looks, Trial, Written, analyze};
 use jiff::{SignedDuration, Timestamp};
 use miette::{Report, miette};
@@ -78,7 +83,7 @@ struct Shown {
 /// What one check found.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ShownCheck {
+pub(super) struct ShownCheck {
     check: String,
     verdict: &'static str,
     dry_run: bool,
@@ -95,7 +100,7 @@ struct ShownCheck {
     /// The end of the window in which it was first enough for a rollback.
     crossed: Option<Timestamp>,
     looks: Option<Looks>,
-    sentence: String,
+    pub(super) sentence: String,
 }
 
 /// Runs the command.
@@ -105,13 +110,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
         Err(report) => return Ok(refused(&report)),
     };
     let written = match context.read(&args.file, &args.more.shelf()?).await? {
-        Ok(all) => pick(&args, all)?,
+        Ok(all) => pick(&args.file, args.rollout.as_deref(), all)?,
         Err((_, report)) => return Err(report),
     };
-    if written.plan.checks.is_empty() {
-        let help = "write checks in spec.analysis";
-        return Err(miette!(help = help, "{} has no checks to judge by", written.id));
-    }
     let trial = match trial(&args, &written.plan, window) {
         Ok(trial) => trial,
         Err(report) => return Ok(refused(&report)),
@@ -122,12 +123,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     Ok(code(found.conclusion))
 }
 
-fn refused(report: &Report) -> ExitCode {
+pub(super) fn refused(report: &Report) -> ExitCode {
     faults::show(report);
     ExitCode::from(USAGE)
 }
 
-fn code(conclusion: Conclusion) -> ExitCode {
+pub(super) fn code(conclusion: Conclusion) -> ExitCode {
     match conclusion {
         Conclusion::NothingFound => ExitCode::SUCCESS,
         Conclusion::WouldRollBack => ExitCode::from(WOULD_ROLL_BACK),
@@ -136,11 +137,21 @@ fn code(conclusion: Conclusion) -> ExitCode {
     }
 }
 
-fn pick(args: &Args, all: Vec<Written>) -> miette::Result<Written> {
+/// Picks the rollout that is meant; one without checks is refused.
+pub(super) fn pick(
+    file: &Path,
+    rollout: Option<&str>,
+    all: Vec<Written>,
+) -> miette::Result<Written> {
     let ids = all.iter().map(|one| one.id.clone()).collect();
-    let id = context::pick_one(&args.file, args.rollout.as_deref(), ids)?;
+    let id = context::pick_one(file, rollout, ids)?;
     let written = all.into_iter().find(|one| one.id == id);
-    written.ok_or_else(|| miette!("{id} is not written"))
+    let written = written.ok_or_else(|| miette!("{id} is not written"))?;
+    if written.plan.checks.is_empty() {
+        let help = "write checks in spec.analysis";
+        return Err(miette!(help = help, "{} has no checks to judge by", written.id));
+    }
+    Ok(written)
 }
 
 // === what is asked ===
@@ -180,18 +191,23 @@ fn interval(args: &Args, now: Timestamp) -> miette::Result<Window> {
 }
 
 fn trial(args: &Args, plan: &Plan, window: Window) -> miette::Result<Trial> {
-    let [first, second] = plan.sides.each_ref().map(|side| side.name.clone());
-    let (test, serving) = match args.test.as_deref() {
-        None => (second, first),
-        Some(name) if name == second.as_str() => (second, first),
-        Some(name) if name == first.as_str() => (first, second),
-        Some(name) => {
-            let help = format!("write --test {first} or --test {second}");
-            return Err(miette!(help = help, "the file has no side {name}"));
-        }
-    };
+    let [_, second] = &plan.sides;
+    let sides = sides(plan, args.test.as_deref().unwrap_or(second.name.as_str()))?;
     let share = args.share.and_then(|percent| Weight::from_percent(percent).ok());
-    Ok(Trial { window, sides: haldane_sources::LookSides { test, serving }, share })
+    Ok(Trial { window, sides, share })
+}
+
+/// The two sides of a plan, this one on trial.
+pub(super) fn sides(plan: &Plan, test: &str) -> miette::Result<LookSides> {
+    let [first, second] = plan.sides.each_ref().map(|side| side.name.clone());
+    if test == second.as_str() {
+        Ok(LookSides { test: second, serving: first })
+    } else if test == first.as_str() {
+        Ok(LookSides { test: first, serving: second })
+    } else {
+        let help = format!("write --test {first} or --test {second}");
+        Err(miette!(help = help, "the file has no side {test}"))
+    }
 }
 
 // === impl Moment ===
@@ -252,7 +268,7 @@ impl Shown {
 }
 
 /// The one line of conclusion.
-fn concluded(found: &Analysis, test: &SideName) -> String {
+pub(super) fn concluded(found: &Analysis, test: &SideName) -> String {
     let deciding = || found.checks.iter().filter(|check| !check.dry_run);
     let first = deciding().filter_map(|one| one.crossed.map(|at| (at, &one.finding.check)));
     match (found.conclusion, first.min_by_key(|(at, _)| *at), &found.together) {
@@ -263,7 +279,10 @@ fn concluded(found: &Analysis, test: &SideName) -> String {
             "would roll back: together the checks show it in the window that ended {}, {shown}",
             time(*at)
         ),
-        (Conclusion::WouldRollBack, None, None) => "would roll back".to_owned(),
+        (Conclusion::WouldRollBack, None, None) => {
+            let policy = found.by_policy().map(|(check, policy)| format!(": {check}, by {policy}"));
+            format!("would roll back{}", policy.unwrap_or_default())
+        }
         (Conclusion::NothingFound, _, _) => format!("nothing found against {test}"),
         (Conclusion::NotEnoughData, _, _) => "not enough data to tell".to_owned(),
         (Conclusion::SourceError, _, _) => "no verdict: a source gave no answer that can be used".to_owned(),
@@ -321,7 +340,7 @@ impl ShownCheck {
 }
 
 /// A whole number, in groups of three as the sentences write it.
-fn whole(number: f64) -> String {
+pub(super) fn whole(number: f64) -> String {
     let digits = format!("{number:.0}");
     let lead = digits.len() % 3;
     let groups = digits.as_bytes()[lead..].chunks(3).map(String::from_utf8_lossy);
@@ -330,7 +349,7 @@ fn whole(number: f64) -> String {
 }
 
 /// Three digits that count.
-fn digits(value: f64) -> String {
+pub(super) fn digits(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return value.abs().to_string();
     }
@@ -356,7 +375,7 @@ fn told(judged: &Judged) -> String {
     format!("{}{more}", sentence(&judged.finding))
 }
 
-fn time(at: Timestamp) -> String {
+pub(super) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 

@@ -4,7 +4,7 @@ use haldane_model::{Actor, Block, Place, Reason, WaiverKind};
 
 use crate::{
     bake::{self, Done},
-    raise, requests,
+    expected, raise, requests,
     turn::Turn,
 };
 
@@ -21,18 +21,19 @@ pub(crate) fn advance(turn: &mut Turn<'_>) {
     if !turn.record.holds.is_empty() {
         return;
     }
+    let beside = expected::beside(turn);
     if step == plan.last_step() {
         let left = plan.entries.iter().map(|entry| entry.name.clone()).collect();
         turn.go(Place::Promoting { left });
         turn.clean_up();
-        tell_done(turn, &done);
+        tell_done(turn, &done, beside);
         return;
     }
     let target = raise::target(turn, step + 1);
     let gated = plan.steps.get(step + 1).is_some_and(|next| !next.gates.is_empty());
     if gated && target == step + 1 && !opens_gates(&done) {
         turn.go(Place::Waiting { step: step + 1, since: turn.now.wall });
-        tell_done(turn, &done);
+        tell_done(turn, &done, beside);
         turn.tell(Reason::GateAsked, Actor::Engine, None, None);
         return;
     }
@@ -45,7 +46,7 @@ pub(crate) fn advance(turn: &mut Turn<'_>) {
     let from = plan.weight(step);
     if raise::may_raise(turn, from, plan.weight(target), None) {
         raise::begin_step(turn, target, from);
-        tell_done(turn, &done);
+        tell_done(turn, &done, beside);
     }
 }
 
@@ -57,9 +58,12 @@ fn opens_gates(done: &Done) -> bool {
     }
 }
 
-fn tell_done(turn: &mut Turn<'_>, done: &Done) {
+fn tell_done(turn: &mut Turn<'_>, done: &Done, beside: Option<String>) {
     let (actor, detail) = match done {
-        Done::Passed => (Actor::Engine, "every check passed on this bake".to_owned()),
+        Done::Passed => {
+            let beside = beside.map(|beside| format!("; {beside}")).unwrap_or_default();
+            (Actor::Engine, format!("every check passed on this bake{beside}"))
+        }
         Done::Held => (Actor::Engine, "its time passed and no guard failed".to_owned()),
         Done::Waived(waiver) => {
             let how = match waiver.kind {

@@ -22,6 +22,7 @@ pub(crate) fn keep(turn: &mut Turn<'_>) {
     turn.record
         .waivers
         .retain(|waiver| waiver.step >= step && !matches!(waiver.kind, WaiverKind::Open { .. }));
+    turn.record.expected = None;
     let bake = std::time::Duration::ZERO;
     turn.go(Place::Baking { step, baked: bake, from: stamp, done_at: None });
     turn.record.ticked.counting = bake::is_counting(turn);

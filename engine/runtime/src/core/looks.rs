@@ -105,8 +105,9 @@ impl Looks {
         out: &mut Vec<Command>,
     ) {
         self.resting = false;
-        self.checks.retain(|name, _| plan.checks.iter().any(|check| check.name == *name));
-        for check in &plan.checks {
+        let asked = || plan.checks.iter().filter(|check| record.is_in_force(check));
+        self.checks.retain(|name, _| asked().any(|check| check.name == *name));
+        for check in asked() {
             // A source says first what time it has; one that cannot is asked all the same.
             let Some(facts) = questions.source(&check.source) else { continue };
             let (ahead, longest) = match facts {
@@ -276,7 +277,8 @@ impl Known {
 
     /// Whether the check waits for its initial delay.
     fn is_too_early(&self, record: &Record, check: &Check, now: Now) -> bool {
-        let Some(confirmed) = &record.exposed.confirmed else {
+        let phase = record.in_force.get(&check.name);
+        let Some(confirmed) = phase.or(record.exposed.confirmed.as_ref()) else {
             return !check.initial_delay.is_zero() && record.exposed.could.is_some();
         };
         let since = now.wall.duration_since(confirmed.wall);
@@ -424,10 +426,16 @@ fn window(
         // asked. A step whose bake is shorter waits a little longer for its Pass.
         .max(scrape * 2);
     let begin = end.checked_sub(width).unwrap_or(Timestamp::MIN);
-    let exposed = record.exposed.confirmed.as_ref().or(record.exposed.could.as_ref());
-    let first = exposed.filter(|_| !is_at_rest(record)).map(|stamp| moment(stamp, check, ahead));
+    let first = begin_of(record, check).filter(|_| !is_at_rest(record));
+    let first = first.map(|stamp| moment(stamp, check, ahead));
     let first = first.and_then(|first| first.checked_sub(scrape).ok());
     Window { begin: first.map_or(begin, |first| begin.max(first)).min(end), end }
+}
+
+/// Since when a check looks: the first exposure, or the begin of the phase that it is asked in.
+fn begin_of<'a>(record: &'a Record, check: &Check) -> Option<&'a Stamp> {
+    let exposed = record.exposed.confirmed.as_ref().or(record.exposed.could.as_ref());
+    record.in_force.get(&check.name).or(exposed)
 }
 
 /// A moment on the check's source's clock. Where the source had not told its time by then, what it

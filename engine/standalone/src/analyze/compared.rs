@@ -12,7 +12,7 @@ use super::{Asking, Judged, Pace, on_grid, signed};
 const PIECE: Duration = Duration::from_secs(300);
 
 /// How long before the interval the serving side is looked at, to know how its errors clump.
-const BEFORE: Duration = Duration::from_secs(3_600);
+pub(super) const BEFORE: Duration = Duration::from_secs(3_600);
 
 /// What both sides counted in the interval.
 pub(super) struct Counted<'a> {
@@ -44,7 +44,7 @@ pub(super) async fn ask<'a>(asking: &Asking<'a>, pace: &Pace) -> Counted<'a> {
     Counted { check, rule, stage, samples: samples.collect() }
 }
 
-async fn pieces(asking: &Asking<'_>, pace: &Pace) -> Result<Vec<Sample>, Box<Sample>> {
+pub(super) async fn pieces(asking: &Asking<'_>, pace: &Pace) -> Result<Vec<Sample>, Box<Sample>> {
     let Window { begin, end } = asking.trial.window;
     let slot = pace.slot;
     // A window is whole one scrape after its end.

@@ -1,5 +1,7 @@
 //! What has a limit: a look for each slot of the interval, as a rollout would have taken them.
 
+use std::time::Duration;
+
 use futures::{StreamExt as _, stream};
 use haldane_judge::{Stage, fold};
 use haldane_model::{Answer, Check, Evidence, Sample, Verdict, Window};
@@ -30,22 +32,27 @@ pub(super) async fn judge(asking: &Asking<'_>, pace: &Pace) -> Judged {
 
 /// The windows of the looks: each as wide as a rollout's, and none reaching out of the interval.
 fn slots(asking: &Asking<'_>, pace: &Pace) -> Vec<Window> {
-    let Check { window, interval, .. } = asking.check;
     let two = pace.scrape * 2;
-    let usual = (*interval).max(pace.scrape * 4);
-    let usual = usual.min(asking.shortest.unwrap_or(usual));
-    let width = signed(window.unwrap_or(usual).max(two));
     let Window { begin, end } = asking.trial.window;
     let end = end.min(pace.there);
     let first = begin.checked_add(signed(two)).unwrap_or(Timestamp::MAX);
     let (mut at, mut slots) = (on_grid(first, pace.slot).0, Vec::new());
     while at <= end {
-        let from = at.checked_sub(width).unwrap_or(begin).max(begin);
-        slots.push(Window { begin: from, end: at });
+        let Window { begin: from, end } = window(asking, pace.scrape, at);
+        slots.push(Window { begin: from.max(begin), end });
         let Ok(next) = at.checked_add(signed(pace.slot)) else { break };
         at = next;
     }
     slots
+}
+
+/// The window of a look that ends then: as wide as a rollout's.
+pub(super) fn window(asking: &Asking<'_>, scrape: Duration, end: Timestamp) -> Window {
+    let Check { window, interval, .. } = asking.check;
+    let usual = (*interval).max(scrape * 4);
+    let usual = usual.min(asking.shortest.unwrap_or(usual));
+    let width = signed(window.unwrap_or(usual).max(scrape * 2));
+    Window { begin: end.checked_sub(width).unwrap_or(Timestamp::MIN), end }
 }
 
 /// The looks so far.

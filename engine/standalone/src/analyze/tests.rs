@@ -3,13 +3,23 @@
 use std::sync::{Arc, Mutex};
 
 use futures::future::BoxFuture;
-use haldane_model::{CheckName, Count, Limits, Revision, SideName, SourceName, Verdict};
+use haldane_model::{
+    CheckName, Count, GapPolicy, Limits, OnInconclusive, Policies, Revision, SideName, SourceName,
+    Verdict,
+};
 use haldane_sources::{Look, LookSides, MetricSource, SourceFacts};
 use jiff::SignedDuration;
 
 use super::{
     super::{Conclusion, Trial, conclude, limits},
     *,
+};
+
+const POLICIES: Policies = Policies {
+    no_data: GapPolicy::Hold,
+    source_error: GapPolicy::Hold,
+    canary_lost: GapPolicy::Abort,
+    inconclusive: OnInconclusive::Pause,
 };
 
 /// A second in which each side served a hundred requests, so many of them badly.
@@ -41,6 +51,7 @@ fn check(name: &str, dry_run: bool) -> Check {
         initial_delay: Duration::ZERO,
         limits: Limits::default(),
         dry_run,
+        during: haldane_model::During::Background,
     }
 }
 
@@ -110,7 +121,7 @@ fn two_checks_show_together_what_neither_shows_alone_and_a_dry_run_has_no_part_i
     assert_eq!(with_dry.1, None, "a dry run adds nothing");
     let dry_alone = judge(&[counted(&dry, &worse(300))]);
     assert!(dry_alone.1.is_none() && dry_alone.0[0].crossed.is_some() && dry_alone.0[0].dry_run);
-    assert_eq!(conclude(&dry_alone.0, false), Conclusion::NotEnoughData);
+    assert_eq!(conclude(&POLICIES, &dry_alone.0, false, true), Conclusion::NotEnoughData);
 }
 
 #[test]
@@ -263,7 +274,7 @@ fn a_source_that_breaks_half_way_gives_no_verdict() {
         judge(&[ask(asking, pace).await]).0
     });
     assert_eq!(judged[0].finding.verdict, Verdict::SourceError);
-    assert_eq!(conclude(&judged, false), Conclusion::SourceError);
+    assert_eq!(conclude(&POLICIES, &judged, false, true), Conclusion::SourceError);
 }
 
 #[test]
@@ -282,16 +293,69 @@ fn a_limit_is_looked_at_in_every_slot_up_to_the_first_breach_and_no_look_leaves_
     let judged = looked(&good, 0);
     let looks = judged.looks.expect("looks");
     assert_eq!((looks.taken, looks.passed, looks.failed), (120, 120, 0));
-    assert_eq!(conclude(&[judged], false), Conclusion::NothingFound);
+    assert_eq!(conclude(&POLICIES, &[judged], false, true), Conclusion::NothingFound);
     let asked = good.asked.lock().unwrap();
     assert!(asked.iter().all(|look| look.window.begin >= at(0) && look.window.end <= at(1_200)));
 
     let bad = Known { value: 2.0, ..known(0, 9_999) };
     let judged = looked(&bad, 2);
     assert_eq!(judged.crossed, Some(at(30)), "the third failure is one too many: {judged:?}");
-    assert_eq!(conclude(&[judged], false), Conclusion::WouldRollBack);
+    assert_eq!(conclude(&POLICIES, &[judged], false, true), Conclusion::WouldRollBack);
     assert!(bad.asked.lock().unwrap().len() < 12, "nothing is left to ask");
 
     let broken = looked(&known(0, 600), 0);
-    assert_eq!(conclude(&[broken], false), Conclusion::SourceError);
+    assert_eq!(conclude(&POLICIES, &[broken], false, true), Conclusion::SourceError);
+}
+
+// === policies ===
+
+fn said(verdict: Verdict) -> Judged {
+    let one = check("one", false);
+    let counts = Counts::default();
+    let window = Window { begin: Timestamp::UNIX_EPOCH, end: Timestamp::UNIX_EPOCH };
+    let sample = Sample { answer: Answer::Counted(counts), ..sample_of(window) };
+    let rule = Rule::parse(&one.rule).unwrap();
+    let none = Evidence::default();
+    let folded = fold(&rule, &one.limits, &Stage::default(), &none, &one.name, &sample);
+    let finding = haldane_model::Finding { verdict, ..folded.finding };
+    Judged { finding, dry_run: false, crossed: None, looks: None }
+}
+
+fn sample_of(window: Window) -> Sample {
+    Sample {
+        window,
+        scrape: Duration::from_secs(1),
+        share: None,
+        answer: Answer::Value(0.0),
+        count: None,
+        serving_count: None,
+        targets_down: false,
+    }
+}
+
+#[test]
+fn a_policy_that_aborts_would_have_rolled_back_where_users_saw_the_side_on_trial() {
+    let lost = [said(Verdict::CanaryLost)];
+    assert_eq!(conclude(&POLICIES, &lost, false, true), Conclusion::WouldRollBack);
+    assert_eq!(conclude(&POLICIES, &lost, false, false), Conclusion::NotEnoughData);
+    let silent = [said(Verdict::NoData)];
+    assert_eq!(conclude(&POLICIES, &silent, false, true), Conclusion::NotEnoughData);
+    let abort = Policies { no_data: GapPolicy::Abort, ..POLICIES };
+    assert_eq!(conclude(&abort, &silent, false, true), Conclusion::WouldRollBack);
+    let over = [said(Verdict::Inconclusive { over_limit: true })];
+    let abort = Policies { inconclusive: OnInconclusive::Abort, ..POLICIES };
+    assert_eq!(conclude(&POLICIES, &over, false, true), Conclusion::NotEnoughData);
+    assert_eq!(conclude(&abort, &over, false, true), Conclusion::WouldRollBack);
+    let mut dry = said(Verdict::CanaryLost);
+    dry.dry_run = true;
+    assert_eq!(conclude(&POLICIES, &[dry], false, true), Conclusion::NotEnoughData);
+}
+
+#[test]
+fn a_policy_that_leaves_a_check_out_keeps_no_other_from_passing_and_passes_nothing() {
+    let ignore = Policies { no_data: GapPolicy::Ignore, ..POLICIES };
+    let both = [said(Verdict::Pass), said(Verdict::NoData)];
+    assert_eq!(conclude(&ignore, &both, false, true), Conclusion::NothingFound);
+    assert_eq!(conclude(&POLICIES, &both, false, true), Conclusion::NotEnoughData);
+    assert_eq!(conclude(&ignore, &both[1..], false, true), Conclusion::NotEnoughData);
 }

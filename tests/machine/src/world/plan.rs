@@ -75,6 +75,7 @@ pub fn check(name: &str) -> Check {
         initial_delay: Duration::ZERO,
         limits: Limits::default(),
         dry_run: false,
+        during: haldane_model::During::Background,
     }
 }
 

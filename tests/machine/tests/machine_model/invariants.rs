@@ -1,10 +1,11 @@
 //! The invariants, on one turn: numbered as in the machine's table of proofs.
 
 use haldane_machine::{Change, Decision, Effect, decide};
-use haldane_machine_tests::world::EDGE;
+use haldane_machine_tests::world::{EDGE, ERRORS};
 use haldane_model::{
-    AlertAction, Cause, Gap, GapPolicy, Health, HoldKind, LeaseSeen, OnDeadline, OnInconclusive,
-    Place, Plan, Reason, Record, Seen, SideName, Verb, Verdict, WaiverKind, Weight,
+    AlertAction, Cause, Check, CheckName, During, Gap, GapPolicy, Health, HoldKind, LeaseSeen,
+    OnDeadline, OnInconclusive, Place, Plan, Reason, Record, Seen, SideName, Verb, Verdict,
+    WaiverKind, Weight,
 };
 
 use crate::env::{State, Written, now};
@@ -45,17 +46,51 @@ fn shows(seen: &Seen, side: &SideName) -> Option<haldane_model::Revision> {
     seen.sides.get(side)?.revisions.as_ref()?.first().cloned()
 }
 
+/// What the check says that speaks here: the one that is asked in a phase, if this is its phase.
+fn speaker(record: &Record) -> CheckName {
+    let own = bound(record).and_then(|plan| plan.checks.get(1));
+    own.filter(|check| is_its_phase(check, record))
+        .map_or_else(|| ERRORS.into(), |check| check.name.clone())
+}
+
+/// Said again, apart from the machine: the step that was confirmed last, by its share.
+fn is_its_phase(check: &Check, record: &Record) -> bool {
+    let share = record.asserted();
+    let plan = record.plan.as_ref().expect("the check is one of its plan");
+    let confirmed = match &record.place {
+        Place::Baking { step, .. } | Place::Shifting { step, restore: Some(_), .. } => Some(*step),
+        Place::Waiting { step, .. } | Place::Shifting { step, restore: None, .. } => {
+            (0..*step).find(|before| plan.weight(*before) == share)
+        }
+        Place::Promoting { .. } | Place::Watching { .. } => Some(plan.last_step()),
+        _ => None,
+    };
+    let watching = matches!(record.place, Place::Watching { .. });
+    match &check.during {
+        During::Background => true,
+        During::BeforeTraffic => confirmed.is_some_and(|step| plan.weight(step) == Weight::ZERO),
+        During::Steps(steps) => !watching && confirmed.is_some_and(|step| steps.contains(&step)),
+        During::AfterPromotion => confirmed.is_some_and(|step| plan.weight(step) == Weight::FULL),
+    }
+}
+
+/// Its verdict, if it is about this revision and attempt, and about its phase.
 fn current(seen: &Seen, record: &Record) -> Option<Verdict> {
-    let check = seen.checks.values().next()?;
+    let name = speaker(record);
+    let check = seen.checks.get(&name)?;
+    let begun = record.in_force.get(&name).map(|since| since.wall);
+    if name != ERRORS.into() && begun.is_none_or(|begun| check.window.end <= begun) {
+        return None;
+    }
     let about = check.attempt == record.attempt && check.revision == record.revision;
     (about && check.at_rest == matches!(record.place, Place::Pending { .. }))
         .then_some(check.verdict)
 }
 
 fn is_new(seen: &Seen, record: &Record) -> bool {
-    seen.checks.iter().all(|(name, check)| {
-        record.judged_to.get(name).is_none_or(|judged| check.judged_to > *judged)
-    })
+    let name = speaker(record);
+    let judged = record.judged_to.get(&name);
+    seen.checks.get(&name).is_none_or(|check| judged.is_none_or(|judged| check.judged_to > *judged))
 }
 
 fn bound(record: &Record) -> Option<&Plan> {
@@ -135,6 +170,9 @@ fn steps_rise_by_a_pass_or_a_name(
                 said.window().begin >= from.wall
             })
         });
+    let own = speaker(before) != ERRORS.into();
+    let by_time =
+        share == Weight::FULL || by_time && !own || by_time && verdict == Some(Verdict::Pass);
     let held = by_time && !matches!(verdict, None | Some(Verdict::Fail { .. }));
     must(named || passed || held, "1: no step ends without a Pass or a name", turn)?;
     let told = turn.entries.iter().any(|entry| entry.reason == Reason::StepPassed);

@@ -10,7 +10,7 @@ use haldane_judge::{Stage, folded_to, together};
 use haldane_model::{Check, CheckSeen, Evidence, Record, Verdict, Window};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Looks, is_at_rest, moment, on_grid};
+use super::{Looks, begin_of, is_at_rest, moment, on_grid};
 use crate::core::LookKey;
 
 /// How long before an attempt the serving side is looked at, to know how its errors clump.
@@ -32,8 +32,7 @@ pub(super) fn window(
     if is_at_rest(record) {
         return Window { begin: last, end };
     }
-    let exposed = record.exposed.confirmed.as_ref().or(record.exposed.could.as_ref());
-    let exposed = exposed.map(|stamp| moment(stamp, check, ahead));
+    let exposed = begin_of(record, check).map(|stamp| moment(stamp, check, ahead));
     // What the source had not taken in yet was not folded, and is asked for again.
     let folded = record.evidence.get(&check.name).and_then(folded_to);
     let begin = exposed.into_iter().chain(folded).max().map(|begin| on_grid(begin, pace));

@@ -36,6 +36,7 @@ fn plan(interval: Duration) -> Plan {
             initial_delay: Duration::ZERO,
             limits: Limits::default(),
             dry_run: false,
+            during: haldane_model::During::Background,
         }],
         policies: Policies {
             no_data: haldane_model::GapPolicy::Hold,
