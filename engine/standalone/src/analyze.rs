@@ -29,7 +29,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const SCRAPE_DEFAULT: Duration = Duration::from_secs(15);
 
 /// The sources that tell of the past: all others remember nothing of the time before they are asked.
-const OF_THE_PAST: [&str; 1] = ["prometheus"];
+const OF_THE_PAST: [&str; 2] = ["prometheus", "perSide"];
 
 /// What is judged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -196,7 +196,7 @@ impl<'a> Asking<'a> {
     }
 
     async fn ask(&self) -> Asked<'a> {
-        let (pace, compares) = (self.pace().await, self.rule.compares());
+        let (pace, compares) = (self.pace().await, self.rule.counts());
         match pace {
             Ok(pace) if compares => Asked::Counted(compared::ask(self, &pace).await),
             Ok(pace) => Asked::Judged(limits::judge(self, &pace).await),
@@ -229,7 +229,7 @@ impl<'a> Asking<'a> {
         grid: Option<Duration>,
         before: Option<Duration>,
     ) -> Sample {
-        let grid = grid.filter(|_| self.rule.compares());
+        let grid = grid.filter(|_| self.rule.counts());
         let sides = self.trial.sides.clone();
         let look = Look { window, sides, deadline: DEADLINE, grid, before };
         self.source.look(self.check.question.clone(), look).await
