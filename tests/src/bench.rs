@@ -6,6 +6,7 @@ pub mod binary;
 pub mod breach;
 pub mod cost;
 pub mod fleet;
+pub mod fold;
 pub mod host;
 pub mod loops;
 pub mod report;

@@ -23,7 +23,7 @@ pub use self::{
     faults::{Change, Weather},
     gates::Answers,
     goal::Goal,
-    plan::{Shape, Wait, plan},
+    plan::{COMPARED, Compared, Shape, Wait, plan},
     provider::Pace,
     rng::Rng,
     source::{Mood, SourceClock},

@@ -131,7 +131,7 @@ fn record(rig: &Rig) -> Record {
 fn in_one_look(record: &Record, kept: &Evidence) -> Sample {
     let plan = record.plan.as_deref().expect("a plan is pinned");
     let (check, source) = (&plan.checks[0], &plan.sources[0]);
-    let book: Value = serde_json::from_slice(&kept.0).expect("evidence is JSON");
+    let book: Value = serde_json::from_slice(kept.bytes()).expect("evidence is JSON");
     let began = book["began"].as_str().expect("it began").parse::<Timestamp>();
     let window = Window { begin: began.expect("a moment"), end: folded_to(kept).expect("folded") };
     let row = SOURCES.iter().find(|row| *source.kind == *row.kind).expect("a known source");
@@ -185,7 +185,7 @@ fn twenty_kills_in_mid_analysis_leave_the_evidence_of_a_run_without_any() {
     let sample = in_one_look(&record, kept);
     let limits = plan.checks[0].limits;
     let whole = fold(&rule, &limits, &stage, &Evidence::default(), name, &sample);
-    let text = |evidence: &Evidence| String::from_utf8_lossy(&evidence.0).into_owned();
+    let text = |evidence: &Evidence| String::from_utf8_lossy(evidence.bytes()).into_owned();
     assert_eq!(text(kept), text(&whole.evidence), "\n{}", rig.story());
     let windows = text(kept).parse::<Value>().expect("JSON")["step"]["windows"].as_u64();
     assert!(windows > Some(20), "{windows:?} windows were judged: {}\n{}", text(kept), rig.story());

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 
 use haldane_model::{
-    Cause, During, Health, HoldKind, Outcome, Place, Reason, SpecSeen, State, Verb, Weight,
+    Cause, During, Evidence, Health, HoldKind, Outcome, Place, Reason, Record, SpecSeen, Stamp,
+    State, Verb, Weight,
 };
-use haldane_tests::sim::{Change, Ev, Mood, Pace, Rng, Shape, SourceClock, Wait, World};
+use haldane_tests::sim::{
+    COMPARED, Change, Compared, Ev, Mood, Pace, Rng, Shape, SourceClock, Wait, World,
+};
+use jiff::Timestamp;
 
 fn world() -> World {
     world_of(Shape::default())
@@ -614,4 +618,118 @@ fn a_breach_among_a_thousand_rollouts_takes_as_long_as_a_breach_alone() {
     let (alone, among) = (breach_among(1), breach_among(1_000));
     assert_eq!(alone, among);
     assert!(among.0 <= 10_000, "{among:?}");
+}
+
+// === comparisons ===
+
+/// A rollout that nothing but a comparison judges.
+fn comparing(bake: u64, seed: u64, (rate, bad): (f64, f64)) -> World {
+    let compared = Some(Compared { seed, alone: true, rate, bad });
+    let mut world = World::new(Rng::new(7), Shape { compared, bake, ..Shape::default() }, false);
+    world.peace_at = 0;
+    world.start_process();
+    world
+}
+
+#[test]
+fn a_healthy_side_is_compared_and_rolled_back_no_more_often_than_alpha_says() {
+    let mut ended = BTreeMap::new();
+    for seed in 0..300 {
+        let mut world = comparing(30, seed, (0.01, 0.01));
+        let rests =
+            |world: &World| matches!(world.place(), Some(Place::Healthy | Place::Degraded { .. }));
+        assert!(world.run_until(3_600_000, rests), "seed {seed}: {:?}", world.violation());
+        let healthy = world.place() == Some(&Place::Healthy);
+        *ended.entry(healthy).or_insert(0) += 1;
+        let wanted = if healthy { Weight::FULL } else { Weight::ZERO };
+        assert_eq!(world.true_share(), (wanted, wanted), "seed {seed}");
+    }
+    let wrong = ended.get(&false).copied().unwrap_or(0);
+    // One in a hundred is allowed; three standard deviations above that of 300 are eight.
+    assert!(wrong <= 8, "{wrong} of 300 healthy releases were rolled back");
+}
+
+#[test]
+fn a_side_that_is_much_worse_is_always_rolled_back_by_a_comparison() {
+    for seed in 0..60 {
+        let mut world = comparing(120, seed, (0.01, 0.2));
+        // In a bake, and at 100 %, where only the rate of before is left to compare with.
+        bakes_at(&mut world, [10, 25, 50, 100][usize::try_from(seed % 4).unwrap()]);
+        let now = world.now;
+        world.turns_bad("r1", now);
+        ends(&mut world, State::Degraded);
+        assert_eq!(world.true_share(), (Weight::ZERO, Weight::ZERO), "seed {seed}");
+        let breach = world.journal().any(|entry| entry.cause == Some(Cause::Breach));
+        assert!(breach, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_step_that_began_before_the_source_told_its_time_is_cleared_by_a_comparison() {
+    for ahead in [-3_600_000, 120_000] {
+        let compared = Some(Compared { seed: 5, alone: true, rate: 0.01, bad: 0.01 });
+        let shape = Shape { compared, ..Shape::default() };
+        let mut world = World::new(Rng::new(7), shape, false);
+        world.peace_at = 0;
+        world.source_clock = SourceClock { ahead, gains: 2_000 };
+        world.start_process();
+        assert!(world.run_until(30_000, |world| world.true_share().0 == percent(10)));
+        let proc = world.leader().unwrap();
+        world.mood = Mood::Hung;
+        world.kill(proc, false);
+        world.start_process();
+        bakes_at(&mut world, 10);
+        world.mood = Mood::Good;
+        ends(&mut world, State::Healthy);
+    }
+}
+
+#[test]
+fn no_window_is_folded_twice_however_often_the_process_dies() {
+    let mut world = comparing(600, 11, (0.02, 0.02));
+    bakes_at(&mut world, 10);
+    for kill in 0..40 {
+        let next = world.now + 700 + kill * 1_117 % 9_000;
+        world.run_to(next);
+        let Some(proc) = world.leader() else { continue };
+        world.kill(proc, kill % 3 == 0);
+        let next = world.now + kill * 311 % 4_000;
+        world.run_to(next);
+        if world.leader().is_none() {
+            world.start_process();
+        }
+    }
+    let next = world.now + 30_000;
+    world.run_to(next);
+    let record = world.core().and_then(|core| core.record()).unwrap().clone();
+    let Place::Baking { step, from, .. } = &record.place else { panic!("{:?}", record.place) };
+    let kept = &record.evidence[&COMPARED.into()];
+    let (check, stage) = (&record.plan.as_ref().unwrap().checks[0], stage(&record, *step, from));
+    let begin = began(kept);
+    let end = haldane_judge::folded_to(kept).unwrap();
+    let sample = world.sample_of(&record, begin, end);
+    let rule = haldane_judge::Rule::parse(&check.rule).unwrap();
+    let none = Evidence::default();
+    let whole = haldane_judge::fold(&rule, &check.limits, &stage, &none, &check.name, &sample);
+    let text = |evidence: &Evidence| String::from_utf8_lossy(evidence.bytes()).into_owned();
+    assert_eq!(text(kept), text(&whole.evidence));
+    let windows = (end.as_second() - begin.as_second()) / 5;
+    assert!(windows > 30, "{windows} windows were judged");
+}
+
+fn stage(record: &Record, step: usize, from: &Stamp) -> haldane_judge::Stage {
+    let plan = record.plan.as_ref().unwrap();
+    haldane_judge::Stage {
+        step: u32::try_from(step).unwrap(),
+        weight: plan.weight(step),
+        next: Some(plan.weight(step + 1)),
+        windows_from: from.of(&plan.checks[0].source),
+        gates: true,
+    }
+}
+
+/// Where the first folded window began.
+fn began(kept: &Evidence) -> Timestamp {
+    let book: serde_json::Value = serde_json::from_slice(kept.bytes()).unwrap();
+    book["began"].as_str().unwrap().parse().unwrap()
 }

@@ -5,7 +5,18 @@
 //! absolute: it fires in an incident that both sides share as well, and says so. Too few requests
 //! are no answer, never a pass.
 
+mod book;
+mod check;
+mod rule;
+#[cfg(test)]
+mod tests;
+
 use crate::betting::Margin;
+
+pub(crate) use self::{
+    check::{fold, folded_to},
+    rule::BurnRule,
+};
 
 /// How many requests the short window must have.
 pub const REQUESTS_MIN: f64 = 50.0;
@@ -105,28 +116,4 @@ pub fn budget_spent(errors: f64, objective: f64, requests_per_period: f64) -> Op
 #[must_use]
 pub fn margin(objective: f64, threshold: f64) -> Margin {
     Margin { ratio: 0.0, absolute: threshold * (1.0 - objective) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_requests_are_no_data_and_no_pass() {
-        let short = Tally { errors: 49.0, requests: 49.0 };
-        let long = Tally { errors: 100.0, requests: 3_000.0 };
-        assert_eq!(gate(short, long, 0.999, 14.4), None);
-        assert!(gate(Tally { requests: 50.0, ..short }, long, 0.999, 14.4).unwrap().fires);
-        assert_eq!(rate(Tally { errors: 0.0, requests: 0.0 }, 0.999), None);
-        assert_eq!(rate(long, 1.0), None);
-    }
-
-    #[test]
-    fn where_both_sides_burn_going_back_does_not_help() {
-        let [line, ..] = &LINES;
-        assert_eq!(action(line, 20.0, Some(18.0)), Action::Pause);
-        assert_eq!(action(line, 40.0, Some(18.0)), Action::RollBack);
-        assert_eq!(action(line, 15.0, Some(7.0)), Action::RollBack);
-        assert_eq!(action(line, 15.0, None), Action::RollBack);
-    }
 }

@@ -23,7 +23,11 @@ use jiff::Timestamp;
 
 pub use self::forecast::Forecast;
 use self::{book::Book, counts::Answered};
-pub(crate) use self::{forecast::forecast, rule::Compare};
+pub(crate) use self::{
+    counts::{check, sums},
+    forecast::forecast,
+    rule::Compare,
+};
 use crate::{Folded, Stage, betting::Merged, betting::weighted_mean};
 
 /// What a look of a comparing check comes to.
@@ -53,14 +57,13 @@ pub(crate) fn fold(
             Err("the source gave one number, where counts were asked for".to_owned())
         }
     };
-    let (ruling, kept) = match answered {
+    let (ruling, as_it_was) = match answered {
         // A broken answer changes nothing, not even that nothing was asked yet.
-        Err(message) => (verdict::ruling(Verdict::SourceError, message), evidence.clone()),
+        Err(message) => (verdict::ruling(Verdict::SourceError, message), Some(evidence)),
         Ok(answered) => {
             let news = learn::learn(rule, stage, &mut book, &answered, sample);
             let ruling = verdict::judge(rule, stage, &book, &answered, &news, sample);
-            let kept = if book.is_blank() { evidence.clone() } else { book.write() };
-            (ruling, kept)
+            (ruling, None)
         }
     };
     let message = match damage {
@@ -68,24 +71,35 @@ pub(crate) fn fold(
         None => ruling.message,
     };
     let shown = words::shown(rule, stage, &book);
+    let odds = book.ln_e().exp().min(f64::MAX);
+    let kept = match as_it_was {
+        Some(evidence) => evidence.clone(),
+        None if book.is_blank() => evidence.clone(),
+        None => book.keep(),
+    };
     let finding = Finding {
         check: check.clone(),
         verdict: ruling.verdict,
         value: shown.test,
-        limit: shown.limit.map(|limit| format!("max {}", words::rate(limit))),
+        limit: shown.limit.map(|limit| format!("max {}", crate::words::rate(limit))),
         unit: "%".to_owned(),
         samples: shown.samples,
         window: sample.window,
         message: Some(message),
         compared: Some(Compared {
             serving: shown.serving,
-            odds: book.ln_e().exp().min(f64::MAX),
+            odds,
             odds_needed: rule.needed().exp(),
             holds: ruling.holds,
             needed: ruling.needed,
         }),
     };
     Folded { evidence: kept, verdict: ruling.verdict, finding }
+}
+
+/// Returns the logarithm of a comparing check's evidence: 0 where there is none.
+pub(crate) fn ln_e_of(evidence: &Evidence) -> f64 {
+    book::ln_e_of(evidence)
 }
 
 /// Returns the evidence of several comparing checks together, each with its weight, and the check
@@ -100,7 +114,6 @@ pub fn merged(checks: &[(&Evidence, f64)]) -> Merged {
 
 /// Returns up to where a comparing check has folded windows: the next look begins there. `None`
 /// where nothing was folded yet.
-#[must_use]
-pub fn folded_to(evidence: &Evidence) -> Option<Timestamp> {
+pub(crate) fn folded_to(evidence: &Evidence) -> Option<Timestamp> {
     book::folded_to(evidence)
 }

@@ -3,7 +3,7 @@
 //! JSON with a format number first, so that it can be read in a database by hand. Counts and
 //! times only: never a rate, so that nothing here can be NaN. Reading never fails.
 
-use haldane_model::{Evidence, Window};
+use haldane_model::{Evidence, Thought, Window};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -57,37 +57,32 @@ struct Envelope {
 impl Ledger {
     /// Reads evidence; what cannot be read counts as none, and the sentence says so.
     pub(crate) fn read(evidence: &Evidence) -> (Self, Option<String>) {
-        let bytes = &evidence.0;
-        if bytes.is_empty() {
+        if evidence.is_empty() {
             return (Self::default(), None);
         }
-        match serde_json::from_slice::<Envelope>(bytes) {
-            Ok(envelope) if envelope.format > FORMAT => {
-                let format = envelope.format;
-                return (
-                    Self::default(),
-                    Some(format!(
-                        "the earlier evidence has format {format} of a newer engine and cannot be \
-                         read: counting starts anew"
-                    )),
-                );
-            }
-            Ok(_) | Err(_) => {}
+        let read = |bytes: &[u8]| serde_json::from_slice(bytes).ok();
+        if let Some(ledger) = evidence.thought::<Self>(read).filter(|one| one.format <= FORMAT) {
+            return (ledger.clone(), None);
         }
-        match serde_json::from_slice(bytes) {
-            Ok(ledger) => (ledger, None),
-            Err(_) => {
-                let note = "the earlier evidence is damaged: counting starts anew";
-                (Self::default(), Some(note.to_owned()))
+        let why = match serde_json::from_slice::<Envelope>(evidence.bytes()) {
+            Ok(Envelope { format }) if format > FORMAT => {
+                format!("has format {format} of a newer engine and cannot be read")
             }
-        }
+            Ok(_) | Err(_) => "is damaged".to_owned(),
+        };
+        (Self::default(), Some(format!("the earlier evidence {why}: counting starts anew")))
     }
 
-    /// Writes it in the current format.
-    pub(crate) fn write(mut self) -> Evidence {
+    /// Keeps it, in the current format.
+    pub(crate) fn keep(mut self) -> Evidence {
         self.format = FORMAT;
-        let json = serde_json::to_vec(&self).expect("numbers, times and flags are always JSON");
-        Evidence(json.into())
+        Evidence::of(self)
+    }
+}
+
+impl Thought for Ledger {
+    fn write(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers, times and flags are always JSON")
     }
 }
 

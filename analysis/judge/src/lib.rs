@@ -10,8 +10,10 @@
 pub mod betting;
 pub mod burn;
 mod compare;
+mod counted;
 pub mod dispersion;
 mod evidence;
+mod gauge;
 mod judge;
 mod measure;
 pub mod plan;
@@ -29,12 +31,14 @@ mod tests;
 
 use haldane_model::{CheckName, Evidence, Finding, Limits, Sample, Verdict};
 
+use jiff::Timestamp;
+
 use self::rule::{Form, Range};
 pub use self::{
-    compare::{Forecast, folded_to, merged},
+    compare::{Forecast, merged},
     rule::Rule,
     stage::Stage,
-    together::{Together, together},
+    together::{Part, Together, part, together, together_of},
     words::{odds, sentence},
 };
 
@@ -68,6 +72,9 @@ pub fn fold(
     match rule.form() {
         Form::Range(range) => in_range(range, limits, evidence, check, sample),
         Form::Compare(rule) => compare::fold(rule, stage, evidence, check, sample),
+        Form::Burn(rule) => burn::fold(rule, stage, evidence, check, sample),
+        Form::Gauge(rule) => gauge::fold(rule, stage, evidence, check, sample),
+        Form::Score(rule) => scored::fold(rule, stage, evidence, check, sample),
     }
 }
 
@@ -81,9 +88,19 @@ pub fn forecast(
     past: &haldane_model::Counts,
 ) -> Option<Result<Forecast, String>> {
     match rule.form() {
-        Form::Range(_) => None,
         Form::Compare(rule) => Some(compare::forecast(rule, share, next, past)),
+        Form::Range(_) | Form::Burn(_) | Form::Gauge(_) | Form::Score(_) => None,
     }
+}
+
+/// Returns up to where a check that counts has folded windows: the next look begins there. `None`
+/// where nothing was folded yet.
+#[must_use]
+pub fn folded_to(evidence: &Evidence) -> Option<Timestamp> {
+    compare::folded_to(evidence)
+        .or_else(|| burn::folded_to(evidence))
+        .or_else(|| gauge::folded_to(evidence))
+        .or_else(|| scored::folded_to(evidence))
 }
 
 fn in_range(
@@ -111,5 +128,5 @@ fn in_range(
         message,
         compared: None,
     };
-    Folded { evidence: ledger.write(), verdict: ruling.verdict, finding }
+    Folded { evidence: ledger.keep(), verdict: ruling.verdict, finding }
 }

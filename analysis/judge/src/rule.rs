@@ -1,29 +1,38 @@
-//! The rule of a check, read from the plan's JSON: a range in which its value must lie, or how two
-//! sides are compared.
+//! The rule of a check, read from the plan's JSON: a range in which its value must lie, or how what
+//! was counted is judged.
 //!
 //! Never guesses: an unknown field, a limit that is no number or a range that holds nothing is refused.
 
 use serde::Deserialize;
 
-use crate::{compare::Compare, words};
+use crate::{burn::BurnRule, compare::Compare, gauge::GaugeRule, scored::ScoredRule, words};
 
 /// How a check's answers are judged.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule(Form);
 
-/// The two forms of a rule.
+/// The forms of a rule.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Form {
     /// A value must lie in a range.
     Range(Range),
     /// Two sides are compared.
     Compare(Compare),
+    /// An error budget must last.
+    Burn(BurnRule),
+    /// A gauge of two sides is compared.
+    Gauge(GaugeRule),
+    /// Metrics of two sides are scored.
+    Score(ScoredRule),
 }
 
-/// What tells the two forms apart.
-#[derive(Deserialize)]
+/// What tells the forms apart.
+#[derive(Default, Deserialize)]
 struct Hint {
     compare: Option<serde::de::IgnoredAny>,
+    burn: Option<serde::de::IgnoredAny>,
+    gauge: Option<serde::de::IgnoredAny>,
+    score: Option<serde::de::IgnoredAny>,
 }
 
 /// The range in which a value must lie; both ends pass.
@@ -59,7 +68,8 @@ enum Unit {
 
 impl Rule {
     /// Reads `{"min": number|null, "max": number|null, "unit": "%"|"s"|"", "minSamples": number|null}`,
-    /// or `{"compare": {"kind": "errors"|"latency", …}}`.
+    /// or `{"compare": {"kind": "errors"|"latency", …}}`, `{"burn": {"slo": number, …}}`,
+    /// `{"gauge": {…}}`, `{"score": {"metrics": […], …}}`.
     ///
     /// With the unit `%`, `min` and `max` are fractions as the value is: 1 % is 0.01. To compare,
     /// everything but the kind has a default: `tolerance {relative, absolute}`,
@@ -68,19 +78,34 @@ impl Rule {
     /// that objective calls a request slow) and `unit`, which only confirms the kind. The error
     /// names the field, the value and the remedy.
     pub fn parse(json: &str) -> Result<Self, String> {
-        let compares = serde_json::from_str::<Hint>(json).is_ok_and(|hint| hint.compare.is_some());
-        let form = if compares {
+        let hint = serde_json::from_str::<Hint>(json).unwrap_or_default();
+        let form = if hint.compare.is_some() {
             Form::Compare(Compare::parse(json)?)
+        } else if hint.burn.is_some() {
+            Form::Burn(BurnRule::parse(json)?)
+        } else if hint.gauge.is_some() {
+            Form::Gauge(GaugeRule::parse(json)?)
+        } else if hint.score.is_some() {
+            Form::Score(ScoredRule::parse(json)?)
         } else {
             Form::Range(Range::parse(json)?)
         };
         Ok(Self(form))
     }
 
-    /// Returns whether two sides are compared, so that a source must count instead of measure.
+    /// Returns whether two sides are compared by bets that share one chance of a false alarm.
     #[must_use]
     pub fn compares(&self) -> bool {
         matches!(self.0, Form::Compare(_))
+    }
+
+    /// Returns whether it is judged window by window, so that a source must count instead of measure.
+    #[must_use]
+    pub fn counts(&self) -> bool {
+        match self.0 {
+            Form::Range(_) => false,
+            Form::Compare(_) | Form::Burn(_) | Form::Gauge(_) | Form::Score(_) => true,
+        }
     }
 
     pub(crate) fn form(&self) -> &Form {

@@ -13,10 +13,18 @@
 //!
 //! It corrects for no repeated looks, as Kayenta does not: judge once, at the end.
 
+mod check;
 mod clean;
 mod metric;
+mod rule;
 mod score;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use self::{
+    check::{fold, folded_to},
+    rule::ScoredRule,
+};
 pub use self::{
     clean::{Missing, Outliers},
     metric::{Allowed, Class, Direction, Effect, Metric, MetricResult, MetricRule, classify},

@@ -257,7 +257,7 @@ fn targets_known_to_be_down_are_lost_at_once_but_never_at_share_zero() {
 fn damaged_and_newer_evidence_begins_anew_and_says_so() {
     let bad = look(60, ratio(9.0, 90.0));
     for (bytes, word) in [("{", "damaged"), (r#"{"format":2,"x":1}"#, "newer engine")] {
-        let evidence = Evidence(bytes.as_bytes().into());
+        let evidence = Evidence::from(bytes.as_bytes());
         let found = fold(&one_percent(), &Limits::default(), &evidence, &"errors".into(), &bad);
         assert_eq!(found.verdict, BREACH);
         assert!(found.finding.message.unwrap().contains(word), "{bytes}");
@@ -390,7 +390,7 @@ proptest! {
     #[test]
     fn evidence_that_cannot_be_read_judges_as_none(bytes in prop::collection::vec(any::<u8>(), 1..60), sample in sample(), limits in limits()) {
         let judge = |evidence: &Evidence| fold(&one_percent(), &limits, evidence, &"errors".into(), &sample);
-        let damaged = judge(&Evidence(bytes.into()));
+        let damaged = judge(&Evidence::from(bytes));
         let none = judge(&Evidence::default());
         prop_assert_eq!(damaged.verdict, none.verdict);
         prop_assert_eq!(damaged.evidence, none.evidence);
@@ -399,7 +399,7 @@ proptest! {
     #[test]
     fn cut_evidence_judges_as_none(samples in prop::collection::vec(sample(), 1..9), cut in 1..40usize, limits in limits()) {
         let whole = run(&one_percent(), limits, &samples).pop().unwrap().evidence;
-        let short = Evidence(whole.0[..whole.0.len() - cut].into());
+        let short = Evidence::from(&whole.bytes()[..whole.bytes().len() - cut]);
         let judge = |evidence: &Evidence| fold(&one_percent(), &limits, evidence, &"errors".into(), &samples[0]);
         prop_assert_eq!(judge(&short).verdict, judge(&Evidence::default()).verdict);
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use haldane_model::{CheckName, Evidence};
 
 use crate::{
+    betting::weighted_mean,
     compare,
     rule::{Form, Rule},
     words,
@@ -21,6 +22,26 @@ pub struct Together {
     pub needed: f64,
 }
 
+/// What one comparing check brings: kept beside its evidence, so that nobody has to look into it again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    alpha: f64,
+    weight: f64,
+    ln_e: f64,
+}
+
+/// Returns what a check brings; `None` where its rule does not compare.
+#[must_use]
+pub fn part(rule: &Rule, evidence: &Evidence) -> Option<Part> {
+    match rule.form() {
+        Form::Compare(rule) => {
+            let ln_e = compare::ln_e_of(evidence);
+            Some(Part { alpha: rule.alpha, weight: rule.weight, ln_e })
+        }
+        Form::Range(_) | Form::Burn(_) | Form::Gauge(_) | Form::Score(_) => None,
+    }
+}
+
 /// Returns the regression that comparing checks show together, where they do; each with the evidence
 /// after its last look.
 ///
@@ -28,18 +49,19 @@ pub struct Together {
 /// [`crate::betting::weighted_mean`]). Rules that do not compare have no part in it.
 #[must_use]
 pub fn together(checks: &[(&CheckName, &Rule, &Evidence)]) -> Option<Together> {
-    let compared: Vec<_> = checks
-        .iter()
-        .filter_map(|(name, rule, evidence)| match rule.form() {
-            Form::Compare(rule) => Some((*name, rule, *evidence)),
-            Form::Range(_) => None,
-        })
-        .collect();
-    let alpha = compared.iter().map(|(_, rule, _)| rule.alpha).reduce(f64::min)?;
-    let weighed: Vec<(&Evidence, f64)> =
-        compared.iter().map(|(_, rule, evidence)| (*evidence, rule.weight)).collect();
-    let merged = compare::merged(&weighed);
-    let (leader, _, _) = compared.get(merged.leader?)?;
+    let parts = checks.iter().filter_map(|(name, rule, evidence)| {
+        let part = part(rule, evidence)?;
+        Some((*name, part))
+    });
+    together_of(&parts.collect::<Vec<_>>())
+}
+
+/// Returns the same of what was kept beside the evidence.
+#[must_use]
+pub fn together_of(parts: &[(&CheckName, Part)]) -> Option<Together> {
+    let alpha = parts.iter().map(|(_, part)| part.alpha).reduce(f64::min)?;
+    let merged = weighted_mean(parts.iter().map(|(_, part)| (part.ln_e, part.weight)));
+    let (leader, _) = parts.get(merged.leader?)?;
     let needed = 1.0 / alpha;
     (merged.ln_e >= needed.ln()).then(|| Together {
         leader: (*leader).clone(),

@@ -7,6 +7,8 @@ use haldane_model::{Finding, Verdict};
 
 /// Above which odds only their size matters.
 const ODDS_TOLD: f64 = 1_000.0;
+/// Below this every whole number is shown as it is.
+const WHOLE_MAX: f64 = 1e15;
 
 /// Says in a sentence what was found: `errors was 5.2 % over 1 240 samples, limit max 1 %`.
 #[must_use]
@@ -76,6 +78,29 @@ pub(crate) fn count(number: f64) -> String {
     digits(number.round(), 17)
 }
 
+/// A fraction as percent.
+pub(crate) fn rate(rate: f64) -> String {
+    rounded(rate, "%", 3)
+}
+
+/// A number with three digits.
+pub(crate) fn plain(number: f64) -> String {
+    rounded(number, "", 3)
+}
+
+/// A time for people: `45 s`, `2m00s`, `1h05m`.
+pub(crate) fn span(secs: f64) -> String {
+    let whole = secs.round().clamp(0.0, 1e12);
+    let (hours, minutes) = ((whole / 3_600.0).floor(), (whole / 60.0).floor());
+    if whole < 120.0 {
+        format!("{whole} s")
+    } else if hours < 1.0 {
+        format!("{minutes}m{:02}s", whole - minutes * 60.0)
+    } else {
+        format!("{hours}h{:02}m", minutes - hours * 60.0)
+    }
+}
+
 pub(crate) fn rounded(value: f64, unit: &str, significant: usize) -> String {
     let (value, unit) = match unit {
         "%" => (value * 100.0, " %"),
@@ -91,6 +116,11 @@ fn digits(value: f64, significant: usize) -> String {
     if value.is_infinite() {
         return if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
+    if value.fract() == 0.0
+        && value.abs() < WHOLE_MAX.min(10f64.powi(i32::try_from(significant).unwrap_or(15)))
+    {
+        return grouped_whole(value);
+    }
     let scientific = format!("{value:.*e}", significant.saturating_sub(1));
     let rounded: f64 = scientific.parse().unwrap_or(value);
     let size = rounded.abs();
@@ -104,6 +134,14 @@ fn digits(value: f64, significant: usize) -> String {
         rounded
     };
     grouped(&(rounded + 0.0).to_string())
+}
+
+/// A whole number that needs no rounding.
+fn grouped_whole(value: f64) -> String {
+    if value.abs() < 1_000.0 {
+        return format!("{}", value as i64);
+    }
+    grouped(&(value as i64).to_string())
 }
 
 fn grouped(plain: &str) -> String {

@@ -2,13 +2,17 @@
 //!
 //! A check asks; it does not judge. Its rule is read by the judge as
 //! `{"min", "max", "unit", "minSamples"}`, in base units: shares of one and seconds. Without a
-//! limit it compares with the serving side: `{"compare": {…}}`.
+//! limit it compares with the serving side: `{"compare": {…}}`. What else is counted window by window
+//! has a form of its own: `{"burn": {…}}`, `{"gauge": {…}}`, `{"score": {…}}`.
 
+mod burn;
 mod compare;
 mod errors;
+mod gauge;
 mod latency;
 mod presets;
 mod query;
+mod score;
 mod shape;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -51,7 +55,8 @@ pub enum Checked {
 }
 
 /// Every kind of check.
-pub const CHECKS: &[CheckEntry] = &[errors::ENTRY, latency::ENTRY, query::ENTRY];
+pub const CHECKS: &[CheckEntry] =
+    &[errors::ENTRY, latency::ENTRY, query::ENTRY, burn::ENTRY, gauge::ENTRY, score::ENTRY];
 
 /// How an answer is judged, in base units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

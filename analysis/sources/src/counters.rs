@@ -13,6 +13,7 @@
 //! - Samples that are no number, negative, repeated or later than asked are left out.
 //! - After a gap the increase lies in the window of the first scrape after it.
 
+mod gauges;
 mod histogram;
 mod native;
 mod plain;
@@ -81,6 +82,36 @@ pub enum Measure {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         except: Vec<Class>,
     },
+    /// The series are gauges: every sample counts as one, and its value stands for the bad ones.
+    Gauge {
+        /// Whether they are counters, read by their increase per second.
+        #[serde(default)]
+        rate: bool,
+        /// Whether several series of one process are added up.
+        #[serde(default)]
+        sum: bool,
+    },
+    /// Likewise of several metrics, each under its own name in place of a process.
+    Gauges {
+        /// Which.
+        metrics: Vec<Gauged>,
+    },
+}
+
+/// One of several metrics that are read as gauges.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gauged {
+    /// What it is called.
+    pub name: String,
+    /// The name of its series.
+    pub metric: String,
+    /// Which labels its series have.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: Labels,
+    /// Whether it is a counter, read by its increase per second.
+    #[serde(default)]
+    pub rate: bool,
 }
 
 /// A class of requests, by a label of their series.
@@ -123,7 +154,8 @@ struct Scraped(HashMap<Arc<str>, i64>);
 /// `before` holds the serving side alone.
 ///
 /// # Errors
-/// Where the histograms have no bound in common, with what a person can do about it.
+/// Where the histograms have no bound in common, or a process has several series of one gauge, with
+/// what a person can do about it.
 pub fn count(
     measure: &Measure,
     span: Span,
@@ -131,6 +163,9 @@ pub fn count(
     observed: &Observed<'_>,
     before: Option<(Span, &Observed<'_>)>,
 ) -> Result<Counts, String> {
+    if let Measure::Gauge { sum, .. } = measure {
+        gauges::refuse(observed, *sum)?;
+    }
     let now = [&observed.test, &observed.serving];
     let sides = increases(measure, span, warm_up, observed, &now);
     let earlier = before.map_or_else(Vec::new, |(span, observed)| {
@@ -210,6 +245,8 @@ fn increases(
             Measure::Classes { bad } => plain::by_class(side, bad, &scraped),
             Measure::Apart => plain::apart(side, &scraped),
             Measure::Histogram { except } => histogram::increases(side, except, &scraped),
+            Measure::Gauge { rate, .. } => gauges::values(side, *rate),
+            Measure::Gauges { metrics } => gauges::of_metrics(side, metrics),
         };
         increases.retain(counts);
         increases

@@ -8,6 +8,7 @@ mod arguments;
 mod checks;
 pub mod counters;
 mod haproxy;
+mod per_side;
 mod prometheus;
 mod promql;
 mod question;
@@ -132,7 +133,8 @@ pub struct SourceEntry {
 }
 
 /// Every kind of source.
-pub const SOURCES: &[SourceEntry] = &[prometheus::ENTRY, scrape::ENTRY, haproxy::ENTRY];
+pub const SOURCES: &[SourceEntry] =
+    &[prometheus::ENTRY, scrape::ENTRY, haproxy::ENTRY, per_side::ENTRY];
 
 // === impl SettingsError ===
 

@@ -154,7 +154,7 @@ fn waived_sources(turn: &Turn<'_>) -> Vec<SourceName> {
 /// this attempt found while there was one.
 fn can_guard_at(turn: &mut Turn<'_>, to: Weight) -> bool {
     let rates = turn.record.evidence.values().chain(turn.record.frozen.values());
-    let frozen = !turn.is_pending() && rates.into_iter().any(|rate| !rate.0.is_empty());
+    let frozen = !turn.is_pending() && rates.into_iter().any(|rate| !rate.is_empty());
     let can = to < Weight::FULL
         || turn.plan().is_some_and(|plan| frozen || plan.guards_at_full || plan.unanalysed);
     if !can && turn.plan().is_some() {

@@ -4,6 +4,7 @@
 //! here, no async and no clock. `serde` is derived so that the runtime can encode a [`Record`] and
 //! the API can show one; the envelope and its versions belong to the runtime.
 
+mod evidence;
 mod name;
 mod plan;
 mod reason;
@@ -18,6 +19,7 @@ mod verdict;
 mod weight;
 
 pub use self::{
+    evidence::{Evidence, Thought},
     name::{
         AlertName, CheckName, EntryName, GateName, HoldReason, RequestId, Revision, RolloutId,
         SideName, SourceName,
@@ -40,6 +42,6 @@ pub use self::{
     split::{Acknowledged, Direction, Mark, MarkKind, Part, Reading, Split},
     story::{Compared, Finding, JournalEntry, Needed},
     time::Now,
-    verdict::{Evidence, Verdict, Window},
+    verdict::{Verdict, Window},
     weight::{Weight, WeightError},
 };

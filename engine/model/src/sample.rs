@@ -86,8 +86,9 @@ pub struct CountWindow {
 pub struct Count {
     /// Which process: its scrape target.
     pub process: Arc<str>,
-    /// All requests.
+    /// All requests; of a gauge, how many samples it showed.
     pub total: f64,
-    /// The bad ones: one number where there are no bounds, else one for each bound.
+    /// The bad ones: one number where there are no bounds, else one for each bound. Of a gauge, the sum
+    /// of its samples.
     pub bad: Vec<f64>,
 }

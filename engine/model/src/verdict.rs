@@ -1,12 +1,7 @@
-//! What a measurement means, and the evidence it leaves.
-
-use std::{fmt, sync::Arc};
+//! What a measurement means.
 
 use jiff::Timestamp;
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{SeqAccess, Visitor},
-};
+use serde::{Deserialize, Serialize};
 
 /// What the judge says of one check at one look.
 ///
@@ -33,12 +28,6 @@ pub enum Verdict {
     CanaryLost,
 }
 
-/// The evidence of one check in one attempt: bytes in the judge's own, versioned format.
-///
-/// Written as a text where it is one, which takes a quarter of the room; both forms are read.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Evidence(pub Arc<[u8]>);
-
 /// A stretch of time on a source's clock; `begin` is excluded, `end` included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Window {
@@ -46,43 +35,6 @@ pub struct Window {
     pub begin: Timestamp,
     /// Where it ends: the moment that was asked for.
     pub end: Timestamp,
-}
-
-// === impl Evidence ===
-
-impl Serialize for Evidence {
-    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
-        match std::str::from_utf8(&self.0) {
-            Ok(text) => out.serialize_str(text),
-            Err(_) => self.0.serialize(out),
-        }
-    }
-}
-
-impl<'de> Deserialize<'de> for Evidence {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl<'de> Visitor<'de> for Bytes {
-            type Value = Evidence;
-
-            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-                out.write_str("evidence: a text, or a list of bytes")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Evidence, E> {
-                Ok(Evidence(Arc::from(text.as_bytes())))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Evidence, A::Error> {
-                let mut bytes = Vec::new();
-                while let Some(byte) = list.next_element()? {
-                    bytes.push(byte);
-                }
-                Ok(Evidence(bytes.into()))
-            }
-        }
-        input.deserialize_any(Bytes)
-    }
 }
 
 // === impl Verdict ===

@@ -247,12 +247,12 @@ impl Context<'_> {
                 ("".into(), "".into())
             }
         };
-        if odds::compares(&rule) {
+        if odds::counts(&rule) {
             warn_of_ignored(faults, written, path);
         }
         let unset = written.interval.or(faults.document.rollout.spec.analysis.interval).is_none();
-        let compared = unset && odds::compares(&rule);
-        let interval = if compared { INTERVAL_COMPARED } else { interval };
+        let counted = unset && odds::counts(&rule);
+        let interval = if counted { INTERVAL_COMPARED } else { interval };
         let check = Check {
             name,
             source,
@@ -320,6 +320,7 @@ impl Context<'_> {
         let has_objective = compare.is_some_and(|compare| compare.get("slo").is_some());
         ["min", "max"].iter().any(has_limit)
             || has_objective
+            || rule.get("burn").is_some()
             || (compare.is_some() && self.compares_first && during.is_background())
     }
 
@@ -365,7 +366,7 @@ impl Context<'_> {
     }
 }
 
-/// A comparison has its limit in its evidence, and looks at everything once.
+/// What counts has its limit in its evidence, and looks at everything once.
 fn warn_of_ignored(faults: &mut Faults<'_>, written: &Written, path: &Path) {
     let ignored = [
         ("window", written.window.is_some()),

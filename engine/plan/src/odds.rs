@@ -50,6 +50,13 @@ pub(crate) fn compares(rule: &str) -> bool {
     serde_json::from_str(rule).is_ok_and(|rule: Value| rule.get("compare").is_some())
 }
 
+/// Whether a rule is judged window by window.
+pub(crate) fn counts(rule: &str) -> bool {
+    let forms = ["compare", "burn", "gauge", "score"];
+    serde_json::from_str(rule)
+        .is_ok_and(|rule: Value| forms.iter().any(|form| rule.get(form).is_some()))
+}
+
 fn written_weight(rule: &str) -> Option<f64> {
     let rule: Value = serde_json::from_str(rule).ok()?;
     rule.get("compare")?.get("weight")?.as_f64()

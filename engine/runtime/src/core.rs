@@ -21,6 +21,7 @@ use haldane_model::{
 use jiff::SignedDuration;
 
 pub use self::input::{Command, Input, LookKey, Notice};
+pub(crate) use self::looks::show_together;
 use self::{entries::Entries, looks::Looks, questions::Questions, recording::Recording};
 use crate::trace::{Traced, TracedTurn};
 

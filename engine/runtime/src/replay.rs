@@ -4,15 +4,18 @@
 //! It asks nobody and changes nothing. What it cannot do again (a gap, a question that was never asked) it
 //! names, and never counts as the same.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use haldane_judge::{Rule, fold};
+use haldane_judge::{Rule, Together, fold, part, together_of};
 use haldane_machine::decide;
 use haldane_model::{Check, CheckName, Evidence, Finding, JournalEntry, Plan, Verdict};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::trace::{Batch, Traced, TracedLook, TracedTurn};
+use crate::{
+    core::show_together,
+    trace::{Batch, Traced, TracedLook, TracedTurn},
+};
 
 /// How a trace went when it was done again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -104,8 +107,11 @@ pub fn looks(batches: &[Batch]) -> impl Iterator<Item = &TracedLook> {
 struct Again {
     /// The evidence of each check as it should be now; `None`: what is in the next record is believed.
     evidence: Option<BTreeMap<CheckName, Evidence>>,
-    /// What each check's last look left: a record that forgot it takes it in once more while it is fresh.
-    last: BTreeMap<CheckName, Evidence>,
+    /// What each check's last look left, and in which attempt: a record that forgot it takes it in once
+    /// more while it is fresh.
+    last: BTreeMap<CheckName, (u32, Evidence)>,
+    /// The plan that is pinned.
+    plan: Option<Arc<Plan>>,
     replay: Replay,
 }
 
@@ -122,11 +128,19 @@ impl Again {
         let none = Evidence::default();
         let before = if look.at_rest { &none } else { known.get(&look.check).unwrap_or(&none) };
         let folded = fold(&rule, &look.limits, &look.stage, before, &look.check, &look.sample);
+        let learned = look.learned.then(|| folded.evidence.clone());
+        if let Some(evidence) = learned {
+            known.insert(look.check.clone(), evidence);
+        }
         self.replay.looks += 1;
-        // What several checks show together is said of the one that was looked at last.
-        let together = folded.finding != *look.finding && is_told_together(&look.finding);
-        if folded.finding != *look.finding && !together {
-            let (now, then) = (&folded.finding, &look.finding);
+        self.last.insert(look.check.clone(), (look.attempt, folded.evidence));
+        let mut finding = folded.finding;
+        let alone = finding.verdict.is_breach() || finding.verdict == Verdict::SourceError;
+        if !alone && let Some(shown) = self.together(look) {
+            show_together(&mut finding, &shown);
+        }
+        if finding != *look.finding {
+            let (now, then) = (&finding, &look.finding);
             self.replay.differences.push(format!(
                 "{} of check {}: {} now, {} then",
                 when(look),
@@ -135,10 +149,23 @@ impl Again {
                 words(then)
             ));
         }
-        self.last.insert(look.check.clone(), folded.evidence.clone());
-        if look.learned {
-            known.insert(look.check.clone(), folded.evidence);
+    }
+
+    /// What all comparing checks show after this look, where it is the look of one of them.
+    fn together(&self, look: &TracedLook) -> Option<Together> {
+        if look.at_rest || look.dry_run {
+            return None;
         }
+        let plan = self.plan.as_ref()?;
+        let none = Evidence::default();
+        let parts = plan.checks.iter().filter(|check| !check.dry_run).filter_map(|check| {
+            let last = self.last.get(&check.name).filter(|(attempt, _)| *attempt == look.attempt);
+            let evidence = last.map_or(&none, |(_, evidence)| evidence);
+            Some((&check.name, part(&Rule::parse(&check.rule).ok()?, evidence)?))
+        });
+        let mut parts: Vec<_> = parts.collect();
+        parts.sort_by_key(|(name, _)| *name);
+        parts.iter().any(|(name, _)| **name == look.check).then(|| together_of(&parts)).flatten()
     }
 
     fn turn(&mut self, turn: &TracedTurn) {
@@ -161,11 +188,19 @@ impl Again {
         }
         if let Some(known) = &self.evidence {
             for (check, recorded) in &decision.record.evidence {
-                let found = [known.get(check), self.last.get(check)];
+                let last = self.last.get(check).map(|(_, evidence)| evidence);
+                let found = [known.get(check), last];
                 if !found.contains(&Some(recorded)) {
                     let what = format!("{}: the evidence of check {check}", turn.now.wall);
                     self.replay.differences.push(what);
                 }
+            }
+        }
+        self.plan.clone_from(&decision.record.plan);
+        let attempt = decision.record.attempt;
+        for (check, evidence) in &decision.record.evidence {
+            if self.last.get(check).is_none_or(|(of, _)| *of != attempt) {
+                self.last.insert(check.clone(), (attempt, evidence.clone()));
             }
         }
         // The record says what an attempt that begins forgets.
@@ -210,12 +245,6 @@ fn judge_again(looks: &[&TracedLook], check: &Check) -> AlternativeCheck {
         found.last = Some(folded.finding);
     }
     found
-}
-
-/// Whether a finding is what several checks show together.
-fn is_told_together(finding: &Finding) -> bool {
-    finding.verdict == Verdict::Fail { breach: true }
-        && finding.message.as_ref().is_some_and(|message| message.starts_with("together "))
 }
 
 fn when(look: &TracedLook) -> Timestamp {

@@ -257,7 +257,7 @@ impl<'a> Asking<'a> {
     }
 
     async fn ask(&self) -> Asked<'a> {
-        let (pace, compares) = (self.pace().await, self.rule.compares());
+        let (pace, compares) = (self.pace().await, self.rule.counts());
         match pace {
             Ok(pace) if compares => Asked::Counted(compared::ask(self, &pace).await),
             Ok(pace) => Asked::Judged(limits::judge(self, &pace).await),
@@ -290,7 +290,7 @@ impl<'a> Asking<'a> {
         grid: Option<Duration>,
         before: Option<Duration>,
     ) -> Sample {
-        let grid = grid.filter(|_| self.rule.compares());
+        let grid = grid.filter(|_| self.rule.counts());
         let sides = self.trial.sides.clone();
         let look = Look { window, sides, deadline: DEADLINE, grid, before };
         self.source.look(self.check.question.clone(), look).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 use haldane_machine_tests::world::{Column, World, at, check, moment, percent, plan, secs, stamp};
 use haldane_model::{
     Actor, Block, Evidence, Health, HoldKind, Mark, Now, Part, Place, Reading, Reason, RolloutId,
-    Verb, Verdict, Weight, WeightError,
+    Thought, Verb, Verdict, Weight, WeightError,
 };
 use jiff::Timestamp;
 
@@ -265,15 +265,70 @@ fn a_raise_never_goes_over_a_rollback_that_it_does_not_know() {
 
 #[test]
 fn evidence_is_written_as_text_where_it_is_one_and_read_in_both_forms() {
-    let text = Evidence(b"{\"format\":2}"[..].into());
+    let text = Evidence::from(&b"{\"format\":2}"[..]);
     let written = serde_json::to_string(&text).unwrap();
     assert_eq!(written, r#""{\"format\":2}""#);
-    let odd = Evidence([0, 255][..].into());
+    let odd = Evidence::from(&[0, 255][..]);
     for evidence in [text, odd, Evidence::default()] {
         let written = serde_json::to_string(&evidence).unwrap();
         assert_eq!(serde_json::from_str::<Evidence>(&written).unwrap(), evidence);
     }
     let older: Evidence = serde_json::from_str("[123, 125]").unwrap();
-    assert_eq!(&*older.0, b"{}");
+    assert_eq!(older.bytes(), b"{}");
     assert!(serde_json::from_str::<Evidence>("[256]").is_err());
+}
+
+/// What a judge might think in: it counts how often it was written down and read.
+#[derive(Debug, PartialEq)]
+struct Number(u32);
+
+/// Another kind.
+struct Other;
+
+static WRITTEN: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+
+impl Thought for Number {
+    fn write(&self) -> Vec<u8> {
+        WRITTEN.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.0.to_string().into_bytes()
+    }
+}
+
+impl Thought for Other {
+    fn write(&self) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+#[test]
+fn a_thought_is_written_down_once_somebody_reads_it_and_bytes_are_read_once() {
+    let written = || WRITTEN.load(std::sync::atomic::Ordering::SeqCst);
+    let parse = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok().map(Number);
+    let thought = Evidence::of(Number(7));
+    let same = thought.clone();
+    assert_eq!(thought.thought(|_| None), Some(&Number(7)), "nothing is read");
+    assert!(!thought.is_empty());
+    assert_eq!(thought, same);
+    assert_eq!(written(), 0, "nobody asked for bytes, not even to compare it with itself");
+    assert_eq!((thought.bytes(), same.bytes(), written()), (b"7".as_slice(), b"7".as_slice(), 1));
+
+    let stored = Evidence::from(&b"7"[..]);
+    assert_eq!(stored, thought);
+    assert_ne!(stored, Evidence::of(Number(8)));
+    assert_eq!(stored.thought(parse), Some(&Number(7)));
+    assert_eq!(stored.thought(|_| panic!("it is read once")), Some(&Number(7)));
+    assert!(stored.thought::<Other>(|_| Some(Other)).is_none(), "another kind is not taken for it");
+    let hash = |evidence: &Evidence| {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        evidence.hash(&mut hasher);
+        hasher.finish()
+    };
+    assert_eq!(hash(&stored), hash(&thought));
+    assert_ne!(hash(&stored), hash(&Evidence::default()));
+    assert_eq!(format!("{thought:?}"), "Evidence(7)");
+
+    let none = Evidence::default();
+    assert!(none.is_empty() && none.bytes().is_empty() && none.thought(parse).is_none());
+    assert!(Evidence::from(Vec::new()).is_empty());
 }

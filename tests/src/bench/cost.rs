@@ -46,7 +46,7 @@ fn baking(checks: usize) -> World {
     let world = World::with(Column::Baking, plan).won().later(1);
     // What a check of a real rollout leaves behind is some hundred bytes.
     let world = world.but(|world| {
-        let evidence = Evidence(vec![b'x'; 300].into());
+        let evidence = Evidence::from(vec![b'x'; 300]);
         world.checks().for_each(|seen| seen.evidence = evidence.clone());
     });
     let decision = world.turn();

@@ -7,6 +7,7 @@ use super::{
     breach::{OURS, PHASES, Trials},
     cost::Cost,
     fleet::{Kind, Load},
+    fold::Folding,
     spread::Spread,
 };
 
@@ -17,6 +18,8 @@ const RESIDENT_MB: f64 = 150.0;
 const CORE_PERCENT: f64 = 5.0;
 /// What of a rollback is ours, apart from the wait for the guard's pace.
 const OURS_MILLIS: f64 = 50.0;
+/// One window of one metric, and 10 000 metrics at 5 s windows.
+const FOLD_MICROS: f64 = 1.0;
 /// The binary.
 const BINARY_MB: f64 = 20.0;
 const START_MILLIS: f64 = 50.0;
@@ -32,6 +35,8 @@ pub struct Results {
     pub hurried: bool,
     /// The cost of a decision.
     pub costs: Vec<Cost>,
+    /// What it costs to judge window by window.
+    pub folding: Folding,
     /// Fleets without I/O.
     pub fleets: Vec<Fleet>,
     /// Fleets on real loops.
@@ -71,6 +76,7 @@ pub fn write(results: &Results) -> String {
     head(&mut text, results);
     goals(&mut text, results);
     costs(&mut text, &results.costs);
+    folding(&mut text, &results.folding);
     fleets(&mut text, results);
     for failed in &results.failed {
         line(&mut text, format_args!("**Not measured**: {failed}\n"));
@@ -80,6 +86,14 @@ pub fn write(results: &Results) -> String {
     }
     binary(&mut text, &results.binary);
     text.push_str(HOW_TO_READ);
+    text
+}
+
+/// Writes up the judging alone.
+#[must_use]
+pub fn foldings(measured: &Folding) -> String {
+    let mut text = String::new();
+    folding(&mut text, measured);
     text
 }
 
@@ -124,6 +138,17 @@ fn goals(text: &mut String, results: &Results) {
     text.push('\n');
 }
 
+fn folding(text: &mut String, folding: &Folding) {
+    text.push_str(FOLDING);
+    line(text, format_args!("| check | a window | a look with one window |\n|---|--:|--:|"));
+    for (kind, window, look) in &folding.kinds {
+        line(text, format_args!("| {kind} | {} | {} |", number(*window), number(*look)));
+    }
+    let Folding { metrics, core_percent, .. } = folding;
+    let share = number(*core_percent);
+    line(text, format_args!("\n{metrics} metrics at 5 s windows take {share} % of one core.\n"));
+}
+
 fn list_goals(results: &Results) -> Vec<Goal> {
     let mut goals = Vec::new();
     let mut add = |what: String, measured: f64, goal: f64, unit| {
@@ -132,6 +157,11 @@ fn list_goals(results: &Results) -> Vec<Goal> {
     for cost in &results.costs {
         add(format!("`decide`, {}", cost.turn), cost.nanos.median(), DECIDE_NANOS, "ns");
     }
+    if let Some((kind, window, _)) = results.folding.kinds.first() {
+        add(format!("one window of one metric, {kind}"), *window, FOLD_MICROS, "µs");
+    }
+    let metrics = format!("{} metrics at 5 s windows: one core", results.folding.metrics);
+    add(metrics, results.folding.core_percent, CORE_PERCENT, "%");
     let large = |fleet: &&Fleet| {
         fleet.count == 10_000 && (fleet.kind == Kind::Rest || fleet.interval_secs == 60)
     };
@@ -296,6 +326,13 @@ fn number(value: f64) -> String {
         value => format!("{value:.2}"),
     }
 }
+
+const FOLDING: &str = "## Judging window by window
+
+Microseconds of the processor. A window alone is what folding it takes, among many in one look; a look reads what it is told and
+makes its sentence besides. Evidence stays in memory as the judge thinks of it, and is written down every third window, as a record is.
+
+";
 
 const FLEETS: &str = "Without I/O: the loops alone, on a clock that is told, with good answers at once. Every rollout has a
 plan of its own, two checks and one traffic entry; its record was loaded, as after a restart. A turn is one input taken in.

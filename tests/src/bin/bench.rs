@@ -17,7 +17,7 @@ use haldane_tests::{
     bench::{
         binary, breach, cost,
         fleet::{self, Kind, Load},
-        host, loops,
+        fold, host, loops,
         report::{self, Fleet, Results},
     },
 };
@@ -44,13 +44,14 @@ fn main() -> ExitCode {
             println!("{}", load.to_line());
         }
         ["decide"] => decide(),
+        ["fold"] => println!("{}", report::foldings(&fold::measure())),
         ["breach", trials] => {
             let trials = breach::measure(&own_program(), trials.parse().expect("a count"));
             println!("{}", report::trials(&trials));
         }
         [] => return write_up(),
         _ => {
-            println!("usage: bench, bench decide, or bench breach TRIALS");
+            println!("usage: bench, bench decide, bench fold, or bench breach TRIALS");
             return ExitCode::from(64);
         }
     }
@@ -85,6 +86,8 @@ fn write_up() -> ExitCode {
     let machine = host::describe();
     println!("the cost of a decision");
     let costs = cost::measure();
+    println!("the cost of judging window by window");
+    let folding = fold::measure();
     println!("the binary");
     let binary = binary::measure(&program.with_file_name("haldane"));
     let mut failed = Vec::new();
@@ -94,8 +97,18 @@ fn write_up() -> ExitCode {
     println!("from a fault to weight 0: {trials} trials of a quarter of a minute each");
     let trials = (trials > 0).then(|| breach::measure(&program, trials));
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
-    let results =
-        Results { date, host: machine, hurried, costs, fleets, loops, failed, trials, binary };
+    let results = Results {
+        date,
+        host: machine,
+        hurried,
+        costs,
+        folding,
+        fleets,
+        loops,
+        failed,
+        trials,
+        binary,
+    };
     let text = report::write(&results);
     println!("\n{text}");
     match fs::write(RESULTS, text) {

@@ -1,6 +1,10 @@
 //! The rollouts that are simulated: short bakes, so that an hour of faults fits into milliseconds.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use haldane_model::{
     Check, During, Entry, Follow, GapPolicy, Gate, GateKind, Limits, OnDeadline, OnExpired,
@@ -8,6 +12,9 @@ use haldane_model::{
 };
 
 use super::Rng;
+
+/// What the check is called that compares.
+pub const COMPARED: &str = "compared";
 
 /// What differs from one simulated rollout to the next.
 #[derive(Clone, Debug)]
@@ -32,6 +39,8 @@ pub struct Shape {
     pub aside: bool,
     /// When it is asked.
     pub during: During,
+    /// A check that compares both sides.
+    pub compared: Option<Compared>,
     /// Policies on missing answers.
     pub policies: Policies,
     /// What follows when it takes too long.
@@ -40,6 +49,19 @@ pub struct Shape {
     pub max_bake: Option<u64>,
     /// Which edit of the file this is.
     pub edit: u32,
+}
+
+/// A check that compares both sides, by counts that are drawn once for each window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Compared {
+    /// What the counts are drawn from.
+    pub seed: u64,
+    /// Whether it is the only check.
+    pub alone: bool,
+    /// Which part of the requests fails on either side.
+    pub rate: f64,
+    /// Which part fails of a revision that turned bad.
+    pub bad: f64,
 }
 
 /// What a step waits for before it begins.
@@ -89,6 +111,7 @@ impl Default for Shape {
             delay: 0,
             aside: false,
             during: During::Background,
+            compared: None,
             policies: Policies {
                 no_data: GapPolicy::Hold,
                 source_error: GapPolicy::Hold,
@@ -103,8 +126,20 @@ impl Default for Shape {
 }
 
 impl Shape {
-    /// Draws one.
+    /// Draws one; some compare both sides as well.
     pub fn draw(rng: &mut Rng) -> Self {
+        let mut shape = Self::without_comparison(rng);
+        // A first step without traffic has nothing that could be compared.
+        // Its dice are its own, so that all other histories stay as they are.
+        let seed = rng.clone().range(0, u64::MAX);
+        let mut dice = Rng::new(seed);
+        let compares = shape.weights[0] > 0 && dice.chance(200);
+        let rate = dice.pick(&[0.0, 0.001, 0.01]);
+        shape.compared = compares.then_some(Compared { seed, alone: false, rate, bad: 0.3 });
+        shape
+    }
+
+    fn without_comparison(rng: &mut Rng) -> Self {
         let gap = |rng: &mut Rng| {
             let rest = [GapPolicy::Pause, GapPolicy::Abort, GapPolicy::Ignore];
             if rng.chance(700) { GapPolicy::Hold } else { rng.pick(&rest) }
@@ -131,6 +166,7 @@ impl Shape {
             gate: Wait::draw(rng),
             delay: rng.pick(&[0, 0, 0, 0, 8, 40]),
             aside: rng.chance(150),
+            compared: None,
             policies: Policies {
                 no_data: gap(rng),
                 source_error: gap(rng),
@@ -179,12 +215,16 @@ fn step(shape: &Shape, index: usize, weight: u32) -> Step {
 }
 
 fn check(shape: &Shape, name: &str, source: &str) -> Check {
+    let threshold = r#"{"max":0.05,"unit":"%","minSamples":5}"#;
+    // Sure within the seconds that a simulated step has, at its traffic.
+    let compare =
+        r#"{"compare":{"kind":"errors","minStepSeconds":5,"minWindows":2,"margin":{"harm":0.04}}}"#;
     Check {
         name: name.into(),
         source: source.into(),
         kind: "errors".into(),
         question: "{}".into(),
-        rule: r#"{"max":0.05,"unit":"%","minSamples":5}"#.into(),
+        rule: if name == COMPARED { compare } else { threshold }.into(),
         interval: Duration::from_secs(5),
         window: None,
         initial_delay: Duration::from_secs(shape.delay),
@@ -211,11 +251,17 @@ pub fn plan(shape: &Shape) -> Arc<Plan> {
         write_deadline: Duration::from_secs(3),
     });
     let steps = shape.weights.iter().enumerate().map(|(index, w)| step(shape, index, *w));
-    let names: &[(&str, &str)] = if shape.aside {
-        &[("errors", "main"), ("errors-aside", "aside")]
-    } else {
-        &[("errors", "main")]
-    };
+    let mut names: Vec<(&str, &str)> = Vec::new();
+    if !shape.compared.is_some_and(|compared| compared.alone) {
+        names.push(("errors", "main"));
+    }
+    if shape.aside {
+        names.push(("errors-aside", "aside"));
+    }
+    if shape.compared.is_some() {
+        names.push((COMPARED, "main"));
+    }
+    let sources: BTreeSet<&str> = names.iter().map(|(_, source)| *source).collect();
     let asked =
         |name: &str| Source { name: name.into(), kind: "simulated".into(), settings: "{}".into() };
     Arc::new(Plan {
@@ -226,7 +272,7 @@ pub fn plan(shape: &Shape) -> Arc<Plan> {
         watch: Duration::from_secs(shape.watch),
         progress_deadline: Duration::from_secs(600),
         on_deadline: shape.on_deadline,
-        sources: names.iter().map(|(_, source)| asked(source)).collect(),
+        sources: sources.into_iter().rev().map(asked).collect(),
         checks: names.iter().map(|(name, source)| check(shape, name, source)).collect(),
         policies: shape.policies,
         alerts: Vec::new(),

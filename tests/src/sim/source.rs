@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use haldane_model::{Answer, Sample, SideName, Weight};
+use haldane_model::{Answer, Count, CountWindow, Counts, Record, Sample, SideName, Weight, Window};
 use haldane_runtime::{Input, LookKey};
-use haldane_sources::{Look, SourceFacts};
+use haldane_sources::{Look, LookSides, SourceFacts};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Ev, Rng, World, world::EPOCH};
+use super::{Compared, Ev, Rng, World, world::EPOCH};
 
 /// The scrape interval that the source tells.
 const SCRAPE: Duration = Duration::from_secs(5);
@@ -78,7 +78,10 @@ impl World {
 
     pub(super) fn look_now(&mut self, proc: usize, key: LookKey, look: &Look) {
         let mood = self.mood_of(key.check == "errors-aside".into());
-        let sample = self.sample(proc, look, mood);
+        let sample = match (self.shape.compared, look.grid) {
+            (Some(compared), Some(grid)) => self.counted(proc, look, mood, compared, grid),
+            (Some(_) | None, Some(_) | None) => self.sample(proc, look, mood),
+        };
         self.input_in(proc, 1, Input::Looked { key, sample });
     }
 
@@ -124,6 +127,70 @@ impl World {
                 Answer::Ratio { part: (errors > 0.0).then_some(errors), total: Some(test) };
         }
         sample
+    }
+
+    /// What both sides counted, window by window. A window is the same however often, and by whomever,
+    /// it is asked for.
+    fn counted(
+        &mut self,
+        proc: usize,
+        look: &Look,
+        mood: Mood,
+        compared: Compared,
+        grid: Duration,
+    ) -> Sample {
+        let mut sample = self.sample(proc, look, mood);
+        if matches!(mood, Mood::Empty | Mood::Broken | Mood::Hung) {
+            return sample;
+        }
+        let grid = i64::try_from(grid.as_millis()).unwrap_or(i64::MAX);
+        let mut at = look.window.begin.as_millisecond();
+        let mut windows = Vec::new();
+        while at + grid <= look.window.end.as_millisecond() {
+            let moment = |at| Timestamp::from_millisecond(at).expect("a moment of this history");
+            let window = Window { begin: moment(at), end: moment(at + grid) };
+            windows.push(self.count_window(look, window, mood, compared));
+            at += grid;
+        }
+        let counts = Counts { bounds: Vec::new(), windows, before: Vec::new(), late: 0 };
+        sample.answer = Answer::Counted(counts);
+        sample
+    }
+
+    /// What a comparison would be told of these windows in one look, the world being good.
+    #[must_use]
+    pub fn sample_of(&mut self, record: &Record, begin: Timestamp, end: Timestamp) -> Sample {
+        let sides =
+            LookSides { test: record.header.test.clone(), serving: record.header.home.clone() };
+        let window = Window { begin, end };
+        let grid = Some(SCRAPE);
+        let look = Look { window, sides, deadline: SCRAPE, grid, before: None };
+        let compared = self.shape.compared.expect("this rollout has a comparison");
+        let sample = self.counted(0, &look, Mood::Good, compared, SCRAPE);
+        Sample { share: Some(record.asserted()), ..sample }
+    }
+
+    fn count_window(
+        &self,
+        look: &Look,
+        window: Window,
+        mood: Mood,
+        compared: Compared,
+    ) -> CountWindow {
+        let side = |side: &SideName| {
+            let (total, bad) = self.requests(side, window.begin, window.end);
+            let total = if mood == Mood::Thin { total.min(2.0) } else { total }.round();
+            let rate = if bad > 0.0 { compared.bad } else { compared.rate };
+            let green = u64::from(side.as_str() == "green");
+            let window = window.end.as_millisecond().unsigned_abs();
+            let mut dice = Rng::new(compared.seed ^ window.rotate_left(17) ^ green);
+            let millionths = (rate * 1e6) as u64;
+            let fails = (0..total as u64).filter(|_| dice.range(0, 1_000_000) < millionths).count();
+            vec![Count { process: side.as_str().into(), total, bad: vec![fails as f64] }]
+        };
+        let gone = matches!(mood, Mood::Lost | Mood::Down);
+        let test = if gone { Vec::new() } else { side(&look.sides.test) };
+        CountWindow { window, test, serving: side(&look.sides.serving) }
     }
 
     /// Returns the requests that a side had in a window of wall time, and how many failed.

@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use haldane_model::Evidence;
+use haldane_model::{Evidence, Thought};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -127,37 +127,36 @@ impl Book {
     /// Reads evidence. What cannot be read counts as none, and then the sentence says what that
     /// costs: an attempt that begins anew may roll a healthy release back once more in 1/α.
     pub(super) fn read(evidence: &Evidence, rule: &Compare) -> (Self, Option<String>) {
-        if evidence.0.is_empty() {
+        if evidence.is_empty() {
             return (Self::default(), None);
         }
-        let cost = format!(
-            "the evidence starts anew, and with it the chance of a false alarm ({} at most)",
-            super::words::rate(rule.alpha)
-        );
+        let cost = || {
+            let most = crate::words::rate(rule.alpha);
+            format!(
+                "the evidence starts anew, and with it the chance of a false alarm ({most} at most)"
+            )
+        };
+        match current(evidence) {
+            Some(book) if book.is_sound(rule) => {
+                let note = book.anew.then(|| format!("earlier evidence was lost: {}", cost()));
+                return (book.clone(), note);
+            }
+            Some(_) | None => {}
+        }
         let anew = Self { anew: true, ..Self::default() };
-        match serde_json::from_slice::<Envelope>(&evidence.0) {
+        let why = match serde_json::from_slice::<Envelope>(evidence.bytes()) {
             Ok(Envelope { format }) if format > FORMAT => {
-                let why = format!(
-                    "the earlier evidence has format {format} of a newer engine and cannot be read"
-                );
-                return (anew, Some(format!("{why}: {cost}")));
+                format!("has format {format} of a newer engine and cannot be read")
             }
-            Ok(_) | Err(_) => {}
-        }
-        match serde_json::from_slice::<Self>(&evidence.0) {
-            Ok(book) if book.is_sound(rule) => {
-                let note = book.anew.then(|| format!("earlier evidence was lost: {cost}"));
-                (book, note)
-            }
-            Ok(_) | Err(_) => (anew, Some(format!("the earlier evidence is damaged: {cost}"))),
-        }
+            Ok(_) | Err(_) => "is damaged".to_owned(),
+        };
+        (anew, Some(format!("the earlier evidence {why}: {}", cost())))
     }
 
-    /// Writes it in the current format.
-    pub(super) fn write(&mut self) -> Evidence {
+    /// Keeps it, in the current format.
+    pub(super) fn keep(mut self) -> Evidence {
         self.format = FORMAT;
-        let json = serde_json::to_vec(self).expect("finite numbers, times and flags are JSON");
-        Evidence(json.into())
+        Evidence::of(self)
     }
 
     /// Returns whether nothing was learned: then nothing is written, so that the time before the
@@ -225,9 +224,16 @@ pub(super) fn folded_to(evidence: &Evidence) -> Option<Timestamp> {
     current(evidence)?.folded_to
 }
 
-fn current(evidence: &Evidence) -> Option<Book> {
-    let book: Book = serde_json::from_slice(&evidence.0).ok()?;
-    (book.format == FORMAT).then_some(book)
+/// The book that evidence is; bytes are read once, however often is asked.
+fn current(evidence: &Evidence) -> Option<&Book> {
+    let read = |bytes: &[u8]| serde_json::from_slice(bytes).ok();
+    evidence.thought::<Book>(read).filter(|book| book.format == FORMAT)
+}
+
+impl Thought for Book {
+    fn write(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("finite numbers, times and flags are JSON")
+    }
 }
 
 // === impl Line ===

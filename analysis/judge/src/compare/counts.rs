@@ -71,7 +71,7 @@ pub(super) fn read<'a>(
     Ok(Answered { bounds, windows, before, late: *late, nothing: None })
 }
 
-fn check(window: &CountWindow, numbers: usize) -> Result<(), String> {
+pub(crate) fn check(window: &CountWindow, numbers: usize) -> Result<(), String> {
     if window.window.end <= window.window.begin {
         return Err(format!("a window ends at {} before it begins", window.window.end));
     }
@@ -91,7 +91,7 @@ fn check(window: &CountWindow, numbers: usize) -> Result<(), String> {
 
 /// Returns what both sides counted at one bound. More bad requests than there were are as many as
 /// there were: both numbers come from one scrape, but perhaps not from one instant.
-pub(super) fn sums(window: &CountWindow, at: usize) -> Sums {
+pub(crate) fn sums(window: &CountWindow, at: usize) -> Sums {
     let (test_bad, test_total) = side(&window.test, at);
     let (serving_bad, serving_total) = side(&window.serving, at);
     Sums { test_bad, test_total, serving_bad, serving_total }

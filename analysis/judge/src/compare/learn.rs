@@ -13,9 +13,8 @@ use super::{
 use crate::{
     Stage,
     betting::{self, Game, Grid, Margin, Process, Sums},
+    counted::watch,
     dispersion,
-    measure::{Look, Measured},
-    silence,
     starvation::Starvation,
 };
 
@@ -65,12 +64,12 @@ pub(super) fn learn(
         if !fresh(book.folded_to)(&window) {
             // Asked again after a crash: the last window tells again whether a side is lost.
             if is_last {
-                news.loss = watch(book, window, sample);
+                news.loss = watch(&mut book.silence, window, sample);
             }
             continue;
         }
         fold_window(rule, stage, book, answered.bounds, window);
-        news.loss = watch(book, window, sample);
+        news.loss = watch(&mut book.silence, window, sample);
         news.windows += 1;
         news.in_step |= window.window.begin >= stage.windows_from;
         news.sums = news.sums.plus(&counts::sums(window, 0));
@@ -261,10 +260,13 @@ impl Turn<'_> {
     fn compare(&self, line: &mut Line, sums: &Sums) {
         let guess = line.expected.map_or(0.0, |expected| expected.rate());
         let game = self.game(self.rule.tolerance);
+        let suspicious = line.regression.ln_e() > 0.0;
         line.regression.play(&game, sums, guess, self.renewal);
         if sums.test_total > 0.0 && sums.serving_total > 0.0 {
             line.sums = line.sums.plus(sums);
-            if let Some(bound) = &mut line.at_least {
+            // By how much it is worse is asked once something speaks against it: a bet may begin
+            // whenever the past says so.
+            if let Some(bound) = line.at_least.as_mut().filter(|_| suspicious) {
                 bound.play(sums, self.rule.alpha, self.phi, self.cap);
             }
         }
@@ -331,7 +333,7 @@ fn at_most(count: f64) -> f64 {
     more * (1.0 - 1.0 / (9.0 * more) + SURE / (3.0 * more.sqrt())).powi(3)
 }
 
-// === processes and silence ===
+// === processes ===
 
 fn note_processes(rule: &Compare, book: &mut Book, window: &CountWindow) {
     if rule.kind != Kind::Errors {
@@ -345,26 +347,6 @@ fn note_processes(rule: &Compare, book: &mut Book, window: &CountWindow) {
         *bad += count.bad.first().copied().unwrap_or(0.0).min(count.total);
         *total += count.total;
     }
-}
-
-/// Watches for the silence of the side under test, window by window, so that it does not matter how
-/// the looks were cut.
-fn watch(book: &mut Book, window: &CountWindow, sample: &Sample) -> Option<String> {
-    let sums = counts::sums(window, 0);
-    let requests = !window.test.is_empty() && sums.test_total > 0.0;
-    let measured = if requests {
-        Measured::Number(0.0)
-    } else {
-        Measured::Silence("no requests of the side under test".to_owned())
-    };
-    let look = Look {
-        samples: (!window.test.is_empty()).then_some(sums.test_total),
-        serving: (!window.serving.is_empty()).then_some(sums.serving_total),
-        window: window.window,
-        closed: true,
-        ..Look::of(sample, measured)
-    };
-    silence::watch(&mut book.silence, &look)
 }
 
 // === impl Frozen ===

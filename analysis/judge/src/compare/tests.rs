@@ -104,7 +104,7 @@ fn message(folded: &Folded) -> &str {
 }
 
 fn book(evidence: &Evidence) -> Book {
-    serde_json::from_slice(&evidence.0).unwrap()
+    serde_json::from_slice(evidence.bytes()).unwrap()
 }
 
 #[track_caller]
@@ -185,7 +185,7 @@ fn evidence_of_several_checks_is_their_weighted_mean_and_none_is_one() {
     let bad = last(&run(&errors(), &stage(), &Evidence::default(), 0, &[FIVE_TIMES; 8])).clone();
     let empty = Evidence::default();
     let all =
-        merged(&[(&empty, 0.5), (&bad.evidence, 0.3), (&Evidence(b"{".as_slice().into()), 0.2)]);
+        merged(&[(&empty, 0.5), (&bad.evidence, 0.3), (&Evidence::from(b"{".as_slice()), 0.2)]);
     assert_eq!(all.leader, Some(1));
     let alone = book(&bad.evidence).ln_e();
     assert!((all.ln_e - (0.3 * alone.exp() + 0.7).ln()).abs() < 1e-12);
@@ -580,14 +580,14 @@ fn a_histogram_that_loses_a_watched_bound_is_a_broken_answer() {
 #[test]
 fn lost_evidence_is_said_and_stays_said() {
     let good = run(&errors(), &stage(), &Evidence::default(), 0, &[HEALTHY; 2]);
-    let whole = &last(&good).evidence.0;
+    let whole = last(&good).evidence.bytes();
     let damaged = [whole[..whole.len() - 3].to_vec(), b"{\"format\":1}".to_vec(), b"{".to_vec()];
     for bytes in damaged {
-        let found = run(&errors(), &stage(), &Evidence(bytes.into()), 2, &[HEALTHY; 2]);
+        let found = run(&errors(), &stage(), &Evidence::from(bytes), 2, &[HEALTHY; 2]);
         says(&found[0], OPEN, "is damaged: the evidence starts anew");
         says(&found[1], OPEN, "the chance of a false alarm (1 % at most)");
     }
-    let newer = Evidence(b"{\"format\":3,\"x\":1}".as_slice().into());
+    let newer = Evidence::from(b"{\"format\":3,\"x\":1}".as_slice());
     let found = run(&errors(), &stage(), &newer, 2, &[HEALTHY; 1]);
     says(&found[0], OPEN, "format 3 of a newer engine");
 }
@@ -595,10 +595,10 @@ fn lost_evidence_is_said_and_stays_said() {
 #[test]
 fn evidence_that_parses_and_cannot_be_is_damaged() {
     let good = run(&errors(), &stage(), &Evidence::default(), 0, &[HEALTHY; 2]);
-    let text = String::from_utf8(last(&good).evidence.0.to_vec()).unwrap();
+    let text = String::from_utf8(last(&good).evidence.bytes().to_vec()).unwrap();
     let odd = text.replacen("\"phi\":1.0", "\"phi\":0.0", 1);
     assert_ne!(odd, text);
-    let found = run(&errors(), &stage(), &Evidence(odd.into_bytes().into()), 2, &[HEALTHY; 1]);
+    let found = run(&errors(), &stage(), &Evidence::from(odd.into_bytes()), 2, &[HEALTHY; 1]);
     says(&found[0], OPEN, "is damaged");
     let other = run(&latency(), &stage(), &last(&good).evidence, 2, &[]);
     assert!(other.is_empty());
@@ -685,8 +685,8 @@ proptest! {
     fn evidence_is_read_back_bit_for_bit(windows in prop::collection::vec(counts(), 1..40)) {
         let found = run(&errors(), &stage(), &Evidence::default(), 0, &windows);
         let kept = &last(&found).evidence;
-        let mut read = book(kept);
-        prop_assert_eq!(&read.write(), kept);
+        let read = book(kept);
+        prop_assert_eq!(&read.clone().keep(), kept);
         let bits = |book: &Book| book.lines[0].regression.shares().iter().map(|share| share.to_bits()).collect::<Vec<_>>();
         // One look over all of them never went through JSON in between.
         let all = windows.iter().enumerate().map(|(number, counts)| window(number as i64, *counts)).collect();

@@ -4,7 +4,6 @@
 //! without rolling back, and only then what lets one pass.
 
 use haldane_model::{Needed, Sample, Verdict, Weight};
-use jiff::SignedDuration;
 
 use super::{
     Ruling,
@@ -15,14 +14,12 @@ use super::{
     words,
 };
 use crate::{
-    Stage,
+    Stage, counted,
     plan::{self, Supposed},
 };
 
 const INCONCLUSIVE: Verdict = Verdict::Inconclusive { over_limit: false };
 
-/// How many scrapes may pass without a closed window: they close one late.
-const SCRAPES_PATIENT: i64 = 4;
 /// How many requests a side without any must have been due, for that to be silence.
 const DUE: f64 = 20.0;
 /// Which rate of errors on both sides is an incident, where no objective says, …
@@ -106,11 +103,8 @@ fn waiting(book: &Book, answered: &Answered<'_>, sample: &Sample) -> Option<Ruli
         let text = "no window has closed yet".to_owned();
         return Some(ruling(INCONCLUSIVE, text));
     };
-    let scrape = i64::try_from(sample.scrape.as_secs()).unwrap_or(i64::MAX).max(1);
-    let patience = SignedDuration::from_secs(scrape.saturating_mul(SCRAPES_PATIENT));
-    let overdue = sample.window.end.duration_since(to) > patience;
-    (overdue && answered.windows.is_empty())
-        .then(|| ruling(Verdict::NoData, format!("no side was scraped since {to}")))
+    let overdue = counted::overdue(to, sample).filter(|_| answered.windows.is_empty());
+    overdue.map(|why| ruling(Verdict::NoData, why))
 }
 
 /// What holds a step, though nothing is shown yet.

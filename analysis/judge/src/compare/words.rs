@@ -13,7 +13,7 @@ use super::{
 use crate::{
     Stage,
     betting::Sums,
-    words::{self, count, rounded},
+    words::{self, count, plain, rate, rounded, span},
 };
 
 /// Above which clumping it is told.
@@ -316,11 +316,6 @@ fn clumps(book: &Book) -> String {
     format!("; errors arrive in bursts, counted at 1/{}", plain(phi))
 }
 
-/// A fraction as percent.
-pub(super) fn rate(rate: f64) -> String {
-    rounded(rate, "%", 3)
-}
-
 /// Odds that are reached: rounded down, so that they never look met where they are not.
 fn odds(ln_e: f64) -> String {
     if ln_e < 0.0 { format!("no ({})", ratio(ln_e)) } else { ratio(ln_e) }
@@ -335,24 +330,7 @@ fn odds_needed(ln_e: f64) -> String {
     format!("{}:1", plain(ln_e.exp()))
 }
 
-fn plain(number: f64) -> String {
-    rounded(number, "", 3)
-}
-
 /// About so many: two digits.
 fn about(number: f64) -> String {
     rounded(number.ceil(), "", 2)
-}
-
-/// A time for people: `45 s`, `2m00s`, `1h05m`.
-fn span(secs: f64) -> String {
-    let whole = secs.round().clamp(0.0, 1e12);
-    let (hours, minutes) = ((whole / 3_600.0).floor(), (whole / 60.0).floor());
-    if whole < 120.0 {
-        format!("{whole} s")
-    } else if hours < 1.0 {
-        format!("{minutes}m{:02}s", whole - minutes * 60.0)
-    } else {
-        format!("{hours}h{:02}m", minutes - hours * 60.0)
-    }
 }

@@ -102,7 +102,9 @@ pub fn gauge(serving: &[f64], test: &[f64], settings: &GaugeSettings) -> GaugeVe
     let outcome = if theirs.len().min(ours.len()) < settings.blocks_min {
         GaugeOutcome::Inconclusive(Doubt::FewBlocks)
     } else if let (Some(shift), Some(pairs), Some(level)) = (shift, pairs, level) {
-        let surely = shift.low > settings.tolerance * level.abs() && pairs >= settings.pairs_min;
+        let tolerated = settings.tolerance * level.abs();
+        let beyond = shift.low > tolerated || chance(&ours, &theirs, tolerated) <= settings.alpha;
+        let surely = beyond && shift.estimate > tolerated && pairs >= settings.pairs_min;
         match (surely, settings.block >= needed) {
             (true, true) => GaugeOutcome::Degraded,
             (true, false) => GaugeOutcome::Inconclusive(Doubt::ShortBlocks),
@@ -121,6 +123,13 @@ pub fn gauge(serving: &[f64], test: &[f64], settings: &GaugeSettings) -> GaugeVe
         shift,
         pairs,
     }
+}
+
+/// The chance of such ranks where the side under test lies no more than what is tolerated above the
+/// serving side: counted for few blocks, approximated for many or equal ones.
+fn chance(ours: &[f64], theirs: &[f64], tolerated: f64) -> f64 {
+    let moved: Vec<f64> = ours.iter().map(|value| value - tolerated).collect();
+    rank_sum(&moved, theirs).map_or(1.0, |ranks| ranks.greater())
 }
 
 // === impl GaugeSettings ===

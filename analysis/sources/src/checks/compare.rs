@@ -115,7 +115,7 @@ const ERRORS: f64 = 0.000_2;
 const LATENCY: f64 = 0.005;
 const OF_SLO: f64 = 0.1;
 /// The longest warm-up: what is older than that reaches back too far.
-const WARM_UP_MAX: Duration = Duration::from_secs(300);
+pub(super) const WARM_UP_MAX: Duration = Duration::from_secs(300);
 
 // === impl Two ===
 
@@ -205,7 +205,7 @@ impl Written<'_> {
 
 /// What a number may be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Range {
+pub(super) enum Range {
     /// A factor less one: any number from 0 on.
     Times,
     /// A part of all, 0 included.
@@ -216,7 +216,7 @@ enum Range {
     Weight,
 }
 
-fn part(path: &str, text: &str, range: Range) -> Result<f64, SettingsError> {
+pub(super) fn part(path: &str, text: &str, range: Range) -> Result<f64, SettingsError> {
     let value = match text.strip_suffix('%') {
         Some(text) => settings::percent(text),
         None => settings::number(text),
@@ -238,7 +238,7 @@ fn part(path: &str, text: &str, range: Range) -> Result<f64, SettingsError> {
     })
 }
 
-fn span(path: &str, text: &str, most: Duration) -> Result<Duration, SettingsError> {
+pub(super) fn span(path: &str, text: &str, most: Duration) -> Result<Duration, SettingsError> {
     settings::duration(text).filter(|time| *time <= most).ok_or_else(|| {
         let limit = if most == Duration::MAX { "" } else { " up to 5m" };
         let message = format!("{text:?} is no duration{limit}");
@@ -329,7 +329,7 @@ fn no_selector(path: &str, text: &str) -> SettingsError {
     SettingsError::new(path, message, help)
 }
 
-fn at(role: Role) -> usize {
+pub(super) fn at(role: Role) -> usize {
     match role {
         Role::FirstIsCanary => 0,
         Role::SecondIsCanary => 1,

@@ -72,7 +72,7 @@ struct Written {
 /// Which metrics the application has.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
-enum Metrics {
+pub(super) enum Metrics {
     /// Metrics that are known by name.
     Usual(Usual),
     /// Two counters of one's own.
@@ -82,7 +82,7 @@ enum Metrics {
 /// Two counters of one's own: each a selector, or a query that names `canary`.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Own {
+pub(super) struct Own {
     /// All requests.
     total: String,
     /// The failed ones.
@@ -127,10 +127,23 @@ fn compare(
     let Some(metrics) = &written.metrics else {
         return Ok(Checked::NeedsShape(ShapeKind::Errors));
     };
-    Checked::ready(scope, true, rule, |role| match metrics {
+    Checked::ready(scope, true, rule, |role| {
+        counters(metrics, &written.proxies, scope, role, warm_up)
+    })
+}
+
+/// The counters of all requests and of those that failed, of one side.
+pub(super) fn counters(
+    metrics: &Metrics,
+    proxies: &BTreeMap<String, String>,
+    scope: &TemplateScope,
+    role: Role,
+    warm_up: u32,
+) -> Result<Ask, SettingsError> {
+    match metrics {
         Metrics::Usual(usual) => {
             let preset = usual.preset();
-            let labels = preset.labels(scope, &written.proxies)?;
+            let labels = preset.labels(scope, proxies)?;
             let selected = compare::known(preset.requests, &labels, preset.has_up(), role);
             let measure = Measure::Classes { bad: preset.failed() };
             Ok(compare::ask(selected, None, measure, 1, warm_up))
@@ -140,7 +153,7 @@ fn compare(
             let (bad, _) = compare::own("/metrics/bad", &own.bad, scope, role)?;
             Ok(compare::ask(total, Some(bad), Measure::Apart, 1, warm_up))
         }
-    })
+    }
 }
 
 /// The part of requests that may be bad, by the part that must be good.
@@ -152,7 +165,7 @@ pub(super) fn objective(text: &str) -> Result<f64, SettingsError> {
     })
 }
 
-fn explain(mut error: SettingsError) -> SettingsError {
+pub(super) fn explain(mut error: SettingsError) -> SettingsError {
     if error.path == "/metrics" {
         let words = "write otel, prometheus, haproxy, istio or another known word, or {total: …, \
                      bad: …}";

@@ -412,3 +412,119 @@ fn what_a_comparison_cannot_use_is_refused_with_the_remedy() {
     let errors = (errors::ENTRY.check)(&json!({"metrics": "otel"}), &scope, None).unwrap_err();
     assert!(errors[0].message.contains("match the same series"), "{errors:?}");
 }
+
+// === burn, gauge, score ===
+
+#[test]
+fn burning_asks_for_the_counters_that_a_comparison_of_errors_asks_for() {
+    let (burn, rule) = ready("burn", &json!({"slo": "99.9%", "metrics": "otel"}));
+    let (errors, _) = ready("errors", &json!({"metrics": "otel"}));
+    assert_eq!(burn.sides["green"].ask, errors.sides["green"].ask);
+    assert!((rule["burn"]["slo"].as_f64().unwrap() - 0.001).abs() < 1e-12);
+    assert_eq!(rule["burn"].as_object().unwrap().len(), 1, "the judge has the defaults");
+    let settings = json!({"slo": "99%", "metrics": "otel", "budget": "0.2%", "warmUp": "30s",
+        "windows": [{"long": "10m", "rate": "6"}, {"long": "1h", "short": "2m", "rate": "3", "action": "Hold"}]});
+    let (question, rule) = ready("burn", &settings);
+    let lines = json!([
+        {"longSeconds": 600, "shortSeconds": 50, "rate": 6.0, "action": "rollBack"},
+        {"longSeconds": 3600, "shortSeconds": 120, "rate": 3.0, "action": "hold"},
+    ]);
+    assert_eq!(rule["burn"]["lines"], lines);
+    assert_eq!(rule["burn"]["budget"], json!(0.002));
+    let Ask::Counted(counted) = &question.sides["green"].ask else { panic!() };
+    assert_eq!(counted.warm_up_secs, 30);
+    assert!(matches!(run("burn", &json!({"slo": "99%"}), None), Ok(Checked::NeedsShape(_))));
+}
+
+#[test]
+fn a_gauge_asks_for_raw_samples_of_both_sides() {
+    let (question, rule) = ready("gauge", &json!({"metric": "process_resident_memory_bytes"}));
+    let Ask::Counted(counted) = &question.sides["green"].ask else { panic!() };
+    assert_eq!(counted.select, "process_resident_memory_bytes{version=~\"v1|v2\"}");
+    assert_eq!(counted.measure, Measure::Gauge { rate: false, sum: false });
+    assert_eq!(rule, json!({"gauge": {"worse": "higher", "critical": false}}));
+    let settings = json!({"metric": "busy{job=\"a\"}", "worse": "Lower", "read": "Rate", "series": "Sum",
+        "tolerance": "25%", "blocks": 12, "block": 6, "alpha": "5%", "critical": true, "warmUp": "2m"});
+    let (question, rule) = ready("gauge", &settings);
+    let Ask::Counted(counted) = &question.sides["blue"].ask else { panic!() };
+    assert_eq!(counted.measure, Measure::Gauge { rate: true, sum: true });
+    assert_eq!((counted.warm_up_secs, &*counted.only["version"]), (120, "v1"));
+    let set = json!({"worse": "lower", "tolerance": 0.25, "blocks": 12, "block": 6, "alpha": 0.05, "critical": true});
+    assert_eq!(rule["gauge"], set);
+}
+
+#[test]
+fn a_score_asks_for_all_its_metrics_at_once() {
+    let settings = json!({"weights": {"load": 40}, "metrics": [
+        {"name": "cpu", "metric": "cpu_total", "read": "Rate", "groups": ["load"]},
+        {"name": "bad", "metric": "calls_total", "labels": {"code": "500"}, "critical": true,
+         "nanStrategy": "Replace", "effectSize": {"measure": "Cles", "allowedIncrease": "0.6"}},
+    ]});
+    let (question, rule) = ready("score", &settings);
+    let Ask::Counted(counted) = &question.sides["green"].ask else { panic!() };
+    assert_eq!(counted.select, "{__name__=~\"calls_total|cpu_total\",version=~\"v1|v2\"}");
+    let Measure::Gauges { metrics } = &counted.measure else { panic!() };
+    assert_eq!(metrics[1].labels, labels(&[("code", "500")]));
+    assert!(metrics[0].rate && !metrics[1].rate);
+    let plain = json!({"name": "cpu", "groups": ["load"], "direction": "either", "critical": false,
+        "mustHaveData": false, "nanStrategy": "remove", "outliers": "keep"});
+    assert_eq!(rule["score"]["metrics"][0], plain);
+    let effect = json!({"measure": "cles", "allowedIncrease": 0.6});
+    assert_eq!(rule["score"]["metrics"][1]["effectSize"], effect);
+    assert_eq!(
+        (&rule["score"]["points"], &rule["score"]["weights"]),
+        (&json!(50), &json!({"load": 40}))
+    );
+}
+
+#[test]
+fn what_burn_gauge_and_score_cannot_use_is_refused_with_the_remedy() {
+    let refused = |kind: &str, settings: Value, path: &str, words: &str| {
+        refused(kind, &settings, path, words);
+    };
+    refused("burn", json!({}), "", "slo: \"99.9%\"");
+    refused("burn", json!({"slo": "0%"}), "/slo", "\"99.9%\"");
+    refused("burn", json!({"slo": "99%", "budget": "100%"}), "/budget", "between 0% and 100%");
+    let window = |window: Value| json!({"slo": "99%", "metrics": "otel", "windows": [window]});
+    refused(
+        "burn",
+        window(json!({"long": "2h", "rate": "2"})),
+        "/windows/0/long",
+        "from 1s to 3600s",
+    );
+    refused(
+        "burn",
+        window(json!({"long": "5m", "short": "6m", "rate": "2"})),
+        "/windows/0/short",
+        "from 1s to 300s",
+    );
+    refused("burn", window(json!({"long": "5m", "rate": "101"})), "/windows/0/rate", "up to 100.0");
+    refused("gauge", json!({"metric": "sum(a)"}), "/metric", "is no selector");
+    refused("gauge", json!({"metric": "a", "alpha": "60%"}), "/alpha", "up to 50%");
+    refused("gauge", json!({"metric": "a", "alpha": "0"}), "/alpha", "between 0% and 100%");
+    refused("gauge", json!({"metric": "a", "blocks": 3}), "/blocks", "between 5 and 50");
+    refused("gauge", json!({"metric": "a", "tolerance": "-1%"}), "/tolerance", "from 0% on");
+    let one = |fields: Value| {
+        let mut metric = json!({"name": "a", "metric": "a"});
+        metric.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!({"metrics": [metric]})
+    };
+    refused("score", json!({"metrics": []}), "/metrics", "1 to 16");
+    refused("score", one(json!({"metric": "a{b=\"c\"}"})), "/metrics/0/metric", "under `labels`");
+    refused("score", one(json!({"outlierFactor": "no"})), "/metrics/0/outlierFactor", "\"1.2\"");
+    let twice = json!({"metrics": [{"name": "a", "metric": "a"}, {"name": "a", "metric": "b"}]});
+    refused("score", twice, "/metrics/1/name", "there twice");
+    let pass = json!({"pass": 40, "metrics": [{"name": "a", "metric": "a"}]});
+    refused("score", pass, "/marginal", "above pass 40");
+    let weights = json!({"weights": {"b": 10}, "metrics": [{"name": "a", "metric": "a"}]});
+    refused("score", weights, "/weights", "no metric is in the group b");
+    refused("gauge", json!({}), "", "metric: process_resident_memory_bytes");
+    for (kind, settings) in [
+        ("burn", json!({"slo": "99%", "metrics": "otel"})),
+        ("gauge", json!({"metric": "a"})),
+        ("score", json!({"metrics": [{"name": "a", "metric": "a"}]})),
+    ] {
+        let errors = run(kind, &settings, Some(50.0)).unwrap_err();
+        assert!(errors[0].message.contains("minSamples has no meaning"), "{errors:?}");
+    }
+}

@@ -445,3 +445,79 @@ fn nothing_is_lost_and_nothing_counts_twice() {
         assert_eq!(total, expected, "seed {seed}");
     }
 }
+
+// === gauges ===
+
+#[test]
+fn a_gauge_is_what_each_process_showed_and_may_fall_and_be_negative() {
+    let gauge = Measure::Gauge { rate: false, sum: false };
+    let values = [5.0, -3.0, f64::NAN, 4.0, f64::INFINITY, 6.0];
+    let counts = counted(&gauge, span(0, 60, 2), &[pod("a", "-", &some(&values))]);
+    // How many samples each window has, and their sum; what is no number is left out.
+    assert_eq!(totals(&counts), [(2.0, 2.0), (1.0, 4.0), (1.0, 6.0)]);
+}
+
+#[test]
+fn a_counter_read_as_a_gauge_is_its_rise_per_second_and_begins_anew_after_a_restart() {
+    let gauge = Measure::Gauge { rate: true, sum: false };
+    let values = [Some(10.0), Some(14.0), None, Some(20.0), Some(2.0)];
+    let counts = counted(&gauge, span(0, 60, 1), &[pod("a", "-", &values)]);
+    assert_eq!(totals(&counts), [(1.0, 4.0), (1.0, 3.0), (1.0, 2.0)]);
+}
+
+#[test]
+fn several_series_of_one_process_are_refused_by_name_or_added_up() {
+    let two = [pod("a", "x", &some(&[1.0, 2.0])), pod("a", "y", &some(&[10.0, 20.0]))];
+    let test = SideSeries { all: two.iter().collect(), bad: Vec::new() };
+    let observed = Observed { test, ..Observed::default() };
+    let one = Measure::Gauge { rate: false, sum: false };
+    let error = count(&one, span(0, 60, 1), Duration::ZERO, &observed, None).unwrap_err();
+    for part in ["process a has several series", "code=\"x\"", "code=\"y\"", "series: Sum"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let sum = Measure::Gauge { rate: false, sum: true };
+    let counts = counted(&sum, span(0, 60, 1), &two);
+    assert_eq!(totals(&counts), [(1.0, 11.0), (1.0, 22.0)]);
+}
+
+#[test]
+fn several_metrics_are_told_apart_by_their_names_and_labels() {
+    let of = |name: &str, code: &str, values: &[f64]| {
+        let labels = [("__name__", name), ("instance", "a"), ("code", code)];
+        series(&labels, 1, &some(values))
+    };
+    let all = [
+        of("memory", "-", &[7.0, 9.0]),
+        of("calls_total", "500", &[1.0, 4.0]),
+        of("calls_total", "200", &[50.0, 90.0]),
+    ];
+    let metric = |name: &str, metric: &str, code: Option<&str>, rate: bool| Gauged {
+        name: name.into(),
+        metric: metric.into(),
+        labels: code.map(|code| ("code".to_owned(), code.to_owned())).into_iter().collect(),
+        rate,
+    };
+    let metrics = vec![
+        metric("heap", "memory", None, false),
+        metric("failed", "calls_total", Some("500"), true),
+    ];
+    let counts = counted(&Measure::Gauges { metrics }, span(0, 60, 60), &all);
+    let seen: Vec<(&str, f64, f64)> =
+        counts.windows[0].test.iter().map(|one| (&*one.process, one.total, one.bad[0])).collect();
+    assert_eq!(seen, [("failed", 1.0, 3.0), ("heap", 2.0, 16.0)]);
+}
+
+#[test]
+fn what_a_gauge_shows_does_not_depend_on_how_time_is_divided_over_looks() {
+    let values: Vec<Option<f64>> =
+        (0..40).map(|at| (at % 7 != 3).then_some(f64::from(at * 13 % 17))).collect();
+    for measure in
+        [Measure::Gauge { rate: false, sum: false }, Measure::Gauge { rate: true, sum: false }]
+    {
+        let series = [pod("a", "-", &values)];
+        let whole = counted(&measure, span(0, 45, 5), &series);
+        let cut = [(0, 10), (10, 15), (15, 45)]
+            .map(|(begin, end)| counted(&measure, span(begin, end, 5), &series).windows);
+        assert_eq!(cut.concat(), whole.windows);
+    }
+}

@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use haldane_judge::{Rule, fold};
+use haldane_judge::{Part, Rule, fold, part};
 use haldane_model::{
     Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Stamp,
     Verdict, Weight, Window,
@@ -18,6 +18,8 @@ use crate::trace::TracedLook;
 
 mod counted;
 mod stage;
+
+pub(crate) use self::counted::show_together;
 
 /// The scrape interval where the source does not tell.
 const SCRAPE_DEFAULT: Duration = Duration::from_secs(15);
@@ -46,6 +48,8 @@ struct Known {
     /// The looks that `seen` rests on, as far as the record did not take them in yet: one, but where a
     /// record was lost.
     traced: Vec<TracedLook>,
+    /// What it brings to all comparisons together, after the look that is `seen`.
+    part: Option<Part>,
     seen_at: Duration,
     fresh_for: Duration,
     rule: Option<(Arc<str>, Rule)>,
@@ -237,7 +241,7 @@ impl Known {
         self.limits = check.limits;
         self.dry_run = check.dry_run;
         self.question = check.question.clone();
-        self.late = if self.compares() { scrape } else { Duration::ZERO };
+        self.late = if self.counts() { scrape } else { Duration::ZERO };
         self.keep_pace(check.interval.max(scrape), now);
         if self.asked.is_some() || now.mono < self.next_at {
             return None;
@@ -251,7 +255,7 @@ impl Known {
             return None;
         }
         self.last_slot = Some(slot);
-        let window = if self.compares() {
+        let window = if self.counts() {
             counted::window(record, check, pace, (slot, self.ahead))
         } else {
             window(record, plan, check, scrape, (slot, self.ahead))
@@ -268,7 +272,7 @@ impl Known {
         self.asked = Some((key.clone(), now.mono, deadline));
         let sides =
             LookSides { test: record.header.test.clone(), serving: record.header.home.clone() };
-        let grid = self.compares().then_some(pace);
+        let grid = self.counts().then_some(pace);
         let before = grid.and_then(|_| counted::before(record, check));
         let look = Look { window, sides, deadline, grid, before };
         let (source, question) = (check.source.clone(), check.question.clone());
@@ -305,6 +309,10 @@ impl Known {
         self.rule.as_ref().is_some_and(|(_, rule)| rule.compares())
     }
 
+    fn counts(&self) -> bool {
+        self.rule.as_ref().is_some_and(|(_, rule)| rule.counts())
+    }
+
     fn read_rule(&mut self, check: &Check) {
         let known = self.rule.as_ref().is_some_and(|(text, _)| *text == check.rule);
         if !known {
@@ -327,8 +335,9 @@ impl Known {
             true => &none,
             false => record.evidence.get(&key.check).unwrap_or(&none),
         };
-        let stage = stage::stage(record, &key.check);
+        let stage = stage::stage(record, &key.check, self.ahead);
         let folded = fold(rule, &self.limits, &stage, evidence, &key.check, &sample);
+        self.part = part(rule, &folded.evidence);
         let finding = Arc::new(folded.finding);
         self.seen = Some(Arc::new(CheckSeen {
             verdict: folded.verdict,
@@ -338,7 +347,11 @@ impl Known {
             } else {
                 just_after(record, key)
             },
-            window: if rule.compares() { counted::rests_on(&stage, key) } else { key.window },
+            window: if rule.counts() {
+                counted::rests_on(&stage, key, self.pace)
+            } else {
+                key.window
+            },
             finding: finding.clone(),
             revision: key.revision.clone(),
             attempt: key.attempt,

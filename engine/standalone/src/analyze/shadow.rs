@@ -288,7 +288,7 @@ impl Timing {
 
     /// Up to when the source can tell: a window that is counted closes one scrape late.
     fn there(self, asking: &Asking<'_>) -> Timestamp {
-        let late = if asking.rule.compares() { signed(self.scrape) } else { SignedDuration::ZERO };
+        let late = if asking.rule.counts() { signed(self.scrape) } else { SignedDuration::ZERO };
         let now = Timestamp::now();
         now.checked_add(self.ahead.saturating_sub(late)).unwrap_or(now)
     }
@@ -316,7 +316,7 @@ async fn look(
         },
     };
     let end = on_grid(timing.there(asking), timing.slot).1;
-    let window = if asking.rule.compares() {
+    let window = if asking.rule.counts() {
         let begin = asking.trial.window.begin.checked_add(timing.ahead);
         let begin = begin.unwrap_or(asking.trial.window.begin);
         let begin = on_grid(begin, timing.slot).0;
@@ -327,7 +327,7 @@ async fn look(
     if window.begin >= window.end {
         return (Some(timing), None);
     }
-    let first = asking.rule.compares() && evidence.0.is_empty();
+    let first = asking.rule.counts() && evidence.is_empty();
     let before = first.then_some(compared::BEFORE);
     let sample = asking.look(window, Some(timing.slot), before).await;
     (Some(timing), Some(sample))

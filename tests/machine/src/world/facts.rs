@@ -137,7 +137,7 @@ impl World {
         for name in names {
             let seen = CheckSeen {
                 verdict,
-                evidence: Evidence(Arc::from(&b"rates"[..])),
+                evidence: Evidence::from(&b"rates"[..]),
                 judged_to: window.end,
                 window,
                 finding: Arc::new(finding(&name, verdict, window)),

@@ -531,7 +531,7 @@ fn a_dry_run_holds_no_step() {
 fn evidence_of_a_check_out_of_its_phase_is_not_taken_in() {
     let world = phased(baking(2), During::Steps(vec![1])).smoke(Verdict::Pass);
     let learned = world.turn().record;
-    assert_eq!(learned.evidence.get(&ERRORS.into()), Some(&Evidence(Arc::from(&b"rates"[..]))));
+    assert_eq!(learned.evidence.get(&ERRORS.into()), Some(&Evidence::from(&b"rates"[..])));
     assert!(!learned.evidence.contains_key(&SMOKE.into()));
 }
 

@@ -186,7 +186,7 @@ fn f6_a_first_step_of_all_needs_something_to_judge_it_by() {
     };
     assert_eq!(only(true).turn().raises(), Some(Weight::FULL));
     let rates = only(false).but(|world| {
-        let old = haldane_model::Evidence(std::sync::Arc::from(&b"old"[..]));
+        let old = haldane_model::Evidence::from(&b"old"[..]);
         world.record.frozen.insert("errors".into(), old);
     });
     assert_eq!(rates.turn().raises(), None, "the rates of another attempt are no limit");

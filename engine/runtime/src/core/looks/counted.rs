@@ -1,13 +1,13 @@
-//! Looks of checks that compare: every window once, from the first exposure on, however long the
+//! Looks of checks that count: every window once, from the first exposure on, however long the
 //! engine was away.
 //!
-//! A threshold looks at the last minutes; a comparison gathers evidence, and what it has not seen yet
+//! A threshold looks at the last minutes; what counts gathers evidence, and what it has not seen yet
 //! is what it asks for. What was seen is told by the record, so that a restart asks for the same again.
 
 use std::{sync::Arc, time::Duration};
 
-use haldane_judge::{Stage, folded_to, together};
-use haldane_model::{Check, CheckSeen, Evidence, Record, Verdict, Window};
+use haldane_judge::{Stage, Together, folded_to, part, together_of};
+use haldane_model::{Check, CheckSeen, Evidence, Finding, Record, Verdict, Window};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Looks, begin_of, is_at_rest, moment, on_grid};
@@ -42,15 +42,24 @@ pub(super) fn window(
 
 /// How long before an attempt's first look the serving side is looked at as well.
 pub(super) fn before(record: &Record, check: &Check) -> Option<Duration> {
-    let first = record.evidence.get(&check.name).is_none_or(|evidence| evidence.0.is_empty());
+    let first =
+        record.evidence.get(&check.name).is_none_or(|evidence| Evidence::is_empty(evidence));
     (first && !is_at_rest(record)).then_some(BEFORE)
 }
 
-/// What a verdict rests on: all windows of the step, where it speaks of a step.
-pub(super) fn rests_on(stage: &Stage, key: &LookKey) -> Window {
+/// What a verdict rests on: all windows of the step, where it speaks of a step. The first of them begins
+/// on the grid.
+pub(super) fn rests_on(stage: &Stage, key: &LookKey, pace: Duration) -> Window {
     let Window { begin, end } = key.window;
-    let from = if stage.gates { stage.windows_from } else { begin };
+    let from = if stage.gates { first_after(stage.windows_from, pace) } else { begin };
     Window { begin: from.min(end), end }
+}
+
+/// The first point of the grid that is not before a moment.
+fn first_after(moment: Timestamp, pace: Duration) -> Timestamp {
+    let last = on_grid(moment, pace);
+    let width = SignedDuration::try_from(pace).unwrap_or(SignedDuration::MAX);
+    if last == moment { moment } else { last.checked_add(width).unwrap_or(moment) }
 }
 
 // === impl Looks ===
@@ -72,26 +81,34 @@ impl Looks {
             .filter(|(_, known)| !known.dry_run && known.compares())
             .filter_map(|(name, known)| {
                 let (_, rule) = known.rule.as_ref()?;
-                let seen = known.seen.as_ref().filter(current).map(|seen| &seen.evidence);
-                let evidence = seen.or_else(|| record.evidence.get(name)).unwrap_or(&none);
-                Some((name, rule, evidence))
+                if known.seen.as_ref().filter(current).is_some() {
+                    return Some((name, known.part?));
+                }
+                // Not looked since this process began: what the record has.
+                let evidence = record.evidence.get(name).unwrap_or(&none);
+                Some((name, part(rule, evidence)?))
             })
             .collect();
-        if !parts.iter().any(|(name, _, _)| **name == key.check) {
+        if !parts.iter().any(|(name, _)| **name == key.check) {
             return;
         }
-        let Some(shown) = together(&parts) else { return };
+        let Some(shown) = together_of(&parts) else { return };
         let known = self.checks.get_mut(&key.check);
         let Some(seen) = known.and_then(|known| known.seen.as_mut()) else { return };
         if seen.verdict.is_breach() || seen.verdict == Verdict::SourceError {
             return;
         }
         let seen = Arc::make_mut(seen);
-        seen.verdict = Verdict::Fail { breach: true };
         let finding = Arc::make_mut(&mut seen.finding);
-        finding.verdict = seen.verdict;
-        let alone = finding.message.take().map(|message| format!(": {message}"));
-        let alone = alone.unwrap_or_default();
-        finding.message = Some(format!("together the checks show a regression, {shown}{alone}"));
+        show_together(finding, &shown);
+        seen.verdict = finding.verdict;
     }
+}
+
+/// Says of a check's look what all of them show.
+pub(crate) fn show_together(finding: &mut Finding, shown: &Together) {
+    finding.verdict = Verdict::Fail { breach: true };
+    let alone = finding.message.take().map(|message| format!(": {message}"));
+    let alone = alone.unwrap_or_default();
+    finding.message = Some(format!("together the checks show a regression, {shown}{alone}"));
 }

@@ -2,11 +2,14 @@
 
 use haldane_judge::Stage;
 use haldane_model::{CheckName, Place, Record};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+
+use super::moment;
 
 /// Where the rollout stands, for checks that compare. On the way to a share no window belongs to a
-/// step; at 100 % after the last bake every window does.
-pub(super) fn stage(record: &Record, check: &CheckName) -> Stage {
+/// step; at 100 % after the last bake every window does. `ahead` is how far the source's clock is ahead,
+/// for a share that was confirmed before it told.
+pub(super) fn stage(record: &Record, check: &CheckName, ahead: SignedDuration) -> Stage {
     let plan = record.plan.as_deref();
     let source = plan.and_then(|plan| plan.checks.iter().find(|one| one.name == *check));
     let number = |step: usize| u32::try_from(step).unwrap_or(u32::MAX);
@@ -21,7 +24,7 @@ pub(super) fn stage(record: &Record, check: &CheckName) -> Stage {
     };
     match &record.place {
         Place::Baking { step, from, .. } => Stage {
-            windows_from: source.map_or(from.wall, |check| from.of(&check.source)),
+            windows_from: source.map_or(from.wall, |check| moment(from, check, ahead)),
             gates: source.is_some_and(|check| !check.dry_run),
             ..between(*step)
         },
