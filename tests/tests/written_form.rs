@@ -122,6 +122,7 @@ fn haldane_crds_schema() -> serde_json::Value {
     haldane_plan::schema(&haldane_plan::Registries {
         providers: &[],
         sources: &[],
+        own_source: |_| None,
         checks: &[],
         revision: |_, _| Ok("".into()),
     })
@@ -282,7 +283,7 @@ fn the_schema_holds_the_settings_of_every_kind() {
     let spec = &kinds[0]["properties"]["spec"]["properties"];
     assert_eq!(spec["traffic"]["items"]["properties"]["haproxy"]["type"], "object");
     let checks = &spec["analysis"]["properties"]["checks"]["items"];
-    assert_eq!(checks["oneOf"].as_array().unwrap().len(), 3);
+    assert_eq!(checks["oneOf"].as_array().unwrap().len(), haldane_sources::CHECKS.len());
     assert_eq!(checks["additionalProperties"], false);
     for template in &kinds[1..] {
         assert_eq!(&template["properties"]["spec"]["properties"]["checks"]["items"], checks);

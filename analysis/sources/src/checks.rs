@@ -6,10 +6,14 @@
 
 mod compare;
 mod errors;
+mod json;
 mod latency;
+mod limits;
+mod number;
 mod presets;
 mod query;
 mod shape;
+mod webhook;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -51,7 +55,8 @@ pub enum Checked {
 }
 
 /// Every kind of check.
-pub const CHECKS: &[CheckEntry] = &[errors::ENTRY, latency::ENTRY, query::ENTRY];
+pub const CHECKS: &[CheckEntry] =
+    &[errors::ENTRY, latency::ENTRY, query::ENTRY, number::ENTRY, json::ENTRY, webhook::ENTRY];
 
 /// How an answer is judged, in base units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

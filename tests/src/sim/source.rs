@@ -173,6 +173,7 @@ impl World {
             Mood::Good | Mood::Empty | Mood::Lost | Mood::Down | Mood::Thin => Ok(SourceFacts {
                 clock_ahead: SignedDuration::from_millis(self.source_ahead()),
                 scrape: Some(SCRAPE),
+                delay: Duration::ZERO,
             }),
         };
         self.input_in(proc, 20, Input::Facts { source, facts });
