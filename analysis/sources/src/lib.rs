@@ -29,7 +29,9 @@ mod web;
 mod webhook;
 
 pub use self::{
-    arguments::{fill, is_reserved, is_template, named_in},
+    arguments::{
+        fill, fill_as_literals, is_of_another_language, is_reserved, is_template, named_in,
+    },
     checks::{
         CHECKS, CheckEntry, CheckSettings, Checked, Shape, ShapeKind, detect_shape, pin_shape,
     },

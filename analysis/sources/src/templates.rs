@@ -28,6 +28,11 @@ const MOMENTS: [&str; 4] = ["begin", "end", "begin_seconds", "end_seconds"];
 /// What only a look knows of the attempt that it is about.
 pub(crate) const ATTEMPT: [&str; 4] = ["attempt", "step", "weight", "revision"];
 
+/// Whether a name is one that some template has of its own.
+pub(crate) fn is_own(name: &str) -> bool {
+    [RESERVED.as_slice(), &MOMENTS, &ATTEMPT].iter().any(|names| names.contains(&name))
+}
+
 /// How what a template prints is kept in its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {

@@ -215,6 +215,58 @@ fn a_webhook_that_says_no_rolls_back_and_one_that_is_gone_holds() {
     assert!(told.contains("v3 was rolled back") && told.contains("smoke"), "{told}");
 }
 
+/// A Graphite whose newest point is as old as its window's end: when it was asked, and until when.
+fn graphite() -> (u16, Arc<Mutex<Vec<(f64, f64)>>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let asked = Arc::<Mutex<Vec<(f64, f64)>>>::default();
+    let own = asked.clone();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = vec![0_u8; 8_192];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let request = String::from_utf8_lossy(&request[..read]).into_owned();
+            let until =
+                request.split("until=").nth(1).and_then(|rest| rest.split([' ', '&']).next());
+            let until: f64 = until.unwrap().parse().unwrap();
+            let now = jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
+            own.lock().unwrap().push((now, until));
+            let body = format!(r#"[{{"target": "errors", "datapoints": [[0.0, {until}]]}}]"#);
+            let length = body.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            );
+        }
+    });
+    (port, asked)
+}
+
+#[test]
+fn a_late_service_is_asked_about_earlier_and_a_step_waits_for_it() {
+    let mut rig = Rig::start();
+    rig.stage.kill_prometheus();
+    let (port, asked) = graphite();
+    let url = format!("http://127.0.0.1:{port}");
+    let source = json!({"name": "main", "graphite":
+        {"url": url, "scrapeInterval": "1s", "delay": "8s"}});
+    let check = json!({"name": "errors", "number":
+        {"query": "sumSeries(shop.{{ canary }}.errors)", "max": "1"}});
+    let mut late = rollout(&rig, source, json!([check]));
+    late["spec"]["steps"] = json!([{"weight": 25, "bake": "3s"}, {"weight": 100, "bake": "1s"}]);
+    let shares = rig.stage.follow("green");
+    let mut run = rig.run(&late, &[]);
+    rig.ends(&mut run, 0);
+    let changes = shares.changes();
+    let at = |share: u32| changes.iter().find(|(_, seen)| *seen == share).unwrap().0;
+    let step = at(10_000).duration_since(at(2_500));
+    // The bake, and then what it looked like: 3 s and 8 s.
+    assert!(step >= Duration::from_secs(10), "{step:?}");
+    for (now, until) in asked.lock().unwrap().iter() {
+        assert!(now - until >= 8.0, "asked at {now} until {until}");
+    }
+}
+
 #[test]
 fn a_source_of_a_check_is_its_own_and_cannot_be_named() {
     let hook = json!({"name": "smoke", "webhook": {"url": "http://127.0.0.1:1/"}});
