@@ -215,11 +215,14 @@ fn a_webhook_that_says_no_rolls_back_and_one_that_is_gone_holds() {
     assert!(told.contains("v3 was rolled back") && told.contains("smoke"), "{told}");
 }
 
-/// A Graphite whose newest point is as old as its window's end: when it was asked, and until when.
-fn graphite() -> (u16, Arc<Mutex<Vec<(f64, f64)>>>) {
+/// When something was asked, and up to which moment.
+type Asked = Arc<Mutex<Vec<(f64, f64)>>>;
+
+/// A Graphite whose newest point is as old as its window's end.
+fn graphite() -> (u16, Asked) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let asked = Arc::<Mutex<Vec<(f64, f64)>>>::default();
+    let asked = Asked::default();
     let own = asked.clone();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
