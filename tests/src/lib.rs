@@ -10,3 +10,4 @@ pub mod rig;
 pub mod rollout;
 pub mod sim;
 pub mod stage;
+pub mod victoria;

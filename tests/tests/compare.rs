@@ -143,6 +143,7 @@ fn in_one_look(record: &Record, kept: &Evidence) -> Sample {
         deadline: Duration::from_secs(10),
         grid: Some(check.interval),
         before: Some(Duration::from_secs(3_600)),
+        about: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let sample = runtime.expect("a runtime").block_on(source.look(check.question.clone(), look));

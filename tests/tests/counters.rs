@@ -172,7 +172,7 @@ async fn look(source: &dyn MetricSource, kind: &str, begin: i64, end: i64) -> Sa
     let window = Window { begin: at(begin), end: at(end) };
     let sides = LookSides { test: "green".into(), serving: "blue".into() };
     let deadline = Duration::from_secs(5);
-    let look = Look { window, sides, deadline, grid: None, before: None };
+    let look = Look { window, sides, deadline, grid: None, before: None, about: None };
     source.look(question(kind, &json!({"metrics": "prometheus"})), look).await
 }
 

@@ -89,8 +89,11 @@ impl One {
                         })
                     }
                     Command::Facts { source, .. } => {
-                        let facts =
-                            SourceFacts { clock_ahead: SignedDuration::ZERO, scrape: second };
+                        let facts = SourceFacts {
+                            clock_ahead: SignedDuration::ZERO,
+                            scrape: second,
+                            delay: Duration::ZERO,
+                        };
                         Some(Input::Facts { source, facts: Ok(facts) })
                     }
                     Command::Look { key, question, look, .. } => {

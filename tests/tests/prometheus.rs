@@ -90,7 +90,7 @@ async fn look(source: &dyn MetricSource, question: &Arc<str>) -> Sample {
     let window = Window { begin: end - SECONDS_5, end };
     let sides = LookSides { test: "green".into(), serving: "blue".into() };
     let deadline = Duration::from_secs(2);
-    let look = Look { window, sides, deadline, grid: None, before: None };
+    let look = Look { window, sides, deadline, grid: None, before: None, about: None };
     source.look(question.clone(), look).await
 }
 

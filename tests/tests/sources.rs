@@ -57,7 +57,9 @@ async fn look(source: &dyn MetricSource, question: &Arc<str>, seconds: i64) -> S
     let window = Window { begin: end - SignedDuration::from_secs(seconds), end };
     let sides = LookSides { test: "green".into(), serving: "blue".into() };
     let (deadline, grid) = (Duration::from_secs(3), Some(Duration::from_secs(1)));
-    source.look(question.clone(), Look { window, sides, deadline, grid, before: None }).await
+    source
+        .look(question.clone(), Look { window, sides, deadline, grid, before: None, about: None })
+        .await
 }
 
 /// Looks at the last five seconds until a sample is as it should be.

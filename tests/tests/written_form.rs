@@ -122,6 +122,7 @@ fn haldane_crds_schema() -> serde_json::Value {
     haldane_plan::schema(&haldane_plan::Registries {
         providers: &[],
         sources: &[],
+        own_source: |_| None,
         checks: &[],
         revision: |_, _| Ok("".into()),
     })

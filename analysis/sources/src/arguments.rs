@@ -2,7 +2,8 @@
 //!
 //! An argument is written by its name alone, `{{ service }}`, as arguments of queries are. What is
 //! filled in is escaped for a quoted string, as all that templates print, but for `{{ service | safe }}`.
-//! Everything else stays for whoever reads the text next: `{{ canary.labels }}`, `{{ window }}`.
+//! In a text of another language, whose own escape is known only where it is resolved, the value is put
+//! as a literal: it is kept in its place there. Everything else stays for whoever reads the text next: `{{ canary.labels }}`, `{{ window }}`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +21,7 @@ pub fn is_template(text: &str) -> bool {
 /// Returns whether templates have a name of their own that an argument would hide.
 #[must_use]
 pub fn is_reserved(name: &str) -> bool {
-    templates::RESERVED.contains(&name)
+    templates::is_own(name)
 }
 
 /// Returns the names that a text speaks of; of `canary.labels` it is `canary`. An error says why the
@@ -61,19 +62,63 @@ pub fn fill(text: &str, arguments: &BTreeMap<String, String>) -> Result<String, 
     Ok(filled)
 }
 
+/// Whether a field of a check is a text of another language than PromQL.
+#[must_use]
+pub fn is_of_another_language(check: &str, field: &str) -> bool {
+    matches!(
+        (check, field),
+        ("number", "query" | "count") | ("json", "path" | "body") | ("webhook", "url" | "body")
+    )
+}
+
+/// Puts arguments where a text of another language names them: as literals, so that the language keeps
+/// them in their place. An error says which argument cannot be filled in.
+pub fn fill_as_literals(
+    text: &str,
+    arguments: &BTreeMap<String, String>,
+) -> Result<String, String> {
+    let (mut filled, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(at) = rest.find("{{") {
+        let (before, tag) = rest.split_at(at);
+        let Some(end) = tag.find("}}") else { break };
+        let (tag, after) = tag.split_at(end + 2);
+        filled.push_str(before);
+        let (name, filter) = named(&tag[2..end]);
+        match (arguments.get(name), filter) {
+            (Some(value), None | Some("safe" | "promql")) => {
+                if value.chars().any(char::is_control) {
+                    return Err(format!("the argument `{name}` holds a control character"));
+                }
+                let literal = serde_json::Value::from(value.as_str());
+                let safe = if filter == Some("safe") { " | safe" } else { "" };
+                filled.push_str(&format!("{{{{ {literal}{safe} }}}}"));
+            }
+            (Some(_), Some(_)) | (None, _) => filled.push_str(tag),
+        }
+        rest = after;
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
 /// What stands for a tag, where it is an argument by itself.
 fn argument(tag: &str, arguments: &BTreeMap<String, String>) -> Option<String> {
-    let tag = tag.strip_prefix('-').unwrap_or(tag);
-    let tag = tag.strip_suffix('-').unwrap_or(tag);
-    let (name, filter) = match tag.split_once('|') {
-        Some((name, filter)) => (name.trim(), Some(filter.trim())),
-        None => (tag.trim(), None),
-    };
+    let (name, filter) = named(tag);
     let value = arguments.get(name)?;
     match filter {
         None | Some("promql") => Some(promql::escape(value)),
         Some("safe") => Some(value.clone()),
         Some(_) => None,
+    }
+}
+
+/// The name in a tag, and the filter that it has.
+fn named(tag: &str) -> (&str, Option<&str>) {
+    let tag = tag.strip_prefix('-').unwrap_or(tag);
+    let tag = tag.strip_suffix('-').unwrap_or(tag);
+    match tag.split_once('|') {
+        Some((name, filter)) => (name.trim(), Some(filter.trim())),
+        None => (tag.trim(), None),
     }
 }
 
@@ -116,6 +161,20 @@ mod tests {
         }
         assert!(filled("{{ a }}{{ b }}", &[("a", "{"), ("b", "{")]).is_err());
         assert!(filled("{{ a }}{% raw %}", &[("a", "{")]).is_err());
+    }
+
+    #[test]
+    fn an_argument_is_a_literal_in_a_text_of_another_language() {
+        let own = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        let fill = |text: &str, value: &str| fill_as_literals(text, &own("service", value));
+        let text = "x/{{ service }}?a={{service|safe}}&b={{ canary }}";
+        let filled = fill(text, "a\"}} {{ b").unwrap();
+        assert_eq!(filled, r#"x/{{ "a\"}} {{ b" }}?a={{ "a\"}} {{ b" | safe }}&b={{ canary }}"#);
+        // Only what stands by itself.
+        assert_eq!(fill("{{ service | upper }}", "a").unwrap(), "{{ service | upper }}");
+        assert!(fill(text, "a\nb").unwrap_err().contains("control character"));
+        assert!(is_of_another_language("json", "path") && !is_of_another_language("json", "max"));
+        assert!(is_reserved("attempt") && is_reserved("begin"));
     }
 
     #[test]

@@ -9,11 +9,15 @@ mod burn;
 mod compare;
 mod errors;
 mod gauge;
+mod json;
 mod latency;
+mod limits;
+mod number;
 mod presets;
 mod query;
 mod score;
 mod shape;
+mod webhook;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -55,8 +59,17 @@ pub enum Checked {
 }
 
 /// Every kind of check.
-pub const CHECKS: &[CheckEntry] =
-    &[errors::ENTRY, latency::ENTRY, query::ENTRY, burn::ENTRY, gauge::ENTRY, score::ENTRY];
+pub const CHECKS: &[CheckEntry] = &[
+    errors::ENTRY,
+    latency::ENTRY,
+    query::ENTRY,
+    burn::ENTRY,
+    gauge::ENTRY,
+    score::ENTRY,
+    number::ENTRY,
+    json::ENTRY,
+    webhook::ENTRY,
+];
 
 /// How an answer is judged, in base units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

@@ -4,32 +4,49 @@
 //! asked is written by a check ([`CHECKS`]) into a [`Question`], with its templates resolved for
 //! both assignments of the roles, and pinned with the plan.
 
+mod access;
 mod arguments;
 mod checks;
+mod cloudwatch;
 pub mod counters;
+mod datadog;
+mod graphite;
 mod haproxy;
+mod http;
+mod influxdb;
+mod newrelic;
+mod numbers;
 mod per_side;
 mod prometheus;
 mod promql;
 mod question;
+mod reply;
 mod sampled;
 mod scrape;
+mod service;
 mod settings;
 mod templates;
+mod web;
+mod webhook;
 
 pub use self::{
-    arguments::{fill, is_reserved, is_template, named_in},
+    arguments::{
+        fill, fill_as_literals, is_of_another_language, is_reserved, is_template, named_in,
+    },
     checks::{
         CHECKS, CheckEntry, CheckSettings, Checked, Shape, ShapeKind, detect_shape, pin_shape,
     },
-    question::{Ask, Counted, Query, Question, RevisionQuestion, SideQuestion, revision_question},
+    question::{
+        Ask, Counted, Document, HttpRequest, Query, Question, RevisionQuestion, SideQuestion, Text,
+        revision_question,
+    },
     settings::ratio,
 };
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use haldane_model::{Revision, Sample, SideName, Window};
+use haldane_model::{CheckName, Revision, Sample, SideName, Weight, Window};
 use haldane_outside::Outside;
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -58,6 +75,23 @@ pub struct Look {
     /// Where both sides are counted: how long before the window the serving side is counted as well;
     /// an hour at most, and less where that would be too much at once.
     pub before: Option<Duration>,
+    /// What is under way; `None` where the past is asked about.
+    pub about: Option<Arc<About>>,
+}
+
+/// What a look is taken for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The check.
+    pub check: CheckName,
+    /// What is rolled out, where that is known.
+    pub revision: Option<Revision>,
+    /// Which attempt it is; before one begins, the last one.
+    pub attempt: u32,
+    /// The step, counted from one; `None` before the first and where traffic goes back.
+    pub step: Option<usize>,
+    /// The share that the side under test is to have.
+    pub weight: Weight,
 }
 
 /// What a source says of itself.
@@ -67,6 +101,8 @@ pub struct SourceFacts {
     pub clock_ahead: SignedDuration,
     /// Its scrape interval, where it tells.
     pub scrape: Option<Duration>,
+    /// After how long what it is asked for is surely there: windows end that much earlier.
+    pub delay: Duration,
 }
 
 /// A place that numbers come from. Every call ends by itself within its deadline.
@@ -133,8 +169,60 @@ pub struct SourceEntry {
 }
 
 /// Every kind of source.
-pub const SOURCES: &[SourceEntry] =
-    &[prometheus::ENTRY, scrape::ENTRY, haproxy::ENTRY, per_side::ENTRY];
+pub const SOURCES: &[SourceEntry] = &[
+    prometheus::ENTRY,
+    scrape::ENTRY,
+    haproxy::ENTRY,
+    per_side::ENTRY,
+    http::ENTRY,
+    datadog::ENTRY,
+    cloudwatch::ENTRY,
+    newrelic::ENTRY,
+    graphite::ENTRY,
+    influxdb::ENTRY,
+];
+
+/// The sources that nobody writes: each belongs to the checks of its kind, and has their settings.
+const OWN_SOURCES: &[SourceEntry] = &[webhook::ENTRY];
+
+/// Returns the source that a kind of check brings along; its settings are the check's own.
+#[must_use]
+pub fn own_source(check: &str) -> Option<&'static SourceEntry> {
+    OWN_SOURCES.iter().find(|entry| entry.kind == check)
+}
+
+/// Returns the kind of source that a plan names.
+#[must_use]
+pub fn source_entry(kind: &str) -> Option<&'static SourceEntry> {
+    SOURCES.iter().find(|entry| entry.kind == kind).or_else(|| own_source(kind))
+}
+
+// === impl About ===
+
+impl About {
+    /// The share in percent, as a number for programs: 25, or 12.5.
+    pub(crate) fn percent(&self) -> Value {
+        let points = self.weight.basis_points();
+        if points.is_multiple_of(100) {
+            (points / 100).into()
+        } else {
+            (f64::from(points) / 100.0).into()
+        }
+    }
+
+    /// What a template of a webhook names.
+    pub(crate) fn told(&self, name: &str) -> Option<String> {
+        match name {
+            "attempt" => Some(self.attempt.to_string()),
+            "step" => Some(self.step.map_or_else(String::new, |step| step.to_string())),
+            "weight" => Some(self.percent().to_string()),
+            "revision" => {
+                Some(self.revision.as_ref().map_or_else(String::new, ToString::to_string))
+            }
+            _ => None,
+        }
+    }
+}
 
 // === impl SettingsError ===
 

@@ -151,6 +151,7 @@ impl PerSide {
         Ok(SourceFacts {
             clock_ahead: slowest.unwrap_or(SignedDuration::ZERO),
             scrape: told.iter().filter_map(|(_, facts)| facts.scrape).max(),
+            delay: told.iter().map(|(_, facts)| facts.delay).max().unwrap_or_default(),
         })
     }
 

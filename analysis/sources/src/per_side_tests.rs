@@ -36,7 +36,7 @@ impl MetricSource for Told {
 
     fn facts(&self, _: Duration) -> BoxFuture<'static, Result<SourceFacts, String>> {
         let (clock_ahead, scrape) = (self.ahead, Some(Duration::from_secs(self.scrape)));
-        Box::pin(async move { Ok(SourceFacts { clock_ahead, scrape }) })
+        Box::pin(async move { Ok(SourceFacts { clock_ahead, scrape, delay: Duration::ZERO }) })
     }
 }
 
@@ -74,6 +74,7 @@ async fn looked(blue: Told, green: Told) -> Sample {
         deadline: Duration::from_secs(1),
         grid: Some(Duration::from_secs(5)),
         before: None,
+        about: None,
     };
     source.look("{}".into(), look).await
 }

@@ -26,6 +26,12 @@ use crate::{
 #[serde(transparent)]
 pub struct Query(pub Vec<String>);
 
+/// A text with everything resolved but what only a look knows: every second piece, between marks that no
+/// person can write, is the name of what is filled in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Text(String);
+
 /// What one check asks, by the side that is on trial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,6 +73,50 @@ pub enum Ask {
     },
     /// The counters of both sides, to compare them.
     Counted(Counted),
+    /// One number, in the language of the source.
+    Own {
+        /// The number.
+        value: Text,
+        /// How many samples it rests on.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<Text>,
+    },
+    /// One number of a document of JSON.
+    Document(Document),
+    /// Whether somebody outside says yes.
+    Consent {
+        /// How it is asked.
+        request: HttpRequest,
+        /// Which rollout: its namespace and its name.
+        rollout: String,
+    },
+}
+
+/// A document to ask for, and which number of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Document {
+    /// How it is asked for.
+    pub request: HttpRequest,
+    /// A JSONPath to the values that matter; without one it is the whole document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub json_path: Option<String>,
+    /// A CEL expression that makes a number of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expression: Option<String>,
+}
+
+/// A request over HTTP, with what only a look knows left open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct HttpRequest {
+    /// `GET`, `POST`, `PUT` or `PATCH`.
+    pub method: String,
+    /// The address, or what follows that of the source.
+    pub url: Text,
+    /// What is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Text>,
 }
 
 /// Counters of one side, as selectors of raw samples.
@@ -149,6 +199,37 @@ impl Query {
     #[must_use]
     pub fn text(&self, window: Duration) -> String {
         self.0.join(&promql::duration(window))
+    }
+}
+
+// === impl Text ===
+
+impl Text {
+    /// Reads what a template printed; `None` where a mark was changed by a filter.
+    pub(crate) fn new(text: String) -> Option<Self> {
+        let pieces: Vec<&str> = text.split('\u{1}').collect();
+        let names = pieces.iter().skip(1).step_by(2);
+        let whole = pieces.len() % 2 == 1;
+        let good = |name: &&str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        (whole && names.into_iter().all(good)).then_some(Self(text))
+    }
+
+    /// Returns whether a look fills anything in.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.0.contains('\u{1}')
+    }
+
+    /// Fills in what a look knows; what it does not know is empty.
+    #[must_use]
+    pub fn filled(&self, known: impl Fn(&str) -> Option<String>) -> String {
+        let pieces = self.0.split('\u{1}').enumerate();
+        pieces
+            .map(|(at, piece)| match at % 2 {
+                0 => piece.to_owned(),
+                _ => known(piece).unwrap_or_default(),
+            })
+            .collect()
     }
 }
 

@@ -208,7 +208,7 @@ impl MetricSource for Sampled {
         Box::pin(async move {
             source.start(Why::Numbers);
             let scrape = Some(source.0.interval);
-            Ok(SourceFacts { clock_ahead: SignedDuration::ZERO, scrape })
+            Ok(SourceFacts { clock_ahead: SignedDuration::ZERO, scrape, delay: Duration::ZERO })
         })
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Unknown variables are refused at load, by name. Whatever is printed is escaped for a PromQL
 //! string, so that no value can add a label or leave its selector; `{{ x | safe }}` prints an
-//! argument that is PromQL itself.
+//! argument that is PromQL itself. Texts of other languages are resolved to [`Text`]: what is printed is
+//! encoded for an address or for JSON, and where neither is known, only plain words are.
 
 use std::{collections::BTreeMap, fmt, fmt::Write as _, sync::Arc};
 
@@ -11,7 +12,10 @@ use minijinja::{
     value::{Object, Value},
 };
 
-use crate::{SettingsError, TemplateScope, promql, question::Query};
+use crate::{
+    SettingsError, TemplateScope, promql,
+    question::{Query, Text},
+};
 
 const FUEL: u64 = 20_000;
 const RECURSION_MAX: usize = 32;
@@ -19,9 +23,33 @@ const RECURSION_MAX: usize = 32;
 const WINDOW_MARK: &str = "\u{1}window\u{1}";
 pub(crate) const RESERVED: [&str; 5] = ["canary", "stable", "window", "namespace", "name"];
 
+/// What only a look knows, besides `window`; not in PromQL, which is asked at a moment anyway.
+const MOMENTS: [&str; 4] = ["begin", "end", "begin_seconds", "end_seconds"];
+/// What only a look knows of the attempt that it is about.
+pub(crate) const ATTEMPT: [&str; 4] = ["attempt", "step", "weight", "revision"];
+
+/// Whether a name is one that some template has of its own.
+pub(crate) fn is_own(name: &str) -> bool {
+    [RESERVED.as_slice(), &MOMENTS, &ATTEMPT].iter().any(|names| names.contains(&name))
+}
+
+/// How what a template prints is kept in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Language {
+    /// PromQL: escaped for a string.
+    PromQl,
+    /// Any other language: only words that can leave no place.
+    Plain,
+    /// An address: percent-encoded.
+    Url,
+    /// A document of JSON: escaped for a string.
+    Json,
+}
+
 /// A template that names only what is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Template {
+    language: Language,
     path: String,
     text: String,
     names: Vec<String>,
@@ -40,8 +68,12 @@ pub(crate) enum Role {
 #[derive(Debug)]
 struct SideValue {
     name: String,
-    matchers: Option<String>,
+    labels: Option<Value>,
 }
+
+/// A side's labels where each is named for itself.
+#[derive(Debug)]
+struct LabelValues(BTreeMap<String, String>);
 
 // === impl Template ===
 
@@ -52,7 +84,23 @@ impl Template {
         text: &str,
         scope: &TemplateScope,
     ) -> Result<Self, SettingsError> {
+        Self::read_in(Language::PromQl, &[], path, text, scope)
+    }
+
+    /// Reads a template of another language; `more` are names that a look fills in.
+    pub(crate) fn read_in(
+        language: Language,
+        more: &[&str],
+        path: &str,
+        text: &str,
+        scope: &TemplateScope,
+    ) -> Result<Self, SettingsError> {
+        let moments: &[&str] = if language == Language::PromQl { &[] } else { &MOMENTS };
         promql::check_size(path, text)?;
+        if text.contains('\u{1}') {
+            let message = "it holds a control character";
+            return Err(SettingsError::new(path, message, "remove it"));
+        }
         check_scope(path, scope)?;
         let names =
             promql::on_deep_stack(|| names_of(text)).unwrap_or_else(too_odd).map_err(|error| {
@@ -61,7 +109,8 @@ impl Template {
             })?;
         for name in &names {
             let root = name.split('.').next().unwrap_or(name);
-            if RESERVED.contains(&root) || scope.arguments.contains_key(root) {
+            let is_open = moments.contains(&root) || more.contains(&root);
+            if RESERVED.contains(&root) || is_open || scope.arguments.contains_key(root) {
                 continue;
             }
             return Err(unknown(path, root, scope));
@@ -69,7 +118,7 @@ impl Template {
         if names.iter().any(|name| name.ends_with(".labels")) {
             check_apart(path, scope)?;
         }
-        Ok(Self { path: path.to_owned(), text: text.to_owned(), names })
+        Ok(Self { language, path: path.to_owned(), text: text.to_owned(), names })
     }
 
     /// Returns whether it speaks of the side on trial, so that it can be asked with the roles
@@ -93,9 +142,7 @@ impl Template {
         scope: &TemplateScope,
         role: Role,
     ) -> Result<Query, SettingsError> {
-        let rendered = promql::on_deep_stack(|| render(&self.text, scope, role));
-        let rendered =
-            rendered.unwrap_or_else(too_odd).map_err(|error| self.refusal(&error, scope))?;
+        let rendered = self.render(scope, role)?;
         promql::check_size(&self.path, &rendered.replace(WINDOW_MARK, "60s"))?;
         let pieces: Vec<String> = rendered.split(WINDOW_MARK).map(str::to_owned).collect();
         if pieces.iter().any(|piece| piece.contains('\u{1}')) {
@@ -105,12 +152,52 @@ impl Template {
         Ok(Query(pieces))
     }
 
+    /// Resolves everything but what a look fills in.
+    pub(crate) fn text(&self, scope: &TemplateScope, role: Role) -> Result<Text, SettingsError> {
+        let rendered = self.render(scope, role)?;
+        promql::check_size(&self.path, &rendered)?;
+        Text::new(rendered).ok_or_else(|| {
+            let help = "print it as it is, such as {{ window }}";
+            SettingsError::new(&self.path, "what a look fills in is changed by a filter", help)
+        })
+    }
+
+    /// Resolves a document of JSON, whatever a look fills in.
+    pub(crate) fn document(
+        &self,
+        scope: &TemplateScope,
+        role: Role,
+    ) -> Result<Text, SettingsError> {
+        let text = self.text(scope, role)?;
+        let filled = text.filled(|_| Some("0".to_owned()));
+        serde_json::from_str::<serde_json::Value>(&filled).map_err(|error| {
+            let help = "write it as {\"side\": \"{{ canary }}\"}";
+            SettingsError::new(&self.path, format!("it is no JSON: {error}"), help)
+        })?;
+        Ok(text)
+    }
+
+    fn render(&self, scope: &TemplateScope, role: Role) -> Result<String, SettingsError> {
+        let rendered = promql::on_deep_stack(|| render(self.language, &self.text, scope, role));
+        rendered.unwrap_or_else(too_odd).map_err(|error| self.refusal(&error, scope))
+    }
+
     fn refusal(&self, error: &minijinja::Error, scope: &TemplateScope) -> SettingsError {
         let unlabelled = scope.sides.iter().find(|(_, labels)| labels.is_empty());
         if let (ErrorKind::UndefinedError, Some((side, _))) = (error.kind(), unlabelled) {
             let message = format!("the side {side} has no labels, so its series cannot be told");
             let help = "give each side `labels` that its series carry, such as {version: v2}";
             return SettingsError::new(&self.path, message, help);
+        }
+        if let (ErrorKind::UndefinedError, false) =
+            (error.kind(), self.language == Language::PromQl)
+        {
+            let known = scope.sides.iter().flat_map(|(_, labels)| labels.keys());
+            let known: std::collections::BTreeSet<&str> = known.map(String::as_str).collect();
+            let known: Vec<&str> = known.into_iter().collect();
+            let message = "the template names a label that a side has not";
+            let help = format!("the sides have {}", known.join(", "));
+            return SettingsError::new(&self.path, message, &help);
         }
         let message = format!("the template cannot be resolved: {error}");
         SettingsError::new(&self.path, message, "see docs/checks/query.md for what may be named")
@@ -178,18 +265,22 @@ fn check_apart(path: &str, scope: &TemplateScope) -> Result<(), SettingsError> {
     Ok(())
 }
 
-fn environment() -> Environment<'static> {
+fn environment(language: Language) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION_MAX);
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("promql".into()));
-    environment.set_formatter(|out, _state, value| {
+    environment.set_formatter(move |out, _state, value| {
         if value.is_undefined() {
             return Err(minijinja::Error::from(ErrorKind::UndefinedError));
         }
+        if value.downcast_object_ref::<LabelValues>().is_some() {
+            let message = "all labels at once are PromQL: name one, such as canary.labels.version";
+            return Err(minijinja::Error::new(ErrorKind::InvalidOperation, message));
+        }
         let text = value.to_string();
-        let text = if value.is_safe() { text } else { promql::escape(&text) };
+        let text = if value.is_safe() { text } else { language.place(&text)? };
         out.write_str(&text).map_err(minijinja::Error::from)
     });
     environment.add_filter("promql", |text: String| Value::from_safe_string(promql::escape(&text)));
@@ -197,7 +288,7 @@ fn environment() -> Environment<'static> {
 }
 
 fn names_of(text: &str) -> Result<Vec<String>, minijinja::Error> {
-    let environment = environment();
+    let environment = environment(Language::PromQl);
     let template = environment.template_from_str(text)?;
     let mut names: Vec<String> = template.undeclared_variables(true).into_iter().collect();
     names.sort();
@@ -210,28 +301,85 @@ pub(crate) fn names(text: &str) -> Result<Vec<String>, String> {
     names.map_err(|error| error.to_string())
 }
 
-fn render(text: &str, scope: &TemplateScope, role: Role) -> Result<String, minijinja::Error> {
+fn render(
+    language: Language,
+    text: &str,
+    scope: &TemplateScope,
+    role: Role,
+) -> Result<String, minijinja::Error> {
     let [first, second] = &scope.sides;
     let (canary, stable) = match role {
         Role::FirstIsCanary => (first, second),
         Role::SecondIsCanary => (second, first),
     };
-    let mut known: BTreeMap<&str, Value> = scope
-        .arguments
-        .iter()
-        .map(|(name, value)| (name.as_str(), Value::from(value.as_str())))
-        .collect();
-    known.insert("canary", side(canary));
-    known.insert("stable", side(stable));
+    let mut known: BTreeMap<&str, Value> = BTreeMap::new();
+    if language != Language::PromQl {
+        let open = MOMENTS.iter().chain(&ATTEMPT);
+        known.extend(open.map(|name| (*name, Value::from_safe_string(mark(name)))));
+    }
+    let arguments = scope.arguments.iter();
+    known.extend(arguments.map(|(name, value)| (name.as_str(), Value::from(value.as_str()))));
+    known.insert("canary", side(language, canary));
+    known.insert("stable", side(language, stable));
     known.insert("window", Value::from_safe_string(WINDOW_MARK.to_owned()));
     known.insert("namespace", Value::from(scope.namespace.as_str()));
     known.insert("name", Value::from(scope.name.as_str()));
-    environment().render_str(text, known)
+    environment(language).render_str(text, known)
 }
 
-fn side((name, labels): &(String, BTreeMap<String, String>)) -> Value {
-    let matchers = (!labels.is_empty()).then(|| promql::matchers(labels));
-    Value::from_object(SideValue { name: name.clone(), matchers })
+/// What stands for a name until a look fills it in.
+fn mark(name: &str) -> String {
+    format!("\u{1}{name}\u{1}")
+}
+
+fn side(language: Language, (name, labels): &(String, BTreeMap<String, String>)) -> Value {
+    let labels = (!labels.is_empty()).then(|| match language {
+        Language::PromQl => Value::from_safe_string(promql::matchers(labels)),
+        Language::Plain | Language::Url | Language::Json => {
+            Value::from_object(LabelValues(labels.clone()))
+        }
+    });
+    Value::from_object(SideValue { name: name.clone(), labels })
+}
+
+// === impl Language ===
+
+impl Language {
+    /// Keeps a value in its place.
+    fn place(self, text: &str) -> Result<String, minijinja::Error> {
+        match self {
+            Self::PromQl => Ok(promql::escape(text)),
+            // A path steps up by these, encoded or not.
+            Self::Url if matches!(text, "." | "..") => {
+                let message = format!("{text:?} would be another path");
+                Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+            }
+            Self::Url => Ok(url::form_urlencoded::byte_serialize(text.as_bytes())
+                .map(|part| part.replace('+', "%20"))
+                .collect()),
+            Self::Json => {
+                let quoted = serde_json::Value::from(text).to_string();
+                Ok(quoted[1..quoted.len() - 1].to_owned())
+            }
+            Self::Plain => {
+                let odd = |letter: &char| !(letter.is_alphanumeric() || "_.:/@-".contains(*letter));
+                let Some(odd) = text.chars().find(odd) else { return Ok(text.to_owned()) };
+                let message = format!(
+                    "{text:?} has a {odd:?}, which may mean something where it is printed: \
+                     `| safe` prints it as it is"
+                );
+                Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+            }
+        }
+    }
+}
+
+// === impl LabelValues ===
+
+impl Object for LabelValues {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.get(key.as_str()?).map(|value| Value::from(value.as_str()))
+    }
 }
 
 // === impl SideValue ===
@@ -240,7 +388,7 @@ impl Object for SideValue {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         match key.as_str()? {
             // Without labels there is none: an empty matcher would match both sides.
-            "labels" => self.matchers.clone().map(Value::from_safe_string),
+            "labels" => self.labels.clone(),
             "name" => Some(Value::from(self.name.as_str())),
             _ => None,
         }

@@ -49,7 +49,7 @@ fn look(deadline: Duration) -> Look {
     let end: Timestamp = "2026-11-20T22:13:10.500Z".parse().unwrap();
     let window = Window { begin: end - SignedDuration::from_secs(30), end };
     let sides = LookSides { test: "green".into(), serving: "blue".into() };
-    Look { window, sides, deadline, grid: None, before: None }
+    Look { window, sides, deadline, grid: None, before: None, about: None }
 }
 
 /// Asks one plain query.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use haldane_crds::{Check as Written, Path, show_duration};
 use haldane_model::{Check, CheckName, During, Limits, Source, SourceName, Step, Weight};
-use haldane_sources::{CheckEntry, Checked, SettingsError, TemplateScope};
+use haldane_sources::{CheckEntry, Checked, SettingsError, SourceEntry, TemplateScope};
 use serde_json::Value;
 
 use crate::{
@@ -24,6 +24,8 @@ const INTERVAL_COMPARED: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(crate) struct Analysis {
     pub(crate) sources: Vec<Source>,
+    /// Those that checks bring along: nobody can name them.
+    pub(crate) own_sources: Vec<Source>,
     pub(crate) checks: Vec<Check>,
     pub(crate) guards_at_full: bool,
     pub(crate) unresolved: Vec<Unresolved>,
@@ -91,7 +93,8 @@ fn suffices(faults: &mut Faults<'_>, analysis: &Analysis, path: &Path) {
         faults.key(&checks, message, help);
         return;
     }
-    if analysis.sources.is_empty() && written.sources.is_empty() {
+    let brought = !analysis.own_sources.is_empty();
+    if analysis.sources.is_empty() && written.sources.is_empty() && !brought {
         let help =
             "add one, such as `- {name: main, prometheus: {url: \"http://prometheus:9090\"}}`";
         faults.key(&sources, "there is no metric source to ask", help);
@@ -213,12 +216,20 @@ impl Context<'_> {
         let (interval, window) = self.times(faults, written, path);
         let kind = only_kind(faults, &written.kinds, path, "kind of check", &known);
         let named = written.source.as_ref().or(defaults.source.as_ref()).map(|name| name.as_str());
-        let source = source_name(faults, &self.analysis.sources, named, path);
+        let own = kind.as_ref().and_then(|(kind, _)| (self.registries.own_source)(kind));
+        let source = match own {
+            Some(_) => own_name(faults, written, path),
+            None => source_name(faults, &self.analysis.sources, named, path),
+        };
         let Some((kind, settings)) = kind else { return };
         let Some(row) = self.registries.checks.iter().find(|row| row.kind == kind) else { return };
         let name = CheckName::from(written.name());
         let settings = self.options.settings.get(&name).unwrap_or(settings);
         let checked = self.settings(faults, row, settings, written.min_samples, &path.key(kind));
+        if let (Some(own), Some(name), Some(_)) = (own, &source, &checked) {
+            let source = brought(faults, own, (name, settings), &path.key(kind));
+            self.analysis.own_sources.extend(source);
+        }
         let (Some(checked), Some(source)) = (checked, source) else { return };
         self.analysis.written.insert(name.clone(), settings.clone());
         let source = SourceName::from(source);
@@ -363,6 +374,36 @@ impl Context<'_> {
             faults.value(&window_path, message, help);
         }
         (interval, Some(window))
+    }
+}
+
+/// The name of a source that a check brings along, which no source can have that is written.
+fn own_name(faults: &mut Faults<'_>, written: &Written, path: &Path) -> Option<String> {
+    if written.source.is_some() {
+        let message = "this check asks whom its own settings name, and no source";
+        faults.value(&path.key("source"), message, "remove `source`");
+    }
+    Some(format!("{} (its own)", written.name()))
+}
+
+/// The source of a check that brings its own; its settings are the check's.
+fn brought(
+    faults: &mut Faults<'_>,
+    own: &SourceEntry,
+    (name, settings): (&str, &Value),
+    path: &Path,
+) -> Option<Source> {
+    match (own.check)(settings) {
+        Ok(settings) => {
+            let settings = hash::canonical(&settings).to_string().into();
+            Some(Source { name: SourceName::from(name), kind: own.kind.into(), settings })
+        }
+        Err(errors) => {
+            for error in errors {
+                faults.settings(path, &error.path, error.message, error.help);
+            }
+            None
+        }
     }
 }
 

@@ -87,6 +87,7 @@ pub fn compile(
     let mut analysis = analysis::compile(&mut faults, registries, options, &scope, &steps);
     odds::share(&mut faults, &mut analysis.checks);
     let sides = sides::compile(&mut faults, registries, &scope, &analysis.sources);
+    analysis.sources.append(&mut analysis.own_sources);
     let timing = policies::timing(&mut faults, &steps);
     let alerts = policies::alerts(&mut faults);
     let warnings = faults.finish()?;

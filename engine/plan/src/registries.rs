@@ -17,6 +17,8 @@ pub struct Registries<'a> {
     pub providers: &'a [ProviderEntry],
     /// Where numbers come from.
     pub sources: &'a [SourceEntry],
+    /// The source that a kind of check brings along.
+    pub own_source: fn(&str) -> Option<&'static SourceEntry>,
     /// What is asked.
     pub checks: &'a [CheckEntry],
     /// What writes the question of a side's revision.
@@ -29,6 +31,7 @@ pub fn registries() -> Registries<'static> {
     Registries {
         providers: &haldane_providers::REGISTRY,
         sources: haldane_sources::SOURCES,
+        own_source: haldane_sources::own_source,
         checks: haldane_sources::CHECKS,
         revision: haldane_sources::revision_question,
     }

@@ -292,7 +292,7 @@ impl<'a> Asking<'a> {
     ) -> Sample {
         let grid = grid.filter(|_| self.rule.counts());
         let sides = self.trial.sides.clone();
-        let look = Look { window, sides, deadline: DEADLINE, grid, before };
+        let look = Look { window, sides, deadline: DEADLINE, grid, before, about: None };
         self.source.look(self.check.question.clone(), look).await
     }
 

@@ -33,7 +33,7 @@ impl Factory for Registered {
         settings: &str,
         outside: &Outside,
     ) -> Result<Arc<dyn MetricSource>, String> {
-        let entry = haldane_sources::SOURCES.iter().find(|entry| entry.kind == kind);
+        let entry = haldane_sources::source_entry(kind);
         let entry = entry.ok_or_else(|| format!("no source is named {kind}"))?;
         let settings: Value = serde_json::from_str(settings)
             .map_err(|error| format!("the settings of {kind}: {error}"))?;

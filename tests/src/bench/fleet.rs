@@ -448,7 +448,11 @@ impl Load {
 /// What the source of this world says of itself.
 #[must_use]
 pub fn facts() -> SourceFacts {
-    SourceFacts { clock_ahead: SignedDuration::ZERO, scrape: Some(Duration::from_secs(15)) }
+    SourceFacts {
+        clock_ahead: SignedDuration::ZERO,
+        scrape: Some(Duration::from_secs(15)),
+        delay: Duration::ZERO,
+    }
 }
 
 /// A good answer to a pinned question.

@@ -164,7 +164,7 @@ impl World {
             LookSides { test: record.header.test.clone(), serving: record.header.home.clone() };
         let window = Window { begin, end };
         let grid = Some(SCRAPE);
-        let look = Look { window, sides, deadline: SCRAPE, grid, before: None };
+        let look = Look { window, sides, deadline: SCRAPE, grid, before: None, about: None };
         let compared = self.shape.compared.expect("this rollout has a comparison");
         let sample = self.counted(0, &look, Mood::Good, compared, SCRAPE);
         Sample { share: Some(record.asserted()), ..sample }
@@ -240,6 +240,7 @@ impl World {
             Mood::Good | Mood::Empty | Mood::Lost | Mood::Down | Mood::Thin => Ok(SourceFacts {
                 clock_ahead: SignedDuration::from_millis(self.source_ahead()),
                 scrape: Some(SCRAPE),
+                delay: Duration::ZERO,
             }),
         };
         self.input_in(proc, 20, Input::Facts { source, facts });

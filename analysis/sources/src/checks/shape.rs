@@ -136,7 +136,7 @@ async fn shows(
         let end = Timestamp::now();
         let window = Window { begin: end - SignedDuration::from_secs(60), end };
         match source
-            .look(question, Look { window, sides, deadline, grid: None, before: None })
+            .look(question, Look { window, sides, deadline, grid: None, before: None, about: None })
             .await
             .answer
         {

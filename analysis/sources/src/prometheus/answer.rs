@@ -5,36 +5,15 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use haldane_model::Answer;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
-use crate::counters::{self, Bucket, Native, Samples};
+use crate::{
+    counters::{self, Bucket, Native, Samples},
+    reply::{Found, Refusal, excerpt, foreign, may_pass, refused},
+};
 
-/// How much of a foreign answer is shown.
-const EXCERPT_BYTES: usize = 200;
 const SERIES_NAMED: usize = 3;
-
-/// What one query found.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Found {
-    /// One number; never NaN.
-    Number(f64),
-    /// Nothing, and why.
-    Nothing(Cow<'static, str>),
-}
-
-/// Why an answer cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct Refusal {
-    /// In the source's own words where it has some.
-    pub(crate) message: String,
-    /// Whether asking again may help.
-    pub(crate) retryable: bool,
-    /// Whether asking for less may help.
-    pub(crate) too_large: bool,
-}
 
 /// One series of an instant vector.
 #[derive(Debug, Deserialize)]
@@ -232,36 +211,6 @@ fn failure(status: u16, envelope: &Envelope<'_>) -> Refusal {
     }
 }
 
-/// An answer that no Prometheus gave: a proxy's, a login page, a server that starts.
-fn foreign(status: u16, body: &[u8]) -> Refusal {
-    let text = excerpt(body);
-    let message = if text.is_empty() {
-        format!("HTTP {status} with an empty body")
-    } else {
-        format!("HTTP {status}: {text}")
-    };
-    Refusal { message, retryable: may_pass(status), too_large: false }
-}
-
-/// Whether an HTTP status speaks of a moment rather than of the question.
-fn may_pass(status: u16) -> bool {
-    matches!(status, 408 | 429 | 502 | 503 | 504)
-}
-
-fn refused(message: impl Into<String>) -> Refusal {
-    Refusal { message: message.into(), retryable: false, too_large: false }
-}
-
-/// The first bytes of foreign text, on one line.
-fn excerpt(bytes: &[u8]) -> String {
-    let short = &bytes[..bytes.len().min(EXCERPT_BYTES)];
-    let text = String::from_utf8_lossy(short);
-    let words: Vec<&str> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
-    let line: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
-    let more = if bytes.len() > EXCERPT_BYTES { "…" } else { "" };
-    format!("{}{more}", line.join(" "))
-}
-
 /// A number of the API: text, `NaN` and infinities included.
 fn float(text: &str) -> Result<f64, Refusal> {
     text.parse().map_err(|_| refused(format!("the value {text:?} is no number")))
@@ -302,14 +251,6 @@ impl Histogram {
         };
         let buckets = self.buckets.iter().map(bucket).collect::<Result<Vec<_>, Refusal>>()?;
         Native::read(float(&self.count)?, &buckets).map_err(refused)
-    }
-}
-
-// === impl Refusal ===
-
-impl From<Refusal> for Answer {
-    fn from(refusal: Refusal) -> Self {
-        Self::Error { message: refusal.message, retryable: refusal.retryable }
     }
 }
 

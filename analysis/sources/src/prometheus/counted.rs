@@ -14,7 +14,6 @@ use jiff::Timestamp;
 
 use super::{
     Prometheus,
-    answer::Refusal,
     late::Late,
     look::{Asked, Looked},
     shared::Asking,
@@ -23,6 +22,7 @@ use crate::{
     counters::{self, Observed, Series, SideSeries, Span},
     promql,
     question::Counted,
+    reply::Refusal,
 };
 
 /// The shortest window that is counted in.

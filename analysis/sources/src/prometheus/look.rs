@@ -4,11 +4,14 @@ use std::time::{Duration, Instant};
 
 use haldane_model::{Answer, Sample};
 
-use super::{
-    Asker, Prometheus,
-    answer::{Found, Refusal},
+use super::{Asker, Prometheus};
+use crate::{
+    Look, Query, Question, SideQuestion,
+    numbers::unanswerable,
+    promql,
+    question::Ask,
+    reply::{Found, Refusal},
 };
-use crate::{Look, Query, Question, SideQuestion, promql, question::Ask};
 
 /// The scrape interval of a source that does not tell.
 const SCRAPE: Duration = Duration::from_secs(15);
@@ -75,7 +78,7 @@ impl Prometheus {
                 let known = scrape.unwrap_or(SCRAPE);
                 (Box::pin(self.counted(test, serving, asked, known)).await, scrape)
             }
-            (Ask::Ratio { .. } | Ask::Value { .. } | Ask::Counted(_), _) => {
+            (test, _) => {
                 tokio::join!(self.one(test, serving, asked), scrape)
             }
         }
@@ -86,6 +89,10 @@ impl Prometheus {
         match test {
             Ask::Counted(_) => {
                 let message = "the pinned question does not count the serving side".to_owned();
+                Looked::error(Refusal { message, retryable: false, too_large: false })
+            }
+            Ask::Own { .. } | Ask::Document(_) | Ask::Consent { .. } => {
+                let message = unanswerable("prometheus", test);
                 Looked::error(Refusal { message, retryable: false, too_large: false })
             }
             Ask::Ratio { total, bad } => {
@@ -120,7 +127,9 @@ impl Prometheus {
                 (query, true)
             }
             Ask::Value { value, count: None } => (value, false),
-            Ask::Counted(_) => return None,
+            Ask::Counted(_) | Ask::Own { .. } | Ask::Document(_) | Ask::Consent { .. } => {
+                return None;
+            }
         };
         match self.number(query, asked).await {
             Ok(Found::Number(count)) if is_count => Some(count),

@@ -27,7 +27,6 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 
 use self::{
-    answer::{Found, Refusal},
     client::Client,
     config::{Config, Written},
     late::Late,
@@ -35,7 +34,10 @@ use self::{
     targets::Target,
 };
 use crate::{
-    Look, MetricSource, RevisionQuestion, SettingsError, SourceEntry, SourceFacts, settings,
+    Ask, Look, MetricSource, Question, RevisionQuestion, SettingsError, SourceEntry, SourceFacts,
+    numbers::unanswerable,
+    reply::{Found, Refusal},
+    settings,
 };
 
 /// The row of the registry.
@@ -44,7 +46,7 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
     schema: || schemars::schema_for!(Written),
     check: config::check,
     join: |settings, _scope| Ok(settings.clone()),
-    answers: |_settings, _question| Ok(()),
+    answers,
     remembers: true,
     build,
 };
@@ -84,11 +86,23 @@ enum Asker {
     Facts,
 }
 
+fn answers(_settings: &Value, question: &str) -> Result<(), SettingsError> {
+    // A revision is asked for by PromQL.
+    let Ok(question) = serde_json::from_str::<Question>(question) else { return Ok(()) };
+    question.sides.values().try_for_each(|side| match &side.ask {
+        Ask::Ratio { .. } | Ask::Value { .. } | Ask::Counted(_) => Ok(()),
+        other @ (Ask::Own { .. } | Ask::Document(_) | Ask::Consent { .. }) => {
+            let help = "write `query: {promql: …}`, or name another source by `source:`";
+            Err(SettingsError::new("", unanswerable("prometheus", other), help))
+        }
+    })
+}
+
 fn build(settings: &Value, outside: &Outside) -> Result<Arc<dyn MetricSource>, SettingsError> {
     let written: Written = settings::read(settings)?;
     let first = |mut errors: Vec<SettingsError>| errors.swap_remove(0);
     let config = Config::read(written).map_err(first)?;
-    config.check_outside(outside).map_err(first)?;
+    config.access.check_outside(outside).map_err(first)?;
     Ok(Arc::new(Prometheus {
         client: Client::new(config, outside.clone()),
         targets: Arc::default(),
@@ -133,7 +147,8 @@ impl Prometheus {
         let any = BTreeMap::new();
         let (clock, scrape) =
             tokio::join!(self.clock_ahead(end), self.scrape(&any, Asker::Facts, end));
-        Ok(SourceFacts { clock_ahead: clock.map_err(|error| error.message)?, scrape })
+        let clock_ahead = clock.map_err(|error| error.message)?;
+        Ok(SourceFacts { clock_ahead, scrape, delay: Duration::ZERO })
     }
 
     /// Compares the server's `time()` with the middle of the round trip.

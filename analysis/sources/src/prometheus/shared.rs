@@ -13,8 +13,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::{sync::Mutex as Slot, time::timeout};
 
-use super::answer::Refusal;
-use crate::counters::Series;
+use crate::{counters::Series, reply::Refusal};
 
 /// How long an answer is kept: longer than the looks of one tick are apart.
 const KEPT: Duration = Duration::from_secs(10);

@@ -27,13 +27,21 @@ struct ActiveTarget {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     scrape_interval: Option<String>,
+    /// Where the interval stands that VictoriaMetrics tells.
+    #[serde(default)]
+    discovered_labels: BTreeMap<String, String>,
 }
+
+/// The label of a discovered target that holds its interval.
+const DISCOVERED_INTERVAL: &str = "__scrape_interval__";
 
 /// Reads the answer of the targets API; targets that do not tell their interval are left out.
 pub(crate) fn read(data: &RawValue) -> Option<Vec<Target>> {
     let active: Active = serde_json::from_str(data.get()).ok()?;
     let told = active.active_targets.into_iter().filter_map(|target| {
-        let interval = settings::duration(&target.scrape_interval?)?;
+        let told = target.scrape_interval.as_ref();
+        let told = told.or_else(|| target.discovered_labels.get(DISCOVERED_INTERVAL));
+        let interval = settings::duration(told?)?;
         Some(Target { labels: target.labels, interval })
     });
     Some(told.collect())
@@ -59,6 +67,7 @@ mod tests {
             {"labels": {"track": "a"}, "scrapeInterval": "5s"},
             {"labels": {"track": "a"}, "scrapeInterval": "15s"},
             {"labels": {"track": "b"}, "scrapeInterval": "1m"},
+            {"labels": {"track": "v"}, "discoveredLabels": {"__scrape_interval__": "2s"}},
             {"labels": {"track": "b"}}]}"#;
         let raw: Box<RawValue> = serde_json::from_str(json).unwrap();
         let targets = read(&raw).unwrap();
@@ -68,6 +77,7 @@ mod tests {
         };
         check("a", 15);
         check("b", 60);
+        check("v", 2);
         check("c", 60);
         assert_eq!(interval(&[], &BTreeMap::new()), None);
     }

@@ -13,6 +13,7 @@ use super::selector::Selector;
 use crate::{
     Query, Question,
     counters::Labels,
+    numbers::unanswerable,
     promql,
     question::{Ask, Counted},
 };
@@ -96,6 +97,9 @@ impl What {
                 let select = Arc::new(Selector::read(&counted.select)?);
                 let bad = counted.bad.as_deref().map(Selector::read).transpose()?;
                 Self::Counted { counted, select, bad: bad.map(Arc::new) }
+            }
+            other @ (Ask::Own { .. } | Ask::Document(_) | Ask::Consent { .. }) => {
+                return Err(unanswerable("scrape or haproxyStats", &other));
             }
         })
     }

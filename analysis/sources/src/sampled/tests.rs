@@ -112,7 +112,9 @@ async fn look(source: &Sampled, question: &Arc<str>) -> Sample {
     let sides = LookSides { test: "green".into(), serving: "blue".into() };
     let deadline = Duration::from_secs(2);
     let grid = Some(Duration::from_millis(100));
-    source.look(question.clone(), Look { window, sides, deadline, grid, before: None }).await
+    source
+        .look(question.clone(), Look { window, sides, deadline, grid, before: None, about: None })
+        .await
 }
 
 async fn soon() {
@@ -163,7 +165,14 @@ async fn two_sides_are_counted_and_asked_again_are_the_same() {
         let sides = LookSides { test: "green".into(), serving: "blue".into() };
         let deadline = Duration::from_secs(2);
         let grid = Some(Duration::from_millis(100));
-        let look = Look { window, sides, deadline, grid, before: Some(Duration::from_secs(60)) };
+        let look = Look {
+            window,
+            sides,
+            deadline,
+            grid,
+            before: Some(Duration::from_secs(60)),
+            about: None,
+        };
         let first = source.look(question.clone(), look.clone()).await;
         soon().await;
         let again = source.look(question.clone(), look).await;

@@ -39,7 +39,7 @@ impl Page {
     }
 
     async fn read(self, wanted: Wanted) -> Taken {
-        let patience = self.place.config.timeout;
+        let patience = self.place.access.timeout;
         let fetched = timeout(patience, self.fetch()).await.unwrap_or_else(|_elapsed| {
             Err(Unread::Silent(format!("it did not answer within {patience:.1?}")))
         });
@@ -60,17 +60,17 @@ impl Page {
 
     /// Returns whether the page is OpenMetrics, and the page.
     async fn fetch(&self) -> Result<(bool, Bytes), Unread> {
-        let Place { url, config, .. } = &self.place;
+        let Place { url, access, .. } = &self.place;
         let refused = |why: String| Unread::Refused(Fault::person(why));
-        let http = self.outside.client(url, &config.tls).map_err(|e| refused(e.to_string()))?;
-        let mut headers = config.request_headers().map_err(|e| refused(e.to_string()))?;
+        let http = self.outside.client(url, &access.tls).map_err(|e| refused(e.to_string()))?;
+        let mut headers = access.request_headers().map_err(|e| refused(e.to_string()))?;
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static(ACCEPTED));
         let request = http.get(url.clone()).headers(headers);
         let response = request.send().await.map_err(|error| unsent(&error))?;
         let status = response.status().as_u16();
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_open = kind.is_some_and(|kind| kind.starts_with("application/openmetrics-text"));
-        let page = match body(response, config.body_bytes_max).await {
+        let page = match body(response, access.body_bytes_max).await {
             Ok(page) => page,
             Err(error @ BodyError::TooLarge { .. }) => {
                 return Err(refused(format!("{error} (maxBodyBytes)")));

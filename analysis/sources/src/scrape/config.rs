@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use haldane_outside::{BODY_BYTES_MAX, Outside, Secret, Tls};
+use haldane_outside::{Outside, Secret, Tls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -10,8 +10,8 @@ use url::Url;
 
 use crate::{
     SettingsError, TemplateScope,
+    access::{self, Access, Basic, Header, Parts},
     counters::Labels,
-    prometheus::config::{Basic, Config, Header, Written as Asked},
     sampled, settings,
 };
 
@@ -48,7 +48,7 @@ pub(super) struct Written {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tls: Option<Tls>,
     /// How large a page may be, after decompression.
-    #[serde(default = "body_bytes_max")]
+    #[serde(default = "access::body_bytes_max")]
     #[schemars(range(min = 1024, max = 67_108_864))]
     pub(super) max_body_bytes: usize,
     /// The sides' labels, which their series get. Filled in from `sides`.
@@ -69,7 +69,7 @@ pub(super) struct Place {
     /// With its query, where it has one.
     pub(super) url: Url,
     /// How it is asked for; the address in it is not used.
-    pub(super) config: Config,
+    pub(super) access: Access,
     /// What its series are called besides their own labels.
     pub(super) labels: Labels,
 }
@@ -82,10 +82,6 @@ fn timeout() -> String {
     TIMEOUT.to_owned()
 }
 
-fn body_bytes_max() -> usize {
-    BODY_BYTES_MAX
-}
-
 /// Checks settings and adds the defaults; reads every secret and certificate once.
 pub(super) fn check(settings: &Value) -> Result<Value, Vec<SettingsError>> {
     let written: Written = settings::read(settings).map_err(|error| vec![error])?;
@@ -94,7 +90,7 @@ pub(super) fn check(settings: &Value) -> Result<Value, Vec<SettingsError>> {
     // All are asked with the same secrets, and those with TLS with the same certificates.
     let encrypted = read.targets.iter().find(|target| target.url.scheme() == "https");
     if let Some(target) = encrypted.or_else(|| read.targets.first()) {
-        target.config.check_outside(&outside)?;
+        target.access.check_outside(&outside)?;
     }
     Ok(serde_json::to_value(written).expect("settings can be written as JSON"))
 }
@@ -182,29 +178,29 @@ fn place(
         .map_err(|_odd| vec![SettingsError::new(path, "it is no address", help)])?;
     let mut bare = url.clone();
     bare.set_query(None);
-    let config = Config::read(Asked {
+    let mut errors = Vec::new();
+    let parts = Parts {
         url: bare.to_string(),
         bearer: written.bearer.clone(),
         basic: written.basic.clone(),
         headers: written.headers.clone(),
         tls: written.tls.clone(),
         timeout: written.timeout.clone(),
-        max_series: 1,
         max_body_bytes: written.max_body_bytes,
-        scrape_interval: None,
-    })
-    .map_err(|mut errors| {
+    };
+    let access = Access::read(parts, &mut errors);
+    let Some(access) = access.filter(|_| errors.is_empty()) else {
         for error in errors.iter_mut().filter(|error| error.path == "/url") {
             path.clone_into(&mut error.path);
             error.help = Some(help.to_owned());
         }
-        errors
-    })?;
+        return Err(errors);
+    };
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or_default();
     let mut labels = written.labels.get(side).cloned().unwrap_or_default();
     labels.entry("instance".to_owned()).or_insert_with(|| format!("{host}:{port}"));
-    Ok(Place { url, config, labels })
+    Ok(Place { url, access, labels })
 }
 
 #[cfg(test)]

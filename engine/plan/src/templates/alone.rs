@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     Templates,
-    arguments::{Arguments, fill_in, names_in, of_declarations},
+    arguments::{Arguments, fill_check, names_in, of_declarations},
     expand::{Expansion, Filled, Origins},
 };
 use crate::{Registries, faults::Faults, traffic::only_kind};
@@ -122,7 +122,8 @@ impl Alone<'_> {
         let mut arguments = self.arguments.clone();
         let mut tried: BTreeMap<String, usize> = BTreeMap::new();
         loop {
-            let filled = fill_in(settings, &arguments, &Path::root(), &mut Vec::new());
+            let filled =
+                fill_check((row.kind, settings), &arguments, &Path::root(), &mut Vec::new());
             let Err(errors) = (row.check)(&filled, &self.scope(), samples) else {
                 return Vec::new();
             };

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use haldane_crds::{Declared, Path, Template, TemplateUse, nearest};
-use haldane_sources::{fill, is_reserved, is_template, named_in};
+use haldane_sources::{
+    fill, fill_as_literals, is_of_another_language, is_reserved, is_template, named_in,
+};
 use serde_json::Value;
 
 /// Arguments by name.
@@ -115,12 +117,39 @@ fn missing(list: &Path, template: &Template, one: &Declared) -> Wrong {
 
 /// Fills the arguments of a template into every text of a check's settings. A fault's path is one
 /// below `path`.
-pub(super) fn fill_in(
-    value: &Value,
+pub(super) fn fill_check(
+    (kind, settings): (&str, &Value),
     arguments: &Arguments,
     path: &Path,
     found: &mut Vec<Wrong>,
 ) -> Value {
+    let Value::Object(fields) = settings else {
+        return fill_in(settings, arguments, path, found);
+    };
+    let fields = fields.iter().map(|(name, value)| {
+        let path = path.key(name);
+        let filled = match value {
+            Value::String(text) if is_of_another_language(kind, name) => {
+                let filled = filled_by(fill_as_literals, text, arguments);
+                filled.map(Value::from).unwrap_or_else(|(message, help)| {
+                    found.push(wrong(path, message, &help));
+                    value.clone()
+                })
+            }
+            Value::String(_)
+            | Value::Array(_)
+            | Value::Object(_)
+            | Value::Null
+            | Value::Bool(_)
+            | Value::Number(_) => fill_in(value, arguments, &path, found),
+        };
+        (name.clone(), filled)
+    });
+    Value::Object(fields.collect())
+}
+
+/// Fills the arguments of a template into every text of a value.
+fn fill_in(value: &Value, arguments: &Arguments, path: &Path, found: &mut Vec<Wrong>) -> Value {
     match value {
         Value::String(written) => match filled(written, arguments) {
             Ok(text) => text.into(),
@@ -155,6 +184,14 @@ pub(super) fn names_in(value: &Value) -> BTreeSet<String> {
 
 /// A text with the arguments filled in; or what is wrong with it, and what to do about it.
 fn filled(written: &str, arguments: &Arguments) -> Result<String, (String, String)> {
+    filled_by(fill, written, arguments)
+}
+
+fn filled_by(
+    fill: fn(&str, &Arguments) -> Result<String, String>,
+    written: &str,
+    arguments: &Arguments,
+) -> Result<String, (String, String)> {
     let form = || "arguments are written as `{{ service }}`".to_owned();
     let names = named_in(written)
         .map_err(|why| (format!("`{written}` cannot be read as a template: {why}"), form()))?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{
     Templates,
-    arguments::{Arguments, Wrong, fill_in, of_declarations, of_use},
+    arguments::{Arguments, Wrong, fill_check, of_declarations, of_use},
     library::{shown, stands},
 };
 
@@ -251,7 +251,10 @@ impl<'a> Expansion<'a> {
         let path = Path::of(&["spec", "checks"]).index(at);
         let mut wrong = Vec::new();
         let kinds = written.kinds.iter().map(|(kind, settings)| {
-            (kind.clone(), fill_in(settings, &filled.arguments, &path.key(kind), &mut wrong))
+            (
+                kind.clone(),
+                fill_check((kind, settings), &filled.arguments, &path.key(kind), &mut wrong),
+            )
         });
         let mut check = Check { kinds: kinds.collect(), ..written.clone() };
         self.refuse(&Stands::Template(template.clone()), wrong);

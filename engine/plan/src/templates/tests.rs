@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 use haldane_crds::{Diagnostic, Severity, parse};
+use serde_json::Value;
 
 use super::*;
 use crate::{Compiled, Options, compile, effective, registries};
@@ -163,6 +164,35 @@ fn an_argument_cannot_leave_its_string() {
     let uses = rollout("templates: [{name: http, arguments: {service: 'x\"} or up{a=\"'}}]");
     let question = good(&[&uses, &http()]).plan.checks[0].question.to_string();
     assert!(question.contains(r#"service=\"x\\\"} or up{a=\\\"\""#), "{question}");
+}
+
+#[test]
+fn an_argument_keeps_its_place_in_an_address_and_in_json() {
+    let hook = r#"
+arguments: [{name: service}]
+checks:
+- name: smoke
+  webhook:
+    url: "https://ci.example.com/x?service={{ service }}&side={{ canary }}&at={{ attempt }}"
+    body: '{"service": "{{ service }}", "until": {{ end_seconds }}}'
+"#;
+    let hook = template("AnalysisTemplate", "hook", hook);
+    let with = |value: &str| {
+        let argument = Value::from(value);
+        rollout(&format!("templates: [{{name: hook, arguments: {{service: {argument}}}}}]"))
+    };
+    let evil = "a&admin=1#\"}, {\"x";
+    let question = good(&[&with(evil), &hook]).plan.checks[0].question.to_string();
+    let question: Value = serde_json::from_str(&question).unwrap();
+    let asked = question["sides"].as_object().unwrap().values().next().unwrap();
+    let request = &asked["ask"]["consent"]["request"];
+    let url = request["url"].as_str().unwrap();
+    assert!(url.contains("?service=a%26admin%3D1%23%22%7D%2C%20%7B%22x&side="), "{url}");
+    let body = request["body"].as_str().unwrap().replace("\u{1}end_seconds\u{1}", "0");
+    let body: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(body["service"], evil);
+    let found = refused(&[&with("a\u{1}b"), &hook], "");
+    one(&found, &["the argument holds a control character"]);
 }
 
 // === what is refused ===

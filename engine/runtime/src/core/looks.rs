@@ -10,7 +10,7 @@ use haldane_model::{
     Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Stamp,
     Verdict, Weight, Window,
 };
-use haldane_sources::{Look, LookSides};
+use haldane_sources::{About, Look, LookSides};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{ByName, Command, LookKey, questions::Questions};
@@ -114,9 +114,9 @@ impl Looks {
         for check in asked() {
             // A source says first what time it has; one that cannot is asked all the same.
             let Some(facts) = questions.source(&check.source) else { continue };
-            let (ahead, longest) = match facts {
-                Ok(facts) => (facts.clock_ahead, facts.scrape),
-                Err(_) => (SignedDuration::ZERO, None),
+            let (ahead, longest, delay) = match facts {
+                Ok(facts) => (facts.clock_ahead, facts.scrape, facts.delay),
+                Err(_) => (SignedDuration::ZERO, None, Duration::ZERO),
             };
             let known = self.checks.entry(check.name.clone()).or_default();
             known.ahead = ahead;
@@ -124,7 +124,7 @@ impl Looks {
             // was told more was told a default.
             let told = known.scrape.into_iter().chain(longest).min();
             let scrape = told.unwrap_or(SCRAPE_DEFAULT);
-            if let Some(command) = known.ask(record, plan, check, scrape, now) {
+            if let Some(command) = known.ask(record, plan, check, (scrape, delay), now) {
                 known.timed = facts.is_ok();
                 out.push(command);
             }
@@ -234,14 +234,14 @@ impl Known {
         record: &Record,
         plan: &Plan,
         check: &Check,
-        scrape: Duration,
+        (scrape, delay): (Duration, Duration),
         now: Now,
     ) -> Option<Command> {
         self.read_rule(check);
         self.limits = check.limits;
         self.dry_run = check.dry_run;
         self.question = check.question.clone();
-        self.late = if self.counts() { scrape } else { Duration::ZERO };
+        self.late = delay.max(if self.counts() { scrape } else { Duration::ZERO });
         self.keep_pace(check.interval.max(scrape), now);
         if self.asked.is_some() || now.mono < self.next_at {
             return None;
@@ -274,7 +274,8 @@ impl Known {
             LookSides { test: record.header.test.clone(), serving: record.header.home.clone() };
         let grid = self.counts().then_some(pace);
         let before = grid.and_then(|_| counted::before(record, check));
-        let look = Look { window, sides, deadline, grid, before };
+        let about = Some(Arc::new(about(record, plan, check)));
+        let look = Look { window, sides, deadline, grid, before, about };
         let (source, question) = (check.source.clone(), check.question.clone());
         Some(Command::Look { key, source, question, look })
     }
@@ -421,6 +422,27 @@ fn on_grid(there: Timestamp, pace: Duration) -> Timestamp {
 fn until(there: Timestamp, slot: Timestamp, pace: Duration) -> Duration {
     let passed = Duration::try_from(there.duration_since(slot)).unwrap_or_default();
     pace.saturating_sub(passed).max(Duration::from_millis(1))
+}
+
+/// What a look is taken for.
+fn about(record: &Record, plan: &Plan, check: &Check) -> About {
+    let step = match &record.place {
+        Place::Waiting { step, .. } | Place::Shifting { step, .. } | Place::Baking { step, .. } => {
+            Some(step + 1)
+        }
+        Place::Promoting { .. } | Place::Watching { .. } => Some(plan.steps.len()),
+        Place::Pending { .. }
+        | Place::Healthy
+        | Place::RollingBack { .. }
+        | Place::Degraded { .. } => None,
+    };
+    About {
+        check: check.name.clone(),
+        revision: record.revision.clone(),
+        attempt: record.attempt,
+        step,
+        weight: record.asserted(),
+    }
 }
 
 /// What one look reaches over: this attempt, and no more than the check's window.

@@ -266,8 +266,10 @@ mod tests {
     #[test]
     fn an_answer_that_our_clocks_step_overtook_is_not_believed() {
         let source = SourceName::from("main");
-        let told =
-            |secs| Ok(SourceFacts { clock_ahead: SignedDuration::from_secs(secs), scrape: None });
+        let told = |secs| {
+            let clock_ahead = SignedDuration::from_secs(secs);
+            Ok(SourceFacts { clock_ahead, scrape: None, delay: Duration::ZERO })
+        };
         let ahead = |questions: &Questions| match questions.source(&SourceName::from("main")) {
             Some(Ok(facts)) => facts.clock_ahead.as_secs(),
             other => panic!("{other:?}"),

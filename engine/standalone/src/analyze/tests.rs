@@ -208,7 +208,8 @@ impl MetricSource for Known {
     }
 
     fn facts(&self, _: Duration) -> BoxFuture<'static, Result<SourceFacts, String>> {
-        let facts = SourceFacts { clock_ahead: SignedDuration::ZERO, scrape: None };
+        let facts =
+            SourceFacts { clock_ahead: SignedDuration::ZERO, scrape: None, delay: Duration::ZERO };
         Box::pin(std::future::ready(Ok(facts)))
     }
 }

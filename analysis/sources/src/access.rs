@@ -1,0 +1,228 @@
+//! How a server is reached: its address, who we are, and how much it may answer.
+//!
+//! Shared by every source that speaks HTTP. Secrets are read at each request, and never shown.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use haldane_outside::{BODY_BYTES_MAX, Outside, OutsideError, Secret, SecretText, Tls};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::{SettingsError, settings};
+
+const BODY_BYTES_LEAST: usize = 1 << 10;
+const BODY_BYTES_MOST: usize = 64 << 20;
+
+/// A user's name and password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Basic {
+    /// The name.
+    pub(crate) username: String,
+    /// Where the password is found.
+    pub(crate) password: Secret,
+}
+
+/// A header's value: text, or a secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum Header {
+    /// Text that anybody may see.
+    Text(String),
+    /// A secret.
+    Secret(Secret),
+}
+
+/// What settings say about reaching a server, as written.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parts {
+    pub(crate) url: String,
+    pub(crate) bearer: Option<Secret>,
+    pub(crate) basic: Option<Basic>,
+    pub(crate) headers: BTreeMap<String, Header>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) timeout: String,
+    pub(crate) max_body_bytes: usize,
+}
+
+/// A server that can be asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    /// Without a slash at its end.
+    pub(crate) url: Url,
+    pub(crate) tls: Tls,
+    pub(crate) timeout: Duration,
+    pub(crate) body_bytes_max: usize,
+    bearer: Option<Secret>,
+    basic: Option<Basic>,
+    headers: BTreeMap<String, Header>,
+}
+
+/// How long one request may take where nothing else is set.
+pub(crate) fn timeout() -> String {
+    "10s".to_owned()
+}
+
+/// How large an answer may be where nothing else is set.
+pub(crate) fn body_bytes_max() -> usize {
+    BODY_BYTES_MAX
+}
+
+/// Reads a duration above zero, or notes what is wrong with it.
+pub(crate) fn duration(path: &str, text: &str, errors: &mut Vec<SettingsError>) -> Duration {
+    let value = settings::duration(text).filter(|value| !value.is_zero());
+    if value.is_none() {
+        let help = "write a duration above zero, such as 10s";
+        errors.push(SettingsError::new(path, format!("{text:?} cannot be read"), help));
+    }
+    value.unwrap_or_default()
+}
+
+// === impl Access ===
+
+impl Access {
+    /// Reads settings without looking outside; notes everything that is wrong.
+    pub(crate) fn read(parts: Parts, errors: &mut Vec<SettingsError>) -> Option<Self> {
+        let timeout = duration("/timeout", &parts.timeout, errors);
+        let url = base_url(&parts.url).map_err(|error| errors.push(error)).ok();
+        if parts.bearer.is_some() && parts.basic.is_some() {
+            let help = "keep the one that the server asks for";
+            errors.push(SettingsError::new("/basic", "bearer and basic are both set", help));
+        }
+        for name in parts.headers.keys() {
+            if HeaderName::from_bytes(name.as_bytes()).is_err() {
+                let path = format!("/headers/{name}");
+                errors.push(SettingsError::new(&path, "it is no name of a header", "correct it"));
+            }
+        }
+        if !(BODY_BYTES_LEAST..=BODY_BYTES_MOST).contains(&parts.max_body_bytes) {
+            let message = format!("{} is not between 1 KiB and 64 MiB", parts.max_body_bytes);
+            errors.push(SettingsError::new("/maxBodyBytes", message, "4194304 is the default"));
+        }
+        Some(Self {
+            url: url?,
+            tls: parts.tls.unwrap_or_default(),
+            timeout,
+            body_bytes_max: parts.max_body_bytes,
+            bearer: parts.bearer,
+            basic: parts.basic,
+            headers: parts.headers,
+        })
+    }
+
+    /// Reads every certificate and secret once.
+    pub(crate) fn check_outside(&self, outside: &Outside) -> Result<(), Vec<SettingsError>> {
+        let mut errors = Vec::new();
+        // Without TLS there is nothing to read; the system's certificates take longer than all else here.
+        let encrypted = self.url.scheme() == "https" || self.tls != Tls::default();
+        if encrypted && let Err(error) = outside.client(&self.url, &self.tls) {
+            errors.push(at("/tls", error));
+        }
+        if let Err(error) = self.request_headers() {
+            errors.push(error);
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// Reads the secrets and writes the headers of one request.
+    pub(crate) fn request_headers(&self) -> Result<HeaderMap, SettingsError> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let path = format!("/headers/{name}");
+            let header =
+                HeaderName::from_bytes(name.as_bytes()).map_err(|_odd| unsendable(&path))?;
+            let value = match value {
+                Header::Text(text) => {
+                    HeaderValue::from_str(text).map_err(|_odd| unsendable(&path))?
+                }
+                Header::Secret(secret) => sensitive(&path, secret, |text| text.to_owned())?,
+            };
+            headers.insert(header, value);
+        }
+        if let Some(bearer) = &self.bearer {
+            let value = sensitive("/bearer", bearer, |token| format!("Bearer {token}"))?;
+            headers.insert(reqwest::header::AUTHORIZATION, value);
+        }
+        if let Some(Basic { username, password }) = &self.basic {
+            let value = sensitive("/basic/password", password, |password| {
+                format!("Basic {}", base64(format!("{username}:{password}").as_bytes()))
+            })?;
+            headers.insert(reqwest::header::AUTHORIZATION, value);
+        }
+        Ok(headers)
+    }
+}
+
+fn base_url(text: &str) -> Result<Url, SettingsError> {
+    let refuse = |message: &str, help| Err(SettingsError::new("/url", message, help));
+    let help = "write it as http://prometheus:9090, with a path prefix where it has one";
+    let Ok(mut url) = Url::parse(text) else { return refuse("it is no address", help) };
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return refuse("it is no http or https address", help);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return refuse("it holds a user's name or password", "use `basic` with a secret");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return refuse("it holds a query or a fragment", help);
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+fn at(path: &str, error: OutsideError) -> SettingsError {
+    SettingsError {
+        path: path.to_owned(),
+        message: error.message,
+        help: error.help.map(str::to_owned),
+    }
+}
+
+fn unsendable(path: &str) -> SettingsError {
+    let help = "remove line breaks and control characters";
+    SettingsError::new(path, "it cannot be sent as a header", help)
+}
+
+fn sensitive(
+    path: &str,
+    secret: &Secret,
+    write: impl FnOnce(&str) -> String,
+) -> Result<HeaderValue, SettingsError> {
+    let text: SecretText = secret.read().map_err(|error| at(path, error))?;
+    let mut value =
+        HeaderValue::from_str(&write(text.reveal())).map_err(|_odd| unsendable(path))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Encodes bytes by RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let bits =
+            (0..3).fold(0_u32, |bits, at| bits << 8 | u32::from(*three.get(at).unwrap_or(&0)));
+        for at in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * at) & 63) as usize];
+            text.push(if at <= three.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base64;
+
+    #[test]
+    fn base64_is_padded_as_the_rfc_says() {
+        for (text, encoded) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
+        {
+            assert_eq!(base64(text.as_bytes()), encoded);
+        }
+    }
+}
