@@ -274,7 +274,7 @@ fn evidence_is_written_as_text_where_it_is_one_and_read_in_both_forms() {
         assert_eq!(serde_json::from_str::<Evidence>(&written).unwrap(), evidence);
     }
     let older: Evidence = serde_json::from_str("[123, 125]").unwrap();
-    assert_eq!(&*older.0, b"{}");
+    assert_eq!(older.bytes(), b"{}");
     assert!(serde_json::from_str::<Evidence>("[256]").is_err());
 }
 
