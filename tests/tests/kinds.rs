@@ -81,8 +81,8 @@ fn a_budget_that_burns_sends_a_rollout_back_in_a_bake_and_at_100_percent() {
         let mut run = rig.run(&rollout, &[]);
         rig.wait_for("the share is confirmed", PATIENCE, || {
             let entries = rig.journal();
-            let confirmed = entries.iter().filter(|entry| entry.reason == Reason::StepConfirmed);
-            confirmed.last().is_some_and(|entry| entry.weight.basis_points() == share * 100)
+            let last = entries.iter().rfind(|entry| entry.reason == Reason::StepConfirmed);
+            last.is_some_and(|entry| entry.weight.basis_points() == share * 100)
         });
         thread::sleep(Duration::from_secs(3));
         rig.stage.inject("green", "error_rate=0.5");

@@ -80,10 +80,8 @@ async fn looked(blue: Told, green: Told) -> Sample {
 }
 
 fn error(sample: &Sample) -> &str {
-    match &sample.answer {
-        Answer::Error { message, .. } => message,
-        other => panic!("{other:?}"),
-    }
+    let Answer::Error { message, .. } = &sample.answer else { panic!("{:?}", sample.answer) };
+    message
 }
 
 #[tokio::test]

@@ -28,8 +28,8 @@ fn window(number: i64, test: Option<f64>, serving: Option<f64>) -> CountWindow {
 }
 
 fn look(windows: Vec<CountWindow>, before: Vec<CountWindow>) -> Sample {
-    let begin = windows.first().map_or(at(0), |one| one.window.begin);
-    let end = windows.last().map_or(at(0), |one| one.window.end);
+    let begin = windows.first().map_or_else(|| at(0), |one| one.window.begin);
+    let end = windows.last().map_or_else(|| at(0), |one| one.window.end);
     Sample {
         window: Window { begin, end },
         scrape: Duration::from_secs(5),

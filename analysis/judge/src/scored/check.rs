@@ -34,11 +34,17 @@ struct Book {
     anew: bool,
     /// The step under way.
     step: Option<u32>,
-    /// The points of each metric, of the side under test and of the serving side; a missing one is
-    /// `None`. Emptied once the step is scored.
-    points: Vec<(Vec<Option<f64>>, Vec<Option<f64>>)>,
+    /// The points of each metric; emptied once the step is scored.
+    points: Vec<Points>,
     /// The score of the step.
     scored: Option<Scored>,
+}
+
+/// The points of one metric, of both sides; a missing one is `None`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Points {
+    test: Vec<Option<f64>>,
+    serving: Vec<Option<f64>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -213,7 +219,7 @@ impl Book {
     }
 
     fn windows(&self) -> usize {
-        self.points.first().map_or(0, |(test, _)| test.len())
+        self.points.first().map_or(0, |points| points.test.len())
     }
 
     fn learn(&mut self, rule: &ScoredRule, stage: &Stage, window: &CountWindow) {
@@ -224,14 +230,14 @@ impl Book {
         }
         if self.step != Some(stage.step) {
             (self.step, self.scored) = (Some(stage.step), None);
-            self.points = vec![(Vec::new(), Vec::new()); rule.metrics.len()];
+            self.points = vec![Points::default(); rule.metrics.len()];
         }
         if self.scored.is_some() {
             return;
         }
-        for ((test, serving), (name, _)) in self.points.iter_mut().zip(&rule.metrics) {
-            test.push(point(&window.test, name));
-            serving.push(point(&window.serving, name));
+        for (points, (name, _)) in self.points.iter_mut().zip(&rule.metrics) {
+            points.test.push(point(&window.test, name));
+            points.serving.push(point(&window.serving, name));
         }
         if self.windows() >= rule.points {
             self.score(rule);
@@ -243,7 +249,7 @@ impl Book {
             side.iter().map(|point| point.unwrap_or(f64::NAN)).collect::<Vec<_>>()
         };
         let both = self.points.iter().zip(&rule.metrics);
-        let metrics = both.map(|((test, serving), (name, rule))| Metric {
+        let metrics = both.map(|(Points { test, serving }, (name, rule))| Metric {
             name: name.clone(),
             test: points(test),
             serving: points(serving),

@@ -42,8 +42,7 @@ pub(super) fn window(
 
 /// How long before an attempt's first look the serving side is looked at as well.
 pub(super) fn before(record: &Record, check: &Check) -> Option<Duration> {
-    let first =
-        record.evidence.get(&check.name).is_none_or(|evidence| Evidence::is_empty(evidence));
+    let first = record.evidence.get(&check.name).is_none_or(Evidence::is_empty);
     (first && !is_at_rest(record)).then_some(BEFORE)
 }
 
