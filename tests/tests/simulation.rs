@@ -66,6 +66,9 @@ fn some(first: u64, progress: &Progress, cover: &Mutex<(Cover, u64)>) -> Vec<(u6
     let mut broken = Vec::new();
     for seed in (first..progress.seeds).step_by(THREADS as usize) {
         let ended = live(seed, false);
+        for gap in ended.cover.met_impossible() {
+            eprintln!("SEED={seed} {gap}");
+        }
         mine.add(&ended.cover);
         inputs += ended.inputs;
         progress.one_more();

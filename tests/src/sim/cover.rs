@@ -130,17 +130,22 @@ impl Cover {
     /// Returns the cells that were not met and are not excused, and those that were met and cannot be.
     #[must_use]
     pub fn gaps(&self) -> Vec<String> {
-        let gaps = cells().filter_map(|cell| {
-            let (state, fault, verdict) = cell;
-            match (self.count(cell), excuse(cell)) {
-                (0, None) => Some(format!("never met: {state:?} × {fault} × {verdict}")),
-                (1.., Some(Excuse::Impossible(why))) => {
+        let missed = cells().filter(|cell| self.count(*cell) == 0 && excuse(*cell).is_none());
+        let missed = missed
+            .map(|(state, fault, verdict)| format!("never met: {state:?} × {fault} × {verdict}"));
+        missed.chain(self.met_impossible()).collect()
+    }
+
+    /// Returns the cells that were met and cannot be.
+    pub fn met_impossible(&self) -> impl Iterator<Item = String> {
+        self.counts.keys().filter_map(|&(state, fault, verdict)| {
+            match excuse((state, fault, verdict)) {
+                Some(Excuse::Impossible(why)) => {
                     Some(format!("met: {state:?} × {fault} × {verdict}, but {why}"))
                 }
-                (0, Some(_)) | (1.., None | Some(Excuse::Rare(_))) => None,
+                Some(Excuse::Rare(_)) | None => None,
             }
-        });
-        gaps.collect()
+        })
     }
 
     /// Returns how many cells there are, were met, cannot be met, and are rare and were not met.

@@ -3,7 +3,10 @@
 //!
 //! What leads there is what people, sources and data planes do anyway; nothing is set in an engine.
 
-use haldane_model::{GapPolicy, Health, OnDeadline, OnInconclusive, State, Verb, Verdict, Weight};
+use haldane_model::{
+    GapPolicy, Health, OnDeadline, OnInconclusive, Place, State, Verb, Verdict, Weight,
+};
+use haldane_runtime::Core;
 
 use super::{
     Ev, Rng, Shape, World,
@@ -77,6 +80,15 @@ impl Goal {
     }
 }
 
+/// Returns what the first check says of this attempt; what it said of the one before is no verdict.
+pub(super) fn current(core: &Core) -> Option<Verdict> {
+    let record = core.record()?;
+    let seen = core.seen().checks.values().next()?;
+    let at_rest = matches!(record.place, Place::Pending { .. });
+    let current = (seen.attempt, &seen.revision, seen.at_rest);
+    (current == (record.attempt, &record.revision, at_rest)).then_some(seen.verdict)
+}
+
 // === impl World ===
 
 impl World {
@@ -117,8 +129,7 @@ impl World {
     /// Returns the state and the verdict that the youngest living process sees.
     pub(super) fn cell(&self) -> Option<(State, &'static str)> {
         let core = self.core()?;
-        let verdict = core.seen().checks.values().next().map(|seen| seen.verdict);
-        Some((core.record()?.state(), verdict.map_or("none", Verdict::word)))
+        Some((core.record()?.state(), current(core).map_or("none", Verdict::word)))
     }
 
     /// Looks whether the history is where it should be, and helps it along.

@@ -1,6 +1,6 @@
 //! What is written down of a history: its lines, what was broken, which faults it met, how it ended.
 
-use super::{Ended, World};
+use super::{Ended, World, goal::current};
 
 // === impl World ===
 
@@ -70,7 +70,7 @@ impl World {
         let Some(core) = self.procs[proc].core.as_ref() else { return };
         let Some(record) = core.record() else { return };
         let state = record.state();
-        let verdict = core.seen().checks.values().next().map(|seen| seen.verdict);
+        let verdict = current(core);
         self.cover.note(state, fault, verdict);
     }
 

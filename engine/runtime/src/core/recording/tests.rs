@@ -161,3 +161,26 @@ fn an_abort_is_written_into_a_newer_record_and_found_there_again() {
     recording.set_header(lowered);
     assert_eq!(recording.due(4 * SECOND, Some(5)), None, "nothing is written twice");
 }
+
+#[test]
+fn what_the_store_does_not_take_for_long_is_dropped_and_named() {
+    let mut recording = here(None);
+    let mut taken = 0;
+    for _ in 0..3 {
+        let trace = (0..TRACE_MAX / 2).map(|_| Traced::Gap(1)).collect();
+        taken += TRACE_MAX as u64 / 2;
+        recording.decided(record(None), Vec::new(), trace, Vec::new(), Change::Progress, SECOND);
+    }
+    let swap = recording.due(SECOND * 60, Some(3)).expect("it is written");
+    assert!(swap.trace.len() <= TRACE_MAX, "{}", swap.trace.len());
+    let told: u64 = swap
+        .trace
+        .iter()
+        .map(|item| match **item {
+            Traced::Gap(lost) => lost,
+            Traced::Look(_) | Traced::Turn(_) => 0,
+        })
+        .sum();
+    assert_eq!(told, taken, "each is there, or counted among the lost");
+    assert!(matches!(*swap.trace[0], Traced::Gap(lost) if lost > 1));
+}
