@@ -13,6 +13,8 @@ use std::{
 
 use desk::{Rig, cart, checkout};
 use haldane_api::{Ask, Client, ClientError, Error, Listener, Server};
+use haldane_model::Reason;
+use haldane_runtime::replay::replay;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -107,6 +109,26 @@ async fn a_picture_is_waited_for_until_it_changes() {
     let next = waiting.await.unwrap().unwrap();
     assert_eq!(next.status.phase, "Paused");
     assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_in_is_read_page_by_page_and_decides_the_same_again() {
+    let rig = Rig::start().await;
+    let client = Client::unix(rig.socket());
+    for verb in ["pause", "resume"] {
+        assert!(client.request(&checkout(), &Ask::new(verb)).await.unwrap().is_accepted());
+    }
+    let first = client.trace(&checkout(), 0, 1).await.unwrap();
+    assert_eq!(first.len(), 1);
+    let rest = client.trace(&checkout(), first[0].version, 20).await.unwrap();
+    assert!(rest.iter().all(|batch| batch.version > first[0].version), "{rest:?}");
+    let again = replay(&[first, rest].concat());
+    assert_eq!(again.differences, Vec::<String>::new());
+    let decided: Vec<_> = again.decisions.iter().map(|one| one.entry.reason).collect();
+    assert!(decided.contains(&Reason::PausedByPerson), "{decided:?}");
+    assert!(decided.contains(&Reason::Resumed), "{decided:?}");
+    let (status, body) = get(&rig.socket(), "/v1/rollouts/default/cart/trace?before=1").await;
+    assert_eq!(status, 400, "{body}");
 }
 
 // === asking ===

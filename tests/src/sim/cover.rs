@@ -62,8 +62,9 @@ fn excuse((state, fault, verdict): Cell) -> Option<Excuse> {
         (State::Pending, _, "CanaryLost") => {
             Some(Excuse::Impossible("at share 0 nothing can be lost"))
         }
-        (State::Promoting, "write fails" | "write hangs", _) => Some(Excuse::Impossible(
-            "it writes no share: what others lower there is restored from Shifting",
+        (State::Promoting, "write fails" | "write hangs", _) => Some(Excuse::Rare(
+            "what others lower there is restored from Shifting: only a namespace that is deleted just \
+             then gets its one lowering write",
         )),
         (State::Promoting, _, "CanaryLost") => Some(Excuse::Rare(
             "at 100 % the other side has no samples, so that silence is NoData; only the verdict of \
