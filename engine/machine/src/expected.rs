@@ -35,7 +35,8 @@ pub(crate) fn beside(turn: &Turn<'_>) -> Option<String> {
     let took = whole(finding.samples?).saturating_sub(expected.samples);
     let time = span(baked.saturating_sub(expected.baked));
     let about = expected.requests;
-    let within = expected.time.map(|time| format!(" in {}", span(time))).unwrap_or_default();
+    let told = expected.time.filter(|time| time.as_secs() > 0);
+    let within = told.map(|time| format!(" in {}", span(time))).unwrap_or_default();
     Some(format!(
         "{} took {took} requests in {time}, about {about}{within} were expected",
         expected.check

@@ -69,7 +69,7 @@ fn values(plot: &Plot, area: &Area<'_>) -> Drawn {
     ] {
         if there {
             let font = ("sans-serif", 14).into_font().color(&colour);
-            area.draw(&Text::new(name, (80 + at, 34), font))?;
+            area.draw(&Text::new(name, (80 + at, 16), font))?;
             at += 90;
         }
     }
@@ -96,6 +96,7 @@ fn panel<'a, 'b>(
     let panel = ChartBuilder::on(area)
         .caption(title, ("sans-serif", 18))
         .margin(12)
+        .margin_right(44)
         .x_label_area_size(30)
         .y_label_area_size(64)
         .build_cartesian_2d(0.0..plot.span, low..high)?;
