@@ -9,6 +9,8 @@ pub mod fleet;
 pub mod fold;
 pub mod host;
 pub mod loops;
+pub mod reaction;
 pub mod report;
 pub mod spread;
+pub mod stand;
 pub mod tape;

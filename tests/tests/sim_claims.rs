@@ -234,8 +234,8 @@ fn a_dead_home_keeps_the_traffic_until_it_lives() {
 // === restarts ===
 
 /// Where the process is killed, a rollout of which one look of one scrape is bad; two are a breach.
-fn with_one_bad_scrape(kill_at: Option<(u64, bool)>) -> World {
-    let shape = Shape { failures: 1, ..Shape::default() };
+fn with_one_bad_scrape(interval: u64, kill_at: Option<(u64, bool)>) -> World {
+    let shape = Shape { failures: 1, interval, ..Shape::default() };
     let mut world = World::new(Rng::new(7), shape, false);
     world.peace_at = 0;
     world.kill_at = kill_at;
@@ -247,15 +247,15 @@ fn with_one_bad_scrape(kill_at: Option<(u64, bool)>) -> World {
     world
 }
 
-#[test]
-fn one_sample_is_never_counted_twice_over_a_restart() {
-    let mut whole = with_one_bad_scrape(None);
+#[track_caller]
+fn counts_it_once_however_it_is_killed(interval: u64, kills: u64) {
+    let mut whole = with_one_bad_scrape(interval, None);
     let begun = whole.commands;
     ends(&mut whole, State::Healthy);
     assert!(told(&whole, Reason::CheckFailed) > 0, "{}", whole.trace().join("\n"));
-    for at in begun..begun + 120 {
+    for at in begun..begun + kills {
         for after in [false, true] {
-            let mut world = with_one_bad_scrape(Some((at, after)));
+            let mut world = with_one_bad_scrape(interval, Some((at, after)));
             ends(&mut world, State::Healthy);
             let mut looks = BTreeMap::new();
             for entry in world.journal().filter(|entry| entry.reason == Reason::CheckFailed) {
@@ -265,6 +265,32 @@ fn one_sample_is_never_counted_twice_over_a_restart() {
             assert!(looks.values().all(|times| *times == 1), "killed at {at}: {looks:?}");
         }
     }
+}
+
+#[test]
+fn one_sample_is_never_counted_twice_over_a_restart() {
+    counts_it_once_however_it_is_killed(5, 120);
+}
+
+#[test]
+fn one_sample_is_never_counted_twice_where_looks_are_closer_than_scrapes() {
+    counts_it_once_however_it_is_killed(1, 60);
+}
+
+#[test]
+fn a_threshold_may_look_five_times_a_scrape_and_what_compares_once() {
+    let compared = Compared { seed: 7, alone: false, rate: 0.0, bad: 0.3 };
+    let mut world = world_of(Shape { interval: 1, compared: Some(compared), ..Shape::default() });
+    bakes_at(&mut world, 25);
+    let begin = world.now;
+    world.run_to(begin + 20_000);
+    let looks = |check: &str| {
+        let prefix = format!("Look {check} ");
+        world.sent.iter().filter(|(at, what)| *at > begin && what.starts_with(&prefix)).count()
+    };
+    let (errors, compared) = (looks("errors"), looks(COMPARED));
+    assert!((19..=21).contains(&errors), "{errors} looks in 20 s");
+    assert!((3..=5).contains(&compared), "{compared} looks in 20 s");
 }
 
 #[test]

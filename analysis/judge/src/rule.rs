@@ -3,9 +3,15 @@
 //!
 //! Never guesses: an unknown field, a limit that is no number or a range that holds nothing is refused.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use crate::{burn::BurnRule, compare::Compare, gauge::GaugeRule, scored::ScoredRule, words};
+
+/// How many looks of a threshold fall to one scrape at most: a sample is seen a fifth of a scrape after
+/// it is there, and not up to a whole one.
+const LOOKS_A_SCRAPE: u32 = 5;
 
 /// How a check's answers are judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +112,17 @@ impl Rule {
             Form::Range(_) => false,
             Form::Compare(_) | Form::Burn(_) | Form::Gauge(_) | Form::Score(_) => true,
         }
+    }
+
+    /// Returns how often a check with this interval is asked, where series are scraped so often.
+    ///
+    /// What is judged window by window has windows of this length, and none is shorter than a scrape. A
+    /// threshold looks back over several scrapes: its looks may be closer, so that a new sample does not
+    /// wait for the next scrape to be looked at. They overlap, and a limit counts no sample twice.
+    #[must_use]
+    pub fn pace(&self, interval: Duration, scrape: Duration) -> Duration {
+        let shortest = if self.counts() { scrape } else { scrape / LOOKS_A_SCRAPE };
+        interval.max(shortest)
     }
 
     pub(crate) fn form(&self) -> &Form {

@@ -147,6 +147,23 @@ fn without_a_limit_the_first_failure_is_a_breach_every_time() {
 }
 
 #[test]
+fn a_threshold_may_look_five_times_a_scrape_and_no_window_is_shorter_than_one() {
+    let millis = Duration::from_millis;
+    let check = |json: &str, interval: u64, scrape: u64, pace: u64| {
+        let told = rule(json).pace(millis(interval), millis(scrape));
+        assert_eq!(told, millis(pace), "{json}, {interval} ms, {scrape} ms");
+    };
+    let (limit, compared) = (r#"{"max": 0.01}"#, r#"{"compare": {"kind": "errors"}}"#);
+    check(limit, 10_000, 15_000, 10_000);
+    check(limit, 1_000, 15_000, 3_000);
+    check(limit, 20_000, 15_000, 20_000);
+    check(limit, 20, 100, 20);
+    check(compared, 1_000, 15_000, 15_000);
+    check(compared, 20_000, 15_000, 20_000);
+    check(r#"{"burn": {"slo": 0.001}}"#, 1_000, 15_000, 15_000);
+}
+
+#[test]
 fn one_bad_sample_seen_through_overlapping_windows_counts_once() {
     let limits = Limits { failures: 1, ..Limits::default() };
     let bad = |end| look(end, ratio(9.0, 90.0));

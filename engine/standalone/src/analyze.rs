@@ -114,7 +114,7 @@ struct Asking<'a> {
 /// What a source says of the pace that a check can be asked at.
 struct Pace {
     scrape: Duration,
-    /// The longer of the check's interval and the scrapes'.
+    /// How often a rollout would look: the check's interval, or what the scrapes allow.
     slot: Duration,
     /// Up to when the source can tell: now, on its clock.
     there: Timestamp,
@@ -281,7 +281,7 @@ impl<'a> Asking<'a> {
         let scrape = told.filter(|scrape| !scrape.is_zero()).unwrap_or(SCRAPE_DEFAULT);
         let now = Timestamp::now();
         let there = now.checked_add(facts.clock_ahead).unwrap_or(now);
-        Ok(Pace { scrape, slot: interval.max(scrape), there })
+        Ok(Pace { scrape, slot: self.rule.pace(interval, scrape), there })
     }
 
     async fn look(

@@ -23,6 +23,17 @@ const WINDOWS: i64 = 2_000;
 const METRICS: usize = 10_000;
 const TICKS: usize = 6;
 
+/// What is counted: at so many bounds, by so many processes a side.
+#[derive(Clone, Copy)]
+struct Shape {
+    bounds: usize,
+    processes: i64,
+}
+
+const FEW: Shape = Shape { bounds: 0, processes: 3 };
+const MANY: Shape = Shape { bounds: 0, processes: 10 };
+const TAILS: Shape = Shape { bounds: 12, processes: 3 };
+
 /// What folding costs.
 #[derive(Clone, Debug)]
 pub struct Folding {
@@ -42,19 +53,20 @@ pub struct Folding {
 #[must_use]
 pub fn measure() -> Folding {
     let kinds = [
-        ("`errors`, compared", r#"{"compare":{"kind":"errors"}}"#, 0),
-        ("`latency`, compared at 12 bounds", r#"{"compare":{"kind":"latency"}}"#, 12),
-        ("`burn`", r#"{"burn":{"slo":0.001}}"#, 0),
-        ("`gauge`", r#"{"gauge":{}}"#, 0),
+        ("`errors`, compared", r#"{"compare":{"kind":"errors"}}"#, FEW),
+        ("`errors`, compared, 10 processes a side", r#"{"compare":{"kind":"errors"}}"#, MANY),
+        ("`latency`, compared at 12 bounds", r#"{"compare":{"kind":"latency"}}"#, TAILS),
+        ("`burn`", r#"{"burn":{"slo":0.001}}"#, FEW),
+        ("`gauge`", r#"{"gauge":{}}"#, FEW),
     ];
-    let kinds = kinds.map(|(kind, rule, bounds)| {
+    let kinds = kinds.map(|(kind, rule, shape)| {
         let rule = Rule::parse(rule).expect("a rule of our own");
-        (kind, a_window(&rule, bounds), a_look(&rule, bounds))
+        (kind, a_window(&rule, shape), a_look(&rule, shape))
     });
     Folding { kinds: kinds.to_vec(), core_percent: many(), metrics: METRICS }
 }
 
-fn window(at: i64, bounds: usize) -> CountWindow {
+fn window(at: i64, Shape { bounds, processes: number }: Shape) -> CountWindow {
     let moment = |at: i64| Timestamp::from_second(1_760_000_000 + at * WINDOW_SECS);
     let moment = |at: i64| moment(at).expect("a moment of this century");
     let one = |side: &str, process: i64, total: f64, bad: f64| {
@@ -64,7 +76,8 @@ fn window(at: i64, bounds: usize) -> CountWindow {
     };
     let now_and_then = |every: i64| f64::from(u8::from(at % every == 0));
     let processes = |side: &'static str, total: f64, every: i64| {
-        (0..3).map(move |at| one(side, at, total, if at == 0 { now_and_then(every) } else { 0.0 }))
+        (0..number)
+            .map(move |at| one(side, at, total, if at == 0 { now_and_then(every) } else { 0.0 }))
     };
     CountWindow {
         window: Window { begin: moment(at), end: moment(at + 1) },
@@ -73,7 +86,7 @@ fn window(at: i64, bounds: usize) -> CountWindow {
     }
 }
 
-fn sample(windows: Vec<CountWindow>, bounds: usize) -> Sample {
+fn sample(windows: Vec<CountWindow>, Shape { bounds, .. }: Shape) -> Sample {
     let ends = windows.first().zip(windows.last());
     let (first, last) = ends.expect("a look holds a window");
     Sample {
@@ -117,14 +130,14 @@ fn micros(mut turn: impl FnMut(), each: f64) -> f64 {
     }
 }
 
-fn a_window(rule: &Rule, bounds: usize) -> f64 {
-    let whole = sample((0..WINDOWS).map(|at| window(at, bounds)).collect(), bounds);
+fn a_window(rule: &Rule, shape: Shape) -> f64 {
+    let whole = sample((0..WINDOWS).map(|at| window(at, shape)).collect(), shape);
     micros(|| drop(judged(rule, &Evidence::default(), &whole)), WINDOWS as f64)
 }
 
-fn a_look(rule: &Rule, bounds: usize) -> f64 {
+fn a_look(rule: &Rule, shape: Shape) -> f64 {
     let looks: Vec<Sample> =
-        (0..WINDOWS).map(|at| sample(vec![window(at, bounds)], bounds)).collect();
+        (0..WINDOWS).map(|at| sample(vec![window(at, shape)], shape)).collect();
     let all = || {
         looks.iter().fold(Evidence::default(), |kept, look| judged(rule, &kept, look));
     };
@@ -137,7 +150,7 @@ fn many() -> f64 {
     let mut kept = vec![Evidence::default(); METRICS];
     let begin = host::processor_time();
     for tick in 0..TICKS {
-        let look = sample(vec![window(tick as i64, 0)], 0);
+        let look = sample(vec![window(tick as i64, FEW)], FEW);
         for evidence in &mut kept {
             *evidence = judged(&rule, evidence, &look);
             if (tick + 1).is_multiple_of(WINDOWS_A_RECORD) {

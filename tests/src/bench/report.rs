@@ -8,6 +8,7 @@ use super::{
     cost::Cost,
     fleet::{Kind, Load},
     fold::Folding,
+    reaction::Reaction,
     spread::Spread,
 };
 
@@ -20,6 +21,8 @@ const CORE_PERCENT: f64 = 5.0;
 const OURS_MILLIS: f64 = 50.0;
 /// One window of one metric, and 10 000 metrics at 5 s windows.
 const FOLD_MICROS: f64 = 1.0;
+/// The goal is about errors: few processes, and many.
+const GOALS_OF_FOLDING: usize = 2;
 /// The binary.
 const BINARY_MB: f64 = 20.0;
 const START_MILLIS: f64 = 50.0;
@@ -45,6 +48,8 @@ pub struct Results {
     pub failed: Vec<String>,
     /// From fault to weight 0.
     pub trials: Option<Trials>,
+    /// How long users meet failures, by source.
+    pub reactions: Vec<Reaction>,
     /// The binary.
     pub binary: Binary,
 }
@@ -84,6 +89,9 @@ pub fn write(results: &Results) -> String {
     if let Some(trials) = &results.trials {
         breach(&mut text, trials);
     }
+    if !results.reactions.is_empty() {
+        text.push_str(&reactions(&results.reactions));
+    }
     binary(&mut text, &results.binary);
     text.push_str(HOW_TO_READ);
     text
@@ -102,6 +110,33 @@ pub fn foldings(measured: &Folding) -> String {
 pub fn trials(trials: &Trials) -> String {
     let mut text = String::new();
     breach(&mut text, trials);
+    text
+}
+
+/// Writes up how long users meet failures.
+#[must_use]
+pub fn reactions(measured: &[Reaction]) -> String {
+    let mut text = REACTIONS.to_owned();
+    for Reaction { source, from_fault, from_bad, bad, .. } in measured {
+        let [median, p95, max] = [0.5, 0.95, 1.0].map(|part| number(from_bad.quantile(part)));
+        let fault = [0.5, 0.95, 1.0].map(|part| number(from_fault.quantile(part))).join(" / ");
+        let goal = source.goal_millis;
+        let verdict = verdict(from_bad.median(), goal);
+        line(
+            &mut text,
+            format_args!(
+                "| `{}` | {} | {} | {median} | {p95} | {max} | {goal:.0} | {verdict} | {fault} | {:.0} |",
+                source.kind,
+                source.set,
+                from_bad.len(),
+                bad.median(),
+            ),
+        );
+    }
+    for lost in measured.iter().flat_map(|reaction| &reaction.lost) {
+        line(&mut text, format_args!("\n**Lost**: {lost}"));
+    }
+    text.push('\n');
     text
 }
 
@@ -127,15 +162,19 @@ fn head(text: &mut String, results: &Results) {
 fn goals(text: &mut String, results: &Results) {
     line(text, format_args!("## Goals\n\n| figure | measured | goal | |\n|---|--:|--:|---|"));
     for Goal { what, measured, goal, unit } in list_goals(results) {
-        let verdict = if measured <= goal {
-            "met".to_owned()
-        } else {
-            format!("**missed**, {:.1} times the goal", measured / goal)
-        };
+        let verdict = verdict(measured, goal);
         let (measured, goal) = (number(measured), number(goal));
         line(text, format_args!("| {what} | {measured} {unit} | {goal} {unit} | {verdict} |"));
     }
     text.push('\n');
+}
+
+fn verdict(measured: f64, goal: f64) -> String {
+    if measured <= goal {
+        "met".to_owned()
+    } else {
+        format!("**missed**, {:.1} times the goal", measured / goal)
+    }
 }
 
 fn folding(text: &mut String, folding: &Folding) {
@@ -157,7 +196,7 @@ fn list_goals(results: &Results) -> Vec<Goal> {
     for cost in &results.costs {
         add(format!("`decide`, {}", cost.turn), cost.nanos.median(), DECIDE_NANOS, "ns");
     }
-    if let Some((kind, window, _)) = results.folding.kinds.first() {
+    for (kind, window, _) in results.folding.kinds.iter().take(GOALS_OF_FOLDING) {
         add(format!("one window of one metric, {kind}"), *window, FOLD_MICROS, "µs");
     }
     let metrics = format!("{} metrics at 5 s windows: one core", results.folding.metrics);
@@ -178,6 +217,10 @@ fn list_goals(results: &Results) -> Vec<Goal> {
     if let Some(trials) = &results.trials {
         let ours = trials.phases[OURS].quantile(0.99);
         add("bad sample looked at → weight 0, p99".to_owned(), ours, OURS_MILLIS, "ms");
+    }
+    for Reaction { source, from_bad, .. } in &results.reactions {
+        let name = format!("first bad response → weight 0 by `{}`, median", source.kind);
+        add(name, from_bad.median(), source.goal_millis, "ms");
     }
     add("release binary".to_owned(), mb(results.binary.bytes), BINARY_MB, "MB");
     let binary = &results.binary;
@@ -346,6 +389,16 @@ Of 10 000 one period is measured: 30 s at rest, a minute where guards look every
 const BREACH: &str = "A real Prometheus scrapes every second, a real HAProxy carries 400 requests a second, the
 rollout stands at 25 % with two checks a second; then half of the new version's answers fail. The guard looks on a fixed grid:
 what it waits for is its pace, and what follows is ours.
+";
+
+const REACTIONS: &str = "## How long users meet failures, by source
+
+Milliseconds to weight 0 in HAProxy, which carries 400 requests a second, a quarter of them to the new version; from one moment on
+half of its answers fail, and one check, `errors: {max: \"1%\"}`, looks at it. What remains is the wait for the next sample, and for
+the next look.
+
+| source | how | trials | first bad response → 0: median | p95 | max | goal, median | | fault → 0: median / p95 / max | bad responses, median |
+|---|---|--:|--:|--:|--:|--:|---|--:|--:|
 ";
 
 const HOW_TO_READ: &str = "## How to read this

@@ -18,6 +18,7 @@ use haldane_tests::{
         binary, breach, cost,
         fleet::{self, Kind, Load},
         fold, host, loops,
+        reaction::{self, Reaction},
         report::{self, Fleet, Results},
     },
 };
@@ -49,9 +50,15 @@ fn main() -> ExitCode {
             let trials = breach::measure(&own_program(), trials.parse().expect("a count"));
             println!("{}", report::trials(&trials));
         }
+        ["reaction", trials] => {
+            let trials = trials.parse().expect("a count");
+            println!("{}", report::reactions(&reactions(&own_program(), trials)));
+        }
         [] => return write_up(),
         _ => {
-            println!("usage: bench, bench decide, bench fold, or bench breach TRIALS");
+            println!(
+                "usage: bench, bench decide, bench fold, bench breach TRIALS, or bench reaction TRIALS"
+            );
             return ExitCode::from(64);
         }
     }
@@ -67,6 +74,16 @@ fn one_fleet(how: &str, count: &str, kind: &str, interval: &str, span: &str) -> 
         "fleet" => fleet::run(count, kind, interval, span),
         _ => loops::run(count, kind, interval, span),
     }
+}
+
+fn reactions(program: &Path, trials: usize) -> Vec<Reaction> {
+    let sources = reaction::SOURCES.iter().filter(|_| trials > 0);
+    sources
+        .map(|source| {
+            println!("from a fault to weight 0 by {}: {trials} trials", source.kind);
+            reaction::measure(program, source, trials)
+        })
+        .collect()
 }
 
 fn own_program() -> PathBuf {
@@ -95,6 +112,7 @@ fn write_up() -> ExitCode {
     let loops = real_loops(&program, &mut failed);
     let trials = env::var("TRIALS").ok().and_then(|text| text.parse().ok()).unwrap_or(TRIALS);
     println!("from a fault to weight 0: {trials} trials of a quarter of a minute each");
+    let reactions = reactions(&program, trials);
     let trials = (trials > 0).then(|| breach::measure(&program, trials));
     let date = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
     let results = Results {
@@ -107,6 +125,7 @@ fn write_up() -> ExitCode {
         loops,
         failed,
         trials,
+        reactions,
         binary,
     };
     let text = report::write(&results);

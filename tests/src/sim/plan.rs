@@ -35,6 +35,8 @@ pub struct Shape {
     pub gate: Wait,
     /// After how long the check is first asked, in seconds.
     pub delay: u64,
+    /// How often the checks are asked, in seconds; their series are scraped every five.
+    pub interval: u64,
     /// Whether a second source, which always answers, is asked the same.
     pub aside: bool,
     /// When it is asked.
@@ -109,6 +111,7 @@ impl Default for Shape {
             told: false,
             gate: Wait::Nothing,
             delay: 0,
+            interval: 5,
             aside: false,
             during: During::Background,
             compared: None,
@@ -136,6 +139,7 @@ impl Shape {
         let compares = shape.weights[0] > 0 && dice.chance(200);
         let rate = dice.pick(&[0.0, 0.001, 0.01]);
         shape.compared = compares.then_some(Compared { seed, alone: false, rate, bad: 0.3 });
+        shape.interval = dice.pick(&[5, 5, 5, 1]);
         shape
     }
 
@@ -165,6 +169,7 @@ impl Shape {
             told: rng.chance(300),
             gate: Wait::draw(rng),
             delay: rng.pick(&[0, 0, 0, 0, 8, 40]),
+            interval: 5,
             aside: rng.chance(150),
             compared: None,
             policies: Policies {
@@ -225,7 +230,7 @@ fn check(shape: &Shape, name: &str, source: &str) -> Check {
         kind: "errors".into(),
         question: "{}".into(),
         rule: if name == COMPARED { compare } else { threshold }.into(),
-        interval: Duration::from_secs(5),
+        interval: Duration::from_secs(shape.interval),
         window: None,
         initial_delay: Duration::from_secs(shape.delay),
         limits: Limits { failures: shape.failures, ..Limits::default() },

@@ -68,11 +68,12 @@ pub(super) fn learn(
             }
             continue;
         }
-        fold_window(rule, stage, book, answered.bounds, window);
+        let sums = counts::sums(window, 0);
+        fold_window(rule, stage, book, answered.bounds, (window, &sums));
         news.loss = watch(&mut book.silence, window, sample);
         news.windows += 1;
         news.in_step |= window.window.begin >= stage.windows_from;
-        news.sums = news.sums.plus(&counts::sums(window, 0));
+        news.sums = news.sums.plus(&sums);
         news.shows_test |= !window.test.is_empty();
         news.shows_serving |= !window.serving.is_empty();
     }
@@ -164,12 +165,13 @@ fn add_serving(above: &mut [f64], window: &CountWindow) -> f64 {
 
 // === one window ===
 
+/// `first`: what both sides counted at the first bound, or at none.
 fn fold_window(
     rule: &Compare,
     stage: &Stage,
     book: &mut Book,
     bounds: &[f64],
-    window: &CountWindow,
+    (window, first): (&CountWindow, &Sums),
 ) {
     let secs = secs(&window.window);
     let in_step = window.window.begin >= stage.windows_from;
@@ -191,14 +193,15 @@ fn fold_window(
     };
     for line in &mut book.lines {
         let Some(place) = place(line, bounds) else { continue };
-        let sums = counts::sums(window, place);
-        if absolute { turn.limit(line, &sums) } else { turn.compare(line, &sums) }
+        let further = (place > 0).then(|| counts::sums(window, place));
+        let sums = further.as_ref().unwrap_or(first);
+        if absolute { turn.limit(line, sums) } else { turn.compare(line, sums) }
     }
     if in_step {
         book.step.windows = book.step.windows.saturating_add(1);
         book.step.secs += secs;
         let share = stage.weight.fraction();
-        book.step.starvation.learn(&counts::sums(window, 0), share, secs);
+        book.step.starvation.learn(first, share, secs);
     }
     note_processes(rule, book, window);
     book.began = book.began.or(Some(window.window.begin));
@@ -340,10 +343,14 @@ fn note_processes(rule: &Compare, book: &mut Book, window: &CountWindow) {
         return;
     }
     for count in &window.test {
-        let known = book.processes.contains_key(&count.process);
-        let room = known || book.processes.len() < PROCESSES_MAX;
-        let name = if room { count.process.clone() } else { THE_OTHERS.into() };
-        let (bad, total) = book.processes.entry(name).or_default();
+        let (bad, total) = match book.processes.get_mut(&count.process) {
+            Some(known) => known,
+            None => {
+                let room = book.processes.len() < PROCESSES_MAX;
+                let name = if room { count.process.clone() } else { THE_OTHERS.into() };
+                book.processes.entry(name).or_default()
+            }
+        };
         *bad += count.bad.first().copied().unwrap_or(0.0).min(count.total);
         *total += count.total;
     }

@@ -56,7 +56,7 @@ struct Known {
     limits: Limits,
     question: Arc<str>,
     dry_run: bool,
-    /// The longer of the check's interval and the scrapes'.
+    /// How often it is asked: its interval, or what the scrapes allow.
     pace: Duration,
     /// How long after its end a window is looked at.
     late: Duration,
@@ -242,7 +242,8 @@ impl Known {
         self.dry_run = check.dry_run;
         self.question = check.question.clone();
         self.late = delay.max(if self.counts() { scrape } else { Duration::ZERO });
-        self.keep_pace(check.interval.max(scrape), now);
+        let pace = self.rule.as_ref().map(|(_, rule)| rule.pace(check.interval, scrape));
+        self.keep_pace(pace.unwrap_or_else(|| check.interval.max(scrape)), now);
         if self.asked.is_some() || now.mono < self.next_at {
             return None;
         }
