@@ -232,11 +232,10 @@ impl Webhook {
     }
 
     async fn once(&self, request: Request, end: Instant) -> Tried {
-        match self.web.send(request, end).await {
+        // The status decides, however long the words are that come with it.
+        match self.web.status(request, end).await {
             Ok((200..=299, _)) => Tried::Yes,
             Ok((status, body)) => Tried::No(format!("HTTP {status}: {}", excerpt(&body))),
-            // It answered, and at length.
-            Err(refusal) if refusal.too_large => Tried::No(refusal.message),
             Err(refusal) => Tried::Nobody(refusal),
         }
     }

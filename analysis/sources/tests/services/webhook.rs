@@ -69,6 +69,12 @@ async fn every_answer_but_2xx_is_no_and_is_not_asked_again() {
 }
 
 #[tokio::test]
+async fn a_yes_at_length_is_a_yes() {
+    let long = ResponseTemplate::new(200).set_body_bytes(vec![b'x'; 1 << 20]);
+    assert_eq!(take(&check(&answers(long).await), look()).await.answer, Answer::Value(1.0));
+}
+
+#[tokio::test]
 async fn nobody_there_is_a_broken_source_after_a_few_tries_with_pauses() {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
