@@ -214,7 +214,8 @@ impl About {
     pub(crate) fn told(&self, name: &str) -> Option<String> {
         match name {
             "attempt" => Some(self.attempt.to_string()),
-            "step" => Some(self.step.map_or_else(String::new, |step| step.to_string())),
+            // A number also before the first, so that a body stays JSON.
+            "step" => Some(self.step.unwrap_or(0).to_string()),
             "weight" => Some(self.percent().to_string()),
             "revision" => {
                 Some(self.revision.as_ref().map_or_else(String::new, ToString::to_string))

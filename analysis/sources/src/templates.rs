@@ -346,7 +346,7 @@ fn side(language: Language, (name, labels): &(String, BTreeMap<String, String>))
 
 impl Language {
     /// Keeps a value in its place.
-    fn place(self, text: &str) -> Result<String, minijinja::Error> {
+    pub(crate) fn place(self, text: &str) -> Result<String, minijinja::Error> {
         match self {
             Self::PromQl => Ok(promql::escape(text)),
             // A path steps up by these, encoded or not.

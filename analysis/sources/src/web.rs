@@ -82,18 +82,36 @@ impl Web {
         request: Request,
         end: Instant,
     ) -> Result<(u16, Bytes), Refusal> {
-        let ask = async {
-            let mut headers = self.headers()?;
-            for (name, value) in &request.headers {
-                headers.entry(name).or_insert_with(|| value.clone());
+        self.read_within(end, self.ask(request)).await
+    }
+
+    /// Sends a request whose answer's status decides: of a body that is too long nothing is kept.
+    pub(crate) async fn status(
+        &self,
+        request: Request,
+        end: Instant,
+    ) -> Result<(u16, Bytes), Refusal> {
+        let exchange = async {
+            let response = self.ask(request).await?;
+            let status = response.status().as_u16();
+            match self.read(response).await {
+                Err(refusal) if refusal.too_large => Ok((status, Bytes::new())),
+                read => read,
             }
-            let mut asked = self.client()?.request(request.method, request.url).headers(headers);
-            if let Some(body) = request.body {
-                asked = asked.body(body);
-            }
-            asked.send().await.map_err(|error| transport(&error))
         };
-        self.read_within(end, ask).await
+        self.within(end, exchange).await
+    }
+
+    async fn ask(&self, request: Request) -> Result<Response, Refusal> {
+        let mut headers = self.headers()?;
+        for (name, value) in &request.headers {
+            headers.entry(name).or_insert_with(|| value.clone());
+        }
+        let mut asked = self.client()?.request(request.method, request.url).headers(headers);
+        if let Some(body) = request.body {
+            asked = asked.body(body);
+        }
+        asked.send().await.map_err(|error| transport(&error))
     }
 
     /// Reads the answer to what somebody else sends; returns the status and the body.
@@ -102,8 +120,15 @@ impl Web {
         end: Instant,
         ask: impl Future<Output = Result<Response, Refusal>>,
     ) -> Result<(u16, Bytes), Refusal> {
+        self.within(end, async { self.read(ask.await?).await }).await
+    }
+
+    async fn within(
+        &self,
+        end: Instant,
+        exchange: impl Future<Output = Result<(u16, Bytes), Refusal>>,
+    ) -> Result<(u16, Bytes), Refusal> {
         let patience = self.patience(end);
-        let exchange = async { self.read(ask.await?).await };
         timeout(patience, exchange).await.unwrap_or_else(|_elapsed| {
             let message = format!("{} did not answer within {patience:.1?}", self.place());
             Err(Refusal { message, retryable: true, too_large: false })

@@ -220,7 +220,7 @@ fn check(
     scope: &TemplateScope,
     min_samples: Option<f64>,
 ) -> Result<Checked, Vec<SettingsError>> {
-    let written: Written = settings::read(settings).map_err(|error| vec![error])?;
+    let written: Written = settings::read(settings).map_err(|error| vec![missing(error)])?;
     let rule = rule(&written)?;
     if min_samples.is_some() {
         let message = "minSamples has no meaning for it: it needs points";
@@ -234,6 +234,15 @@ fn check(
         let selected = compare::own("/metrics", &select, scope, role)?;
         Ok(compare::ask(selected, None, measure.clone(), 1, 0))
     })
+}
+
+fn missing(mut error: SettingsError) -> SettingsError {
+    if error.path.is_empty() {
+        let help =
+            "name what is compared, such as metrics: [{metric: process_resident_memory_bytes}]";
+        error.help = Some(help.to_owned());
+    }
+    error
 }
 
 fn gauged(written: &WrittenMetric) -> Gauged {

@@ -509,6 +509,7 @@ fn what_burn_gauge_and_score_cannot_use_is_refused_with_the_remedy() {
         metric.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         json!({"metrics": [metric]})
     };
+    refused("score", json!({}), "", "name what is compared");
     refused("score", json!({"metrics": []}), "/metrics", "1 to 16");
     refused("score", one(json!({"metric": "a{b=\"c\"}"})), "/metrics/0/metric", "under `labels`");
     refused("score", one(json!({"outlierFactor": "no"})), "/metrics/0/outlierFactor", "\"1.2\"");

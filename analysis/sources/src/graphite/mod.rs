@@ -131,8 +131,10 @@ impl Graphite {
         let Some(only) = only(series, |series| series.target.clone())? else {
             return Ok(Found::nothing("no such series"));
         };
-        let points =
-            only.datapoints.into_iter().map(|(value, at)| -> Point { (at * 1_000, value) });
+        let points = only
+            .datapoints
+            .into_iter()
+            .map(|(value, at)| -> Point { (at.saturating_mul(1_000), value) });
         Ok(newest(points, look.window))
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     question::{Ask, HttpRequest, Text},
     reply::{Found, Refusal, excerpt, refused},
     settings,
+    templates::Language,
     web::{Request, Web},
 };
 
@@ -232,11 +233,10 @@ impl Webhook {
     }
 
     async fn once(&self, request: Request, end: Instant) -> Tried {
-        match self.web.send(request, end).await {
+        // The status decides, however long the words are that come with it.
+        match self.web.status(request, end).await {
             Ok((200..=299, _)) => Tried::Yes,
             Ok((status, body)) => Tried::No(format!("HTTP {status}: {}", excerpt(&body))),
-            // It answered, and at length.
-            Err(refusal) if refusal.too_large => Tried::No(refusal.message),
             Err(refusal) => Tried::Nobody(refusal),
         }
     }
@@ -249,19 +249,24 @@ fn written(
     look: &Look,
     about: &About,
 ) -> Result<Request, Refusal> {
-    let fill = |text: &Text| {
-        let known =
-            text.filled(|name| about.told(name).or_else(|| Some(format!("\u{1}{name}\u{1}"))));
+    let fill = |text: &Text, language: Language| {
+        let placed = |told: String| language.place(&told).ok();
+        let known = text.filled(|name| match about.told(name) {
+            // A revision is the word of others: it must not become another parameter or field.
+            Some(told) => placed(told).or_else(|| Some("\u{1}".to_owned())),
+            None => Some(format!("\u{1}{name}\u{1}")),
+        });
         Text::new(known).map(|text| numbers::filled(&text, look))
     };
-    let url = fill(&request.url).and_then(|url| Url::parse(&url).ok());
+    let url = fill(&request.url, Language::Url).and_then(|url| Url::parse(&url).ok());
     let url = url.ok_or_else(|| refused("the webhook's url makes no address"))?;
     let method = HttpMethod::from_bytes(request.method.as_bytes())
         .map_err(|_odd| refused(format!("{:?} is no method", request.method)))?;
     let body = match &request.body {
-        Some(body) => {
-            Some(fill(body).ok_or_else(|| refused("the webhook's body cannot be filled in"))?)
-        }
+        Some(body) => Some(
+            fill(body, Language::Json)
+                .ok_or_else(|| refused("the webhook's body cannot be filled in"))?,
+        ),
         None if method == HttpMethod::GET => None,
         None => Some(usual(rollout, look, about).to_string()),
     };

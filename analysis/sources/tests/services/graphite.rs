@@ -35,6 +35,9 @@ async fn graphites_empty_null_and_late_points_are_nothing_and_several_series_an_
     let null = json!([[4.0, 1_795_212_740], [null, 1_795_212_780]]);
     is_nothing(&of(series(&null)).await, "null");
     is_nothing(&of(series(&json!([[4.0, 1_795_212_700]]))).await, "90s old");
+    // No moment at all.
+    is_nothing(&of(series(&json!([[4.0, i64::MAX]]))).await, "no point");
+    is_nothing(&of(series(&json!([[4.0, i64::MIN]]))).await, "before the window");
     let one = series(&json!([]))[0].clone();
     is_error(&of(json!([one, one])).await, "2 series where one value was asked", false);
 }

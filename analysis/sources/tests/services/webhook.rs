@@ -69,6 +69,33 @@ async fn every_answer_but_2xx_is_no_and_is_not_asked_again() {
 }
 
 #[tokio::test]
+async fn a_yes_at_length_is_a_yes() {
+    let long = ResponseTemplate::new(200).set_body_bytes(vec![b'x'; 1 << 20]);
+    assert_eq!(take(&check(&answers(long).await), look()).await.answer, Answer::Value(1.0));
+}
+
+#[tokio::test]
+async fn an_odd_revision_stays_in_its_place_and_there_is_a_step_before_the_first() {
+    let odd = "2.4\"1&force=yes/../#é \\";
+    let about =
+        About { revision: Some(odd.into()), step: None, ..(*look().about.unwrap()).clone() };
+    let look = Look { about: Some(Arc::new(about)), ..look() };
+    let server = answers(ResponseTemplate::new(200)).await;
+    let settings = json!({
+        "url": format!("{}/smoke/{{{{ revision }}}}?rev={{{{ revision }}}}", server.uri()),
+        "body": "{\"v\": \"{{ revision }}\", \"step\": {{ step }}}",
+    });
+    assert_eq!(take(&settings, look).await.answer, Answer::Value(1.0));
+    let requests = asked(&server).await;
+    let [request] = requests.as_slice() else { panic!("{requests:?}") };
+    assert_eq!(parameter(request, "rev").unwrap(), odd);
+    assert_eq!(parameter(request, "force"), None);
+    assert!(request.url.path().starts_with("/smoke/2.4%221"), "{}", request.url);
+    let body: Value = serde_json::from_slice(&request.body).unwrap();
+    assert_eq!(body, json!({"v": odd, "step": 0}));
+}
+
+#[tokio::test]
 async fn nobody_there_is_a_broken_source_after_a_few_tries_with_pauses() {
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -221,17 +221,20 @@ impl Recording {
         }
     }
 
-    /// What the store does not take for too long is dropped, and that is traced.
+    /// What the store does not take for too long is dropped, and that is traced. What the swap under way
+    /// carries stays: it may be in, though nobody answers.
     fn add_trace(&mut self, trace: Vec<Traced>) {
         self.trace.extend(trace.into_iter().map(Arc::new));
-        if self.trace.len() > TRACE_MAX && self.swapping.is_none() {
-            let surplus = self.trace.len() - TRACE_MAX / 2;
-            let lost = self.trace.drain(..surplus).map(|item| match *item {
+        let carried = self.swapping.map_or(0, |_| self.trace_in_swap.min(self.trace.len()));
+        let waiting = self.trace.len() - carried;
+        if waiting > TRACE_MAX {
+            let surplus = waiting - TRACE_MAX / 2;
+            let lost = self.trace.drain(carried..carried + surplus).map(|item| match *item {
                 Traced::Gap(lost) => lost,
                 Traced::Look(_) | Traced::Turn(_) => 1,
             });
             let lost = lost.sum();
-            self.trace.insert(0, Arc::new(Traced::Gap(lost)));
+            self.trace.insert(carried, Arc::new(Traced::Gap(lost)));
         }
     }
 

@@ -110,6 +110,31 @@ fn what_is_decided_after_a_raise_was_won_voids_it() {
 }
 
 #[test]
+fn a_store_that_hangs_in_a_write_costs_no_more_memory_than_one_that_refuses() {
+    let mut recording = here(None);
+    let took = |recording: &mut Recording, change| {
+        let trace = vec![Traced::Gap(1)];
+        recording.decided(record(None), Vec::new(), trace, Vec::new(), change, SECOND);
+    };
+    took(&mut recording, Change::Decided);
+    assert!(recording.due(SECOND, Some(3)).is_some());
+    for _ in 0..3 * TRACE_MAX {
+        took(&mut recording, Change::Progress);
+    }
+    assert!(recording.trace.len() <= TRACE_MAX + 1, "{}", recording.trace.len());
+    recording.swapped(Swap::Won, SECOND);
+    let left: u64 = recording
+        .trace
+        .iter()
+        .map(|item| match **item {
+            Traced::Gap(dropped) => dropped,
+            Traced::Look(_) | Traced::Turn(_) => panic!("only gaps were taken in"),
+        })
+        .sum();
+    assert_eq!(left, 3 * TRACE_MAX as u64, "what the write carried is stored, the rest is told");
+}
+
+#[test]
 fn a_header_that_cannot_be_put_into_a_newer_record_is_told() {
     let mut recording = here(None);
     let header = record(None).header;
