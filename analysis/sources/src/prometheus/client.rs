@@ -111,7 +111,7 @@ impl Client {
             }
             request.post_raw().await.map_err(|error| unsent(&error))
         };
-        self.web.read_within(end, ask).await
+        self.web.read_within(end, Box::pin(ask)).await
     }
 }
 
