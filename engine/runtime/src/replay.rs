@@ -4,11 +4,11 @@
 //! It asks nobody and changes nothing. What it cannot do again (a gap, a question that was never asked) it
 //! names, and never counts as the same.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use haldane_judge::{Rule, Together, fold, part, together_of};
 use haldane_machine::decide;
-use haldane_model::{Check, CheckName, Evidence, Finding, JournalEntry, Plan, Verdict};
+use haldane_model::{Check, CheckName, Evidence, Finding, JournalEntry, Plan, Record, Verdict};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -16,6 +16,9 @@ use crate::{
     core::show_together,
     trace::{Batch, Traced, TracedLook, TracedTurn},
 };
+
+/// How many looks back a record may be behind: others were judged while it was being stored.
+const LEFT_MAX: usize = 8;
 
 /// How a trace went when it was done again.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -105,35 +108,40 @@ pub fn looks(batches: &[Batch]) -> impl Iterator<Item = &TracedLook> {
 
 #[derive(Default)]
 struct Again {
-    /// The evidence of each check as it should be now; `None`: what is in the next record is believed.
-    evidence: Option<BTreeMap<CheckName, Evidence>>,
-    /// What each check's last look left, and in which attempt: a record that forgot it takes it in once
-    /// more while it is fresh.
-    last: BTreeMap<CheckName, (u32, Evidence)>,
-    /// The plan that is pinned.
-    plan: Option<Arc<Plan>>,
+    /// What each check's last looks left, the newest last; empty: what is in the next record is believed.
+    left: BTreeMap<CheckName, Left>,
+    /// The record after the last turn that decided something.
+    record: Option<Record>,
     replay: Replay,
+}
+
+/// What the last looks of one check left.
+struct Left {
+    attempt: u32,
+    evidence: Vec<Evidence>,
 }
 
 // === impl Again ===
 
 impl Again {
     fn look(&mut self, look: &TracedLook) {
-        let Some(known) = &mut self.evidence else { return };
+        let none = Evidence::default();
+        let last = self.left.get(&look.check).and_then(|left| left.evidence.last());
+        let before = match (&look.from, last) {
+            _ if look.at_rest => &none,
+            (Some(from), _) => from,
+            (None, Some(last)) => last,
+            // What it went on from was dropped.
+            (None, None) => return,
+        };
         let Ok(rule) = Rule::parse(&look.rule) else {
             let why = "its rule is of another engine";
             self.replay.differences.push(format!("{} of check {}: {why}", when(look), look.check));
             return;
         };
-        let none = Evidence::default();
-        let before = if look.at_rest { &none } else { known.get(&look.check).unwrap_or(&none) };
         let folded = fold(&rule, &look.limits, &look.stage, before, &look.check, &look.sample);
-        let learned = look.learned.then(|| folded.evidence.clone());
-        if let Some(evidence) = learned {
-            known.insert(look.check.clone(), evidence);
-        }
         self.replay.looks += 1;
-        self.last.insert(look.check.clone(), (look.attempt, folded.evidence));
+        self.leave(&look.check, look.attempt, folded.evidence);
         let mut finding = folded.finding;
         let alone = finding.verdict.is_breach() || finding.verdict == Verdict::SourceError;
         if !alone && let Some(shown) = self.together(look) {
@@ -151,16 +159,28 @@ impl Again {
         }
     }
 
+    fn leave(&mut self, check: &CheckName, attempt: u32, evidence: Evidence) {
+        let new = || Left { attempt, evidence: Vec::new() };
+        let left = self.left.entry(check.clone()).or_insert_with(new);
+        left.attempt = attempt;
+        if left.evidence.len() == LEFT_MAX {
+            left.evidence.remove(0);
+        }
+        left.evidence.push(evidence);
+    }
+
     /// What all comparing checks show after this look, where it is the look of one of them.
     fn together(&self, look: &TracedLook) -> Option<Together> {
         if look.at_rest || look.dry_run {
             return None;
         }
-        let plan = self.plan.as_ref()?;
+        let record = self.record.as_ref()?;
+        let plan = record.plan.as_ref()?;
         let none = Evidence::default();
-        let parts = plan.checks.iter().filter(|check| !check.dry_run).filter_map(|check| {
-            let last = self.last.get(&check.name).filter(|(attempt, _)| *attempt == look.attempt);
-            let evidence = last.map_or(&none, |(_, evidence)| evidence);
+        let asked = plan.checks.iter().filter(|one| !one.dry_run && record.is_in_force(one));
+        let parts = asked.filter_map(|check| {
+            let left = self.left.get(&check.name).filter(|left| left.attempt == look.attempt);
+            let evidence = left.and_then(|left| left.evidence.last()).unwrap_or(&none);
             Some((&check.name, part(&Rule::parse(&check.rule).ok()?, evidence)?))
         });
         let mut parts: Vec<_> = parts.collect();
@@ -186,29 +206,21 @@ impl Again {
                 codes(&turn.entries)
             ));
         }
-        if let Some(known) = &self.evidence {
-            for (check, recorded) in &decision.record.evidence {
-                let last = self.last.get(check).map(|(_, evidence)| evidence);
-                let found = [known.get(check), last];
-                if !found.contains(&Some(recorded)) {
+        for (check, recorded) in &decision.record.evidence {
+            match self.left.get(check) {
+                Some(left) if left.evidence.contains(recorded) => {}
+                Some(_) => {
                     let what = format!("{}: the evidence of check {check}", turn.now.wall);
                     self.replay.differences.push(what);
                 }
+                None => self.leave(check, decision.record.attempt, recorded.clone()),
             }
         }
-        self.plan.clone_from(&decision.record.plan);
-        let attempt = decision.record.attempt;
-        for (check, evidence) in &decision.record.evidence {
-            if self.last.get(check).is_none_or(|(of, _)| *of != attempt) {
-                self.last.insert(check.clone(), (attempt, evidence.clone()));
-            }
-        }
-        // The record says what an attempt that begins forgets.
-        self.evidence = Some(decision.record.evidence);
+        self.record = Some(decision.record);
     }
 
     fn gap(&mut self, dropped: u64) {
-        self.evidence = None;
+        self.left.clear();
         self.replay.dropped += dropped;
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use haldane_judge::Stage;
 use haldane_model::{
-    CheckName, Finding, JournalEntry, Limits, Now, Record, Revision, Sample, Seen, Window,
+    CheckName, Evidence, Finding, JournalEntry, Limits, Now, Record, Revision, Sample, Seen, Window,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +56,9 @@ pub struct TracedLook {
     pub stage: Stage,
     /// Whether the check decides nothing.
     pub dry_run: bool,
+    /// The evidence before it; `None` where that is what the check's look before this one left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Evidence>,
     /// What the source answered.
     pub sample: Sample,
     /// What the judge said.
@@ -161,6 +164,7 @@ mod tests {
             limits: Limits::default(),
             stage: Stage::default(),
             dry_run: false,
+            from: Some(Evidence::from(&b"{}"[..])),
             sample: Sample {
                 window,
                 scrape: std::time::Duration::from_millis(1),

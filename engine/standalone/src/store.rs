@@ -32,6 +32,8 @@ pub struct Options {
     pub entries_max: u64,
     /// How many batches of what it took in a rollout keeps; the oldest are dropped.
     pub batches_max: u64,
+    /// How many bytes of them it keeps, and a few batches more.
+    pub trace_bytes_max: u64,
     /// How many pages of 4 KiB the file may have; unset: as many as fit.
     pub pages_max: Option<u32>,
 }
@@ -131,6 +133,6 @@ pub type CompleteSince = Option<Timestamp>;
 
 impl Default for Options {
     fn default() -> Self {
-        Self { entries_max: 10_000, batches_max: 5_000, pages_max: None }
+        Self { entries_max: 10_000, batches_max: 5_000, trace_bytes_max: 64 << 20, pages_max: None }
     }
 }

@@ -176,7 +176,7 @@ impl Book {
         let long = needed(rho).max(least);
         let block = if windows == least * blocks {
             least
-        } else if windows == long * blocks {
+        } else if windows >= long * blocks {
             long
         } else {
             return;

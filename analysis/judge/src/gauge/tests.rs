@@ -98,6 +98,17 @@ fn a_gauge_like_the_serving_sides_passes_once_there_are_eight_blocks() {
 }
 
 #[test]
+fn a_gauge_that_forgets_faster_than_it_seemed_to_is_still_judged() {
+    // It climbs at first and is half as high again, then it swings alike on both sides.
+    let swings = |at: i64| 200.0 + 100.0 * (at % 2) as f64 + (at % 5) as f64;
+    let serving = |at| if at < 24 { 100.0 + at as f64 } else { swings(at) };
+    let test = |at| if at < 24 { 1.5 * serving(at) } else { swings(at + 2) };
+    let found = run(&rule(""), test, serving, 120);
+    says(&found[23], OPEN, "of the step");
+    says(&found[119], Verdict::Pass, "the median of");
+}
+
+#[test]
 fn half_as_much_again_holds_and_a_critical_one_goes_back() {
     let test = |at| around(150.0, at, 7);
     let serving = |at| around(100.0, at, 5);

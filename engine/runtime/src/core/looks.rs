@@ -7,8 +7,8 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use haldane_judge::{Part, Rule, fold, part};
 use haldane_model::{
-    Answer, Check, CheckName, CheckSeen, Limits, Now, Place, Plan, Record, Sample, Seen, Stamp,
-    Verdict, Weight, Window,
+    Answer, Check, CheckName, CheckSeen, Evidence, Limits, Now, Place, Plan, Record, Sample, Seen,
+    Stamp, Verdict, Weight, Window,
 };
 use haldane_sources::{About, Look, LookSides};
 use jiff::{SignedDuration, Timestamp};
@@ -48,6 +48,8 @@ struct Known {
     /// The looks that `seen` rests on, as far as the record did not take them in yet: one, but where a
     /// record was lost.
     traced: Vec<TracedLook>,
+    /// The evidence that the last look left.
+    left: Option<Evidence>,
     /// What it brings to all comparisons together, after the look that is `seen`.
     part: Option<Part>,
     seen_at: Duration,
@@ -341,6 +343,8 @@ impl Known {
         let folded = fold(rule, &self.limits, &stage, evidence, &key.check, &sample);
         self.part = part(rule, &folded.evidence);
         let finding = Arc::new(folded.finding);
+        let from = (self.left.as_ref() != Some(evidence)).then(|| evidence.clone());
+        self.left = Some(folded.evidence.clone());
         self.seen = Some(Arc::new(CheckSeen {
             verdict: folded.verdict,
             evidence: folded.evidence,
@@ -372,6 +376,7 @@ impl Known {
             limits: self.limits,
             stage,
             dry_run: self.dry_run,
+            from,
             sample,
             finding,
             learned: false,

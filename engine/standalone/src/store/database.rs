@@ -26,6 +26,10 @@ const LAYOUT: i64 = 1;
 const HISTORY_MAX: usize = 1_000;
 /// How many batches of a trace one read returns at most.
 const BATCHES_MAX: usize = 200;
+/// How many bytes of them one read returns at most; one batch always.
+const READ_BYTES_MAX: usize = 8 << 20;
+/// The size of a trace is looked at once in so many versions: the look goes through all batches.
+pub(super) const SIZED_EVERY: u64 = 32;
 /// How long SQLite waits for a reader such as a backup.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -51,6 +55,7 @@ pub struct Store {
     dir: PathBuf,
     entries_max: u64,
     batches_max: u64,
+    trace_bytes_max: u64,
     term: u64,
     _lock: Lock,
 }
@@ -83,6 +88,7 @@ impl Store {
             dir: dir.to_owned(),
             entries_max: options.entries_max.max(1),
             batches_max: options.batches_max.max(1),
+            trace_bytes_max: options.trace_bytes_max,
             term: 0,
             _lock: lock,
         };
@@ -239,6 +245,9 @@ impl Store {
         put(&transaction, id, write)?;
         drop_oldest(&transaction, id, self.entries_max)?;
         drop_oldest_batches(&transaction, id, self.batches_max)?;
+        if write.version.is_multiple_of(SIZED_EVERY) {
+            drop_large_batches(&transaction, id, self.trace_bytes_max)?;
+        }
         transaction.commit()?;
         Ok(Swap::Won)
     }
@@ -318,7 +327,16 @@ pub(crate) fn read_trace(
         .query_map(params![&*id.namespace, &*id.name, signed(after), limit], |row| {
             Ok(StoredBatch { version: row.get(0)?, packed: row.get(1)? })
         })?;
-    found.collect()
+    let (mut batches, mut bytes) = (Vec::new(), 0);
+    for batch in found {
+        let batch = batch?;
+        bytes += batch.packed.len();
+        if bytes > READ_BYTES_MAX && !batches.is_empty() {
+            break;
+        }
+        batches.push(batch);
+    }
+    Ok(batches)
 }
 
 /// Drops the oldest batches past the limit.
@@ -332,6 +350,26 @@ fn drop_oldest_batches(
             "delete from trace where namespace = ?1 and name = ?2 and version <= (
                  select version from trace where namespace = ?1 and name = ?2
                  order by version desc limit 1 offset ?3)",
+        )?
+        .execute(params![&*id.namespace, &*id.name, signed(most)])?;
+    Ok(())
+}
+
+/// Drops the oldest batches past so many bytes; the newest stays.
+fn drop_large_batches(
+    transaction: &Transaction<'_>,
+    id: &RolloutId,
+    most: u64,
+) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "delete from trace where namespace = ?1 and name = ?2 and version <= (
+                 select max(version) from (
+                     select version, row_number() over newest as place,
+                            sum(length(packed)) over newest as bytes
+                     from trace where namespace = ?1 and name = ?2
+                     window newest as (order by version desc))
+                 where bytes > ?3 and place > 1)",
         )?
         .execute(params![&*id.namespace, &*id.name, signed(most)])?;
     Ok(())

@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::mpsc, time::Duration};
 use haldane_model::RolloutId;
 use tempfile::TempDir;
 
-use super::*;
+use super::{database::SIZED_EVERY, *};
 
 fn id() -> RolloutId {
     RolloutId::new("shop", "checkout")
@@ -243,4 +243,30 @@ fn a_trace_is_read_batch_by_batch_keeps_the_newest_and_goes_with_its_rollout() {
     assert_eq!(store.trace(&id(), 4, 1).unwrap()[0].packed, b"batch 5");
     store.delete(&id()).unwrap();
     assert!(store.trace(&id(), 0, 10).unwrap().is_empty());
+}
+
+#[test]
+fn large_batches_are_dropped_by_their_size_and_read_a_few_at_a_time() {
+    let dir = TempDir::new().unwrap();
+    let options = Options { trace_bytes_max: 1_000_000, ..Options::default() };
+    let mut store = Store::open(dir.path(), &options).unwrap();
+    let large = |version| Write { trace: vec![b't'; 100_000], ..write(version, 1) };
+    for version in 1..=100 {
+        assert_eq!(store.swap(&id(), &large(version)), Swap::Won);
+    }
+    let kept = store.trace(&id(), 0, 200).unwrap();
+    let bytes: usize = kept.iter().map(|batch| batch.packed.len()).sum();
+    let most = 1_000_000 + 100_000 * usize::try_from(SIZED_EVERY).unwrap();
+    assert!(bytes <= most, "{bytes} bytes are kept");
+    assert_eq!(kept.last().unwrap().version, 100, "the newest are kept");
+    let huge = |version| Write { trace: vec![b't'; 5 << 20], ..write(version, 1) };
+    for version in 101..=103 {
+        assert_eq!(store.swap(&id(), &huge(version)), Swap::Won);
+    }
+    let page = store.trace(&id(), 100, 20).unwrap();
+    assert!(page.len() < 3, "{} batches of 5 MiB at once", page.len());
+    assert_eq!(
+        store.trace(&id(), page.last().unwrap().version, 20).unwrap().last().unwrap().version,
+        103
+    );
 }
