@@ -146,7 +146,9 @@ impl World {
         let grid = i64::try_from(grid.as_millis()).unwrap_or(i64::MAX);
         let mut at = look.window.begin.as_millisecond();
         let mut windows = Vec::new();
-        while at + grid <= look.window.end.as_millisecond() {
+        // What has not happened yet on its clock, nobody can count.
+        let there = EPOCH + self.source_clock.at(self.now);
+        while at + grid <= look.window.end.as_millisecond().min(there) {
             let moment = |at| Timestamp::from_millisecond(at).expect("a moment of this history");
             let window = Window { begin: moment(at), end: moment(at + grid) };
             windows.push(self.count_window(look, window, mood, compared));

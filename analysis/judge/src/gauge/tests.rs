@@ -104,7 +104,7 @@ fn a_gauge_that_forgets_faster_than_it_seemed_to_is_still_judged() {
     let serving = |at| if at < 24 { 100.0 + at as f64 } else { swings(at) };
     let test = |at| if at < 24 { 1.5 * serving(at) } else { swings(at + 2) };
     let found = run(&rule(""), test, serving, 120);
-    says(&found[23], OPEN, "of the step");
+    says(&found[23], OPEN, "longer blocks are gathered");
     says(&found[119], Verdict::Pass, "the median of");
 }
 
