@@ -3,7 +3,7 @@
 //! An answer is used whole or not at all; a window is learned once; silence of the side under test
 //! is watched for window by window, so that it does not matter how the looks were cut.
 
-use haldane_model::{Answer, CountWindow, Counts, Sample};
+use haldane_model::{Answer, CountWindow, Counts, Sample, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -15,28 +15,6 @@ use crate::{
 
 /// How many scrapes may pass without a closed window: they close one late.
 const SCRAPES_PATIENT: i64 = 4;
-
-/// What an answer amounts to.
-pub(crate) enum Told<'a> {
-    /// Windows.
-    Counted(&'a Counts),
-    /// The source answered, and there is nothing: why.
-    Nothing(&'a str),
-    /// No usable answer, and why.
-    Broken(String),
-}
-
-/// Reads an answer of a check that counts.
-pub(crate) fn told(sample: &Sample) -> Told<'_> {
-    match &sample.answer {
-        Answer::Counted(counts) => Told::Counted(counts),
-        Answer::Nothing(reason) => Told::Nothing(reason),
-        Answer::Error { message, .. } => Told::Broken(message.clone()),
-        Answer::Value(_) | Answer::Ratio { .. } => {
-            Told::Broken("the source gave one number, where counts were asked for".to_owned())
-        }
-    }
-}
 
 /// Returns the windows that were not folded yet.
 pub(crate) fn fresh(
@@ -71,4 +49,38 @@ pub(crate) fn watch(ledger: &mut Ledger, window: &CountWindow, sample: &Sample) 
         ..Look::of(sample, measured)
     };
     silence::watch(ledger, &look)
+}
+
+/// What a look of a check that counts comes to.
+pub(crate) struct Ruled {
+    pub(crate) verdict: Verdict,
+    /// How it came about, and what was wrong with the evidence before it.
+    pub(crate) message: String,
+    /// Whether anything was judged: a broken answer changes nothing.
+    pub(crate) learned: bool,
+}
+
+/// Judges what was counted; silence and a broken answer are verdicts of their own.
+pub(crate) fn ruled(
+    sample: &Sample,
+    damage: Option<String>,
+    judge: impl FnOnce(&Counts) -> Result<(Verdict, String), String>,
+) -> Ruled {
+    let judged = match &sample.answer {
+        Answer::Counted(counts) => judge(counts),
+        Answer::Nothing(reason) => Ok((Verdict::NoData, reason.clone())),
+        Answer::Error { message, .. } => Err(message.clone()),
+        Answer::Value(_) | Answer::Ratio { .. } => {
+            Err("the source gave one number, where counts were asked for".to_owned())
+        }
+    };
+    let (verdict, message, learned) = match judged {
+        Err(message) => (Verdict::SourceError, message, false),
+        Ok((verdict, message)) => (verdict, message, true),
+    };
+    let message = match damage {
+        Some(damage) => format!("{message}; {damage}"),
+        None => message,
+    };
+    Ruled { verdict, message, learned }
 }

@@ -18,8 +18,7 @@ use jiff::Timestamp;
 use self::book::{Book, Outcome, Ruled};
 pub(crate) use self::rule::GaugeRule;
 use crate::{
-    Folded, Stage,
-    counted::{self, Told},
+    Folded, Stage, counted,
     ranks::Worse,
     words::{odds, plain, rate},
 };
@@ -35,21 +34,10 @@ pub(crate) fn fold(
     sample: &Sample,
 ) -> Folded {
     let (mut book, damage) = Book::read(evidence);
-    let ruled = match counted::told(sample) {
-        Told::Broken(message) => Err(message),
-        Told::Nothing(reason) => Ok((Verdict::NoData, reason.to_owned())),
-        Told::Counted(counts) => {
-            readable(counts).map(|()| judge(rule, stage, &mut book, counts, sample))
-        }
-    };
-    let (verdict, message, learned) = match ruled {
-        Err(message) => (Verdict::SourceError, message, false),
-        Ok((verdict, message)) => (verdict, message, true),
-    };
-    let message = match damage {
-        Some(damage) => format!("{message}; {damage}"),
-        None => message,
-    };
+    let counted::Ruled { verdict, message, learned } = counted::ruled(sample, damage, |counts| {
+        readable(counts)?;
+        Ok(judge(rule, stage, &mut book, counts, sample))
+    });
     let ruled = book.step.ruled;
     let finding = Finding {
         check: check.clone(),

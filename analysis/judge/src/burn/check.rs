@@ -16,8 +16,7 @@ use super::{
 use crate::{
     Folded, Stage,
     betting::Sums,
-    compare,
-    counted::{self, Told},
+    compare, counted,
     words::{count, odds, plain, rate, span},
 };
 
@@ -45,21 +44,10 @@ pub(crate) fn fold(
     sample: &Sample,
 ) -> Folded {
     let (mut book, damage) = Book::read(evidence);
-    let ruled = match counted::told(sample) {
-        Told::Broken(message) => Err(message),
-        Told::Nothing(reason) => Ok((Verdict::NoData, reason.to_owned())),
-        Told::Counted(counts) => {
-            readable(counts).map(|()| judge(rule, stage, &mut book, counts, sample))
-        }
-    };
-    let (verdict, message, learned) = match ruled {
-        Err(message) => (Verdict::SourceError, message, false),
-        Ok((verdict, message)) => (verdict, message, true),
-    };
-    let message = match damage {
-        Some(damage) => format!("{message}; {damage}"),
-        None => message,
-    };
+    let counted::Ruled { verdict, message, learned } = counted::ruled(sample, damage, |counts| {
+        readable(counts)?;
+        Ok(judge(rule, stage, &mut book, counts, sample))
+    });
     let worst = worst(rule, &book);
     let finding = Finding {
         check: check.clone(),

@@ -1,3 +1,5 @@
+//! An error budget: what burns it, what caps it, and what is told of both.
+
 use std::time::Duration;
 
 use haldane_model::{

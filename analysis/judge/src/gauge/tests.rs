@@ -1,3 +1,5 @@
+//! A gauge of two sides: what is called worse, what is not, and what waits for more.
+
 use std::time::Duration;
 
 use haldane_model::{

@@ -13,11 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Class, Metric, MetricResult, MetricRule, Score, ScoreOutcome, rule::ScoredRule, score,
 };
-use crate::{
-    Folded, Stage,
-    counted::{self, Told},
-    words::plain,
-};
+use crate::{Folded, Stage, counted, words::plain};
 
 /// The format that is written here.
 const FORMAT: u32 = 5;
@@ -68,21 +64,10 @@ pub(crate) fn fold(
     sample: &Sample,
 ) -> Folded {
     let (mut book, damage) = Book::read(evidence, rule);
-    let ruled = match counted::told(sample) {
-        Told::Broken(message) => Err(message),
-        Told::Nothing(reason) => Ok((Verdict::NoData, reason.to_owned())),
-        Told::Counted(counts) => {
-            readable(counts).map(|()| judge(rule, stage, &mut book, counts, sample))
-        }
-    };
-    let (verdict, message, learned) = match ruled {
-        Err(message) => (Verdict::SourceError, message, false),
-        Ok((verdict, message)) => (verdict, message, true),
-    };
-    let message = match damage {
-        Some(damage) => format!("{message}; {damage}"),
-        None => message,
-    };
+    let counted::Ruled { verdict, message, learned } = counted::ruled(sample, damage, |counts| {
+        readable(counts)?;
+        Ok(judge(rule, stage, &mut book, counts, sample))
+    });
     let finding = Finding {
         check: check.clone(),
         verdict,

@@ -1,3 +1,5 @@
+//! Scores as Kayenta gives them: groups, weights, and metrics that are missing.
+
 use std::time::Duration;
 
 use haldane_model::{
