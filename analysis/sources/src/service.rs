@@ -1,17 +1,22 @@
 //! What the settings of monitoring services have in common.
 
-use std::time::Duration;
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use futures::future::BoxFuture;
 use haldane_outside::Outside;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
-    SettingsError,
+    Look, SettingsError,
     access::{self, Access, Parts},
-    numbers::unanswerable,
+    numbers::{Service, filled, unanswerable},
     question::{Ask, Text},
-    reply::{Refusal, refused},
+    reply::{Found, Refusal, refused},
     settings,
     web::Web,
 };
@@ -30,6 +35,43 @@ pub(crate) struct Pace {
     pub(crate) resolution: Duration,
     /// After how long a point is surely there.
     pub(crate) delay: Duration,
+}
+
+/// A service that is asked in its own language.
+pub(crate) trait OwnLanguage: fmt::Debug + Send + Sync + 'static {
+    /// What it is called where it is written.
+    const KIND: &'static str;
+    /// The times that it has.
+    fn pace(&self) -> Pace;
+    /// Asks for one number. Ends by itself.
+    fn ask(
+        &self,
+        query: &str,
+        look: &Look,
+        end: Instant,
+    ) -> impl Future<Output = Result<Found, Refusal>> + Send;
+}
+
+impl<S: OwnLanguage> Service for S {
+    fn number(
+        self: Arc<Self>,
+        ask: Ask,
+        look: Look,
+        end: Instant,
+    ) -> BoxFuture<'static, Result<Found, Refusal>> {
+        Box::pin(async move {
+            let query = own(S::KIND, &ask)?;
+            self.ask(&filled(query, &look), &look, end).await
+        })
+    }
+
+    fn resolution(&self) -> Duration {
+        self.pace().resolution
+    }
+
+    fn delay(&self) -> Duration {
+        self.pace().delay
+    }
 }
 
 /// How settings say where a service is.
@@ -59,7 +101,7 @@ pub(crate) fn open<W: DeserializeOwned>(
 }
 
 /// The text of a question in the service's own language.
-pub(crate) fn own<'a>(kind: &str, ask: &'a Ask) -> Result<&'a Text, Refusal> {
+fn own<'a>(kind: &str, ask: &'a Ask) -> Result<&'a Text, Refusal> {
     if let Ask::Own { value, .. } = ask {
         return Ok(value);
     }

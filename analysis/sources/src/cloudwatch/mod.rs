@@ -5,12 +5,8 @@
 
 mod sign;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use futures::future::BoxFuture;
 use haldane_outside::{Outside, Secret};
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
@@ -22,10 +18,9 @@ use self::sign::Signed;
 use crate::{
     Look, MetricSource, SettingsError, SourceEntry,
     access::Parts,
-    numbers::{self, Numbers, Point, Service, filled, newest, only},
-    question::Ask,
+    numbers::{self, Numbers, Point, newest, only},
     reply::{Found, Refusal, excerpt, failed, refused},
-    service::{self, Common},
+    service::{self, Common, OwnLanguage},
     settings,
     web::{Request, Web},
 };
@@ -164,34 +159,6 @@ struct Told {
 // === impl CloudWatch ===
 
 impl CloudWatch {
-    async fn ask(&self, query: &str, look: &Look, end: Instant) -> Result<Found, Refusal> {
-        let body = self.body(query, look)?;
-        let (status, body) = self.web.send(self.signed(body)?, end).await?;
-        if status != 200 {
-            return Err(refusal(status, &body));
-        }
-        let Ok(answered) = serde_json::from_slice::<Answered>(&body) else {
-            return Err(refused(format!("this is no answer to a query: {}", excerpt(&body))));
-        };
-        let several = answered.next_token.is_some();
-        let Some(outcome) = only(answered.metric_data_results, |outcome| outcome.id.clone())?
-        else {
-            return Ok(Found::nothing("no such metric"));
-        };
-        match outcome.status_code.as_deref() {
-            Some("Complete") if !several => Ok(newest(outcome.points(), look.window)),
-            Some("InternalError") => {
-                let message = "cloudwatch: InternalError".to_owned();
-                Err(Refusal { message, retryable: true, too_large: false })
-            }
-            Some("Forbidden") => Err(refused("cloudwatch: Forbidden")),
-            other => {
-                let code = other.unwrap_or("no status");
-                Err(refused(format!("the answer is partial ({code}): ask for fewer points")))
-            }
-        }
-    }
-
     /// A list of queries as the API has them, or one expression.
     fn body(&self, query: &str, look: &Look) -> Result<String, Refusal> {
         let queries = if query.trim_start().starts_with('[') {
@@ -250,6 +217,42 @@ impl CloudWatch {
     }
 }
 
+impl OwnLanguage for CloudWatch {
+    const KIND: &'static str = KIND;
+
+    fn pace(&self) -> service::Pace {
+        self.pace
+    }
+
+    async fn ask(&self, query: &str, look: &Look, end: Instant) -> Result<Found, Refusal> {
+        let body = self.body(query, look)?;
+        let (status, body) = self.web.send(self.signed(body)?, end).await?;
+        if status != 200 {
+            return Err(refusal(status, &body));
+        }
+        let Ok(answered) = serde_json::from_slice::<Answered>(&body) else {
+            return Err(refused(format!("this is no answer to a query: {}", excerpt(&body))));
+        };
+        let several = answered.next_token.is_some();
+        let Some(outcome) = only(answered.metric_data_results, |outcome| outcome.id.clone())?
+        else {
+            return Ok(Found::nothing("no such metric"));
+        };
+        match outcome.status_code.as_deref() {
+            Some("Complete") if !several => Ok(newest(outcome.points(), look.window)),
+            Some("InternalError") => {
+                let message = "cloudwatch: InternalError".to_owned();
+                Err(Refusal { message, retryable: true, too_large: false })
+            }
+            Some("Forbidden") => Err(refused("cloudwatch: Forbidden")),
+            other => {
+                let code = other.unwrap_or("no status");
+                Err(refused(format!("the answer is partial ({code}): ask for fewer points")))
+            }
+        }
+    }
+}
+
 fn refusal(status: u16, body: &[u8]) -> Refusal {
     let Ok(told) = serde_json::from_slice::<Told>(body) else { return failed(status, body) };
     let kind = told.kind.rsplit('#').next().unwrap_or_default();
@@ -265,27 +268,5 @@ impl Outcome {
     fn points(&self) -> impl Iterator<Item = Point> {
         let seconds = self.timestamps.iter().map(|at| (at * 1000.0) as i64);
         seconds.zip(self.values.iter().map(|value| Some(*value)))
-    }
-}
-
-impl Service for CloudWatch {
-    fn number(
-        self: Arc<Self>,
-        ask: Ask,
-        look: Look,
-        end: Instant,
-    ) -> BoxFuture<'static, Result<Found, Refusal>> {
-        Box::pin(async move {
-            let query = service::own(KIND, &ask)?;
-            self.ask(&filled(query, &look), &look, end).await
-        })
-    }
-
-    fn resolution(&self) -> Duration {
-        self.pace.resolution
-    }
-
-    fn delay(&self) -> Duration {
-        self.pace.delay
     }
 }

@@ -2,12 +2,8 @@
 //!
 //! Contract-tested: against the documented exchange, never against the service.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use futures::future::BoxFuture;
 use haldane_outside::{Outside, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,10 +12,9 @@ use serde_json::Value;
 use crate::{
     Look, MetricSource, SettingsError, SourceEntry,
     access::{Header, Parts},
-    numbers::{self, Numbers, Point, Service, filled, newest, only},
-    question::Ask,
+    numbers::{self, Numbers, Point, newest, only},
     reply::{Found, Refusal, excerpt, failed, refused},
-    service::{self, Common},
+    service::{self, Common, OwnLanguage},
     web::{Request, Web},
 };
 
@@ -119,7 +114,13 @@ struct Series {
 
 // === impl Datadog ===
 
-impl Datadog {
+impl OwnLanguage for Datadog {
+    const KIND: &'static str = KIND;
+
+    fn pace(&self) -> service::Pace {
+        self.pace
+    }
+
     async fn ask(&self, query: &str, look: &Look, end: Instant) -> Result<Found, Refusal> {
         let mut url = self.web.at("/api/v1/query");
         let (from, to) = (look.window.begin.as_second(), look.window.end.as_second());
@@ -144,27 +145,5 @@ impl Datadog {
         };
         let points = only.pointlist.into_iter().map(|(at, value)| -> Point { (at as i64, value) });
         Ok(newest(points, look.window))
-    }
-}
-
-impl Service for Datadog {
-    fn number(
-        self: Arc<Self>,
-        ask: Ask,
-        look: Look,
-        end: Instant,
-    ) -> BoxFuture<'static, Result<Found, Refusal>> {
-        Box::pin(async move {
-            let query = service::own(KIND, &ask)?;
-            self.ask(&filled(query, &look), &look, end).await
-        })
-    }
-
-    fn resolution(&self) -> Duration {
-        self.pace.resolution
-    }
-
-    fn delay(&self) -> Duration {
-        self.pace.delay
     }
 }

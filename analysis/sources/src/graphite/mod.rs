@@ -2,13 +2,8 @@
 //!
 //! Contract-tested: against the documented exchange, never against the service.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use futures::future::BoxFuture;
 use haldane_outside::{Outside, Secret, Tls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,10 +12,9 @@ use serde_json::Value;
 use crate::{
     Look, MetricSource, SettingsError, SourceEntry,
     access::{Basic, Header, Parts},
-    numbers::{self, Numbers, Point, Service, filled, newest, only},
-    question::Ask,
+    numbers::{self, Numbers, Point, newest, only},
     reply::{Found, Refusal, excerpt, failed, refused},
-    service::{self, Common},
+    service::{self, Common, OwnLanguage},
     web::{Request, Web},
 };
 
@@ -111,7 +105,13 @@ struct Series {
 
 // === impl Graphite ===
 
-impl Graphite {
+impl OwnLanguage for Graphite {
+    const KIND: &'static str = KIND;
+
+    fn pace(&self) -> service::Pace {
+        self.pace
+    }
+
     async fn ask(&self, query: &str, look: &Look, end: Instant) -> Result<Found, Refusal> {
         let (from, until) = (look.window.begin.as_second(), look.window.end.as_second());
         let fields = [("from", from.to_string()), ("until", until.to_string())];
@@ -136,27 +136,5 @@ impl Graphite {
             .into_iter()
             .map(|(value, at)| -> Point { (at.saturating_mul(1_000), value) });
         Ok(newest(points, look.window))
-    }
-}
-
-impl Service for Graphite {
-    fn number(
-        self: Arc<Self>,
-        ask: Ask,
-        look: Look,
-        end: Instant,
-    ) -> BoxFuture<'static, Result<Found, Refusal>> {
-        Box::pin(async move {
-            let query = service::own(KIND, &ask)?;
-            self.ask(&filled(query, &look), &look, end).await
-        })
-    }
-
-    fn resolution(&self) -> Duration {
-        self.pace.resolution
-    }
-
-    fn delay(&self) -> Duration {
-        self.pace.delay
     }
 }

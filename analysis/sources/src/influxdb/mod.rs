@@ -3,13 +3,8 @@
 //!
 //! Contract-tested: against the documented exchange, never against the service.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use futures::future::BoxFuture;
 use haldane_outside::{Outside, Secret, Tls};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -18,10 +13,9 @@ use serde_json::Value;
 use crate::{
     Look, MetricSource, SettingsError, SourceEntry,
     access::{Basic, Header, Parts},
-    numbers::{self, Numbers, Point, Service, filled, newest, only},
-    question::Ask,
+    numbers::{self, Numbers, Point, newest, only},
     reply::{Found, Refusal, excerpt, failed, refused},
-    service::{self, Common},
+    service::{self, Common, OwnLanguage},
     settings,
     web::{Request, Web},
 };
@@ -146,7 +140,13 @@ struct Series {
 
 // === impl Influx ===
 
-impl Influx {
+impl OwnLanguage for Influx {
+    const KIND: &'static str = KIND;
+
+    fn pace(&self) -> service::Pace {
+        self.pace
+    }
+
     async fn ask(&self, query: &str, look: &Look, end: Instant) -> Result<Found, Refusal> {
         let policy = self.retention_policy.as_deref().map(|policy| ("rp", policy));
         let fields = [("db", self.database.as_str()), ("q", query), ("epoch", "ms")];
@@ -203,27 +203,5 @@ impl Series {
             _ => Err(refused("a row has more or fewer values than columns")),
         };
         self.values.iter().map(point).collect()
-    }
-}
-
-impl Service for Influx {
-    fn number(
-        self: Arc<Self>,
-        ask: Ask,
-        look: Look,
-        end: Instant,
-    ) -> BoxFuture<'static, Result<Found, Refusal>> {
-        Box::pin(async move {
-            let query = service::own(KIND, &ask)?;
-            self.ask(&filled(query, &look), &look, end).await
-        })
-    }
-
-    fn resolution(&self) -> Duration {
-        self.pace.resolution
-    }
-
-    fn delay(&self) -> Duration {
-        self.pace.delay
     }
 }

@@ -2,12 +2,8 @@
 //!
 //! Contract-tested: against the documented exchange, never against the service.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
-use futures::future::BoxFuture;
 use haldane_outside::{Outside, Secret};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,10 +12,9 @@ use serde_json::{Value, json};
 use crate::{
     Look, MetricSource, SettingsError, SourceEntry,
     access::{Header, Parts},
-    numbers::{self, Numbers, Service, filled, only},
-    question::Ask,
+    numbers::{self, Numbers, only},
     reply::{Found, Refusal, excerpt, failed, refused},
-    service::{self, Common},
+    service::{self, Common, OwnLanguage},
     settings,
     web::{Request, Web},
 };
@@ -106,7 +101,13 @@ struct NewRelic {
 
 // === impl NewRelic ===
 
-impl NewRelic {
+impl OwnLanguage for NewRelic {
+    const KIND: &'static str = KIND;
+
+    fn pace(&self) -> service::Pace {
+        self.pace
+    }
+
     async fn ask(&self, query: &str, look: &Look, end: Instant) -> Result<Found, Refusal> {
         let (begin, until) = (look.window.begin, look.window.end);
         let (begin, until) = (begin.as_millisecond(), until.as_millisecond());
@@ -160,27 +161,5 @@ fn number(row: &Value) -> Result<Found, Refusal> {
             "the query returns more than one number: {}: select one",
             excerpt(row.to_string().as_bytes())
         ))),
-    }
-}
-
-impl Service for NewRelic {
-    fn number(
-        self: Arc<Self>,
-        ask: Ask,
-        look: Look,
-        end: Instant,
-    ) -> BoxFuture<'static, Result<Found, Refusal>> {
-        Box::pin(async move {
-            let query = service::own(KIND, &ask)?;
-            self.ask(&filled(query, &look), &look, end).await
-        })
-    }
-
-    fn resolution(&self) -> Duration {
-        self.pace.resolution
-    }
-
-    fn delay(&self) -> Duration {
-        self.pace.delay
     }
 }
