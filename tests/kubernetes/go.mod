@@ -2,7 +2,10 @@
 // Nothing of Haldane is written in Go, and nothing of this ships. ../kubernetes.sh builds it.
 module haldane.dev/tests/kubernetes
 
-go 1.26.0
+go 1.24.0
+
+// As Kubernetes itself is built.
+godebug default=go1.24
 
 tool (
 	k8s.io/kubernetes/cmd/kube-apiserver
