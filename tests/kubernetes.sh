@@ -70,8 +70,10 @@ fi
 # Compiled packages are kept between interrupted builds, and removed after the last.
 export GOCACHE=$cache/go-build
 IFS=. read -r major minor _ <<<"${version#v}"
-stamp=k8s.io/component-base/version
-flags="-s -w -X $stamp.gitVersion=$version -X $stamp.gitMajor=$major -X $stamp.gitMinor=$minor"
+flags="-s -w"
+for stamp in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
+  flags+=" -X $stamp.gitVersion=$version -X $stamp.gitMajor=$major -X $stamp.gitMinor=$minor"
+done
 
 build() { # program
   local begin=$SECONDS
