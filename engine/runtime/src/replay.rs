@@ -73,11 +73,16 @@ pub struct AlternativeCheck {
 #[must_use]
 pub fn replay(batches: &[Batch]) -> Replay {
     let mut again = Again::default();
-    for item in batches.iter().flat_map(|batch| &batch.items) {
-        match &**item {
-            Traced::Look(look) => again.look(look),
-            Traced::Turn(turn) => again.turn(turn),
-            Traced::Gap(dropped) => again.gap(*dropped),
+    for batch in batches {
+        if let Some(why) = &batch.damaged {
+            again.damaged(why);
+        }
+        for item in &batch.items {
+            match &**item {
+                Traced::Look(look) => again.look(look),
+                Traced::Turn(turn) => again.turn(turn),
+                Traced::Gap(dropped) => again.gap(*dropped),
+            }
         }
     }
     again.replay
@@ -149,12 +154,15 @@ impl Again {
         }
         if finding != *look.finding {
             let (now, then) = (&finding, &look.finding);
+            let (mut now_told, mut then_told) = (words(now), words(then));
+            if now_told == then_told {
+                now_told = format!("{now:?}");
+                then_told = format!("{then:?}");
+            }
             self.replay.differences.push(format!(
-                "{} of check {}: {} now, {} then",
+                "{} of check {}: {now_told} now, {then_told} then",
                 when(look),
                 look.check,
-                words(now),
-                words(then)
             ));
         }
     }
@@ -222,6 +230,11 @@ impl Again {
     fn gap(&mut self, dropped: u64) {
         self.left.clear();
         self.replay.dropped += dropped;
+    }
+
+    fn damaged(&mut self, why: &str) {
+        self.left.clear();
+        self.replay.differences.push(why.to_owned());
     }
 }
 
