@@ -193,7 +193,6 @@ fn fits(value: &Value, left: &mut (usize, usize)) -> bool {
 
 #[cfg(test)]
 mod tests {
-
     use serde_json::json;
 
     use super::*;
