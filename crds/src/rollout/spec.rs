@@ -49,6 +49,7 @@ pub struct Side {
     pub name: Name,
     /// What tells this side's series apart in the metric source.
     #[serde(default)]
+    #[schemars(extend("maxProperties" = 16))]
     pub labels: BTreeMap<String, String>,
     /// The Kubernetes workload that runs this side.
     pub workload: Option<Workload>,
@@ -146,6 +147,7 @@ pub struct Gate {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManualGate {
     /// Who may open it; not available in this version.
+    #[schemars(length(max = 253))]
     pub group: Option<String>,
 }
 
@@ -163,7 +165,7 @@ pub struct Alert {
     /// The rule's name.
     pub name: Name,
     /// Matchers as Alertmanager writes them, all of which must hold: `severity="page"`.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), inner(length(max = 512)))]
     pub matchers: Vec<String>,
     /// What a matching alert does.
     pub action: AlertAction,
