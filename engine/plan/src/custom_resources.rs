@@ -129,7 +129,5 @@ fn of_form(
             fault.help = Some(help.to_owned());
         }
     }
-    let name = value["metadata"]["name"].as_str().unwrap_or_default();
-    debug_assert!(name.len() <= 63, "names were read");
     found
 }

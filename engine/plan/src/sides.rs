@@ -34,8 +34,18 @@ pub(crate) fn compile(
             let help = "remove it; tell the revision by `revisionQuery` or `spec.revision`";
             faults.key(&path.key("workload"), "workloads are known in a cluster only", help);
         }
+        workload(faults, &written[at], &path.key("workload"));
         side(faults, registries, scope, sources, &written[at], &path)
     })
+}
+
+fn workload(faults: &mut Faults<'_>, written: &Written, path: &Path) {
+    let named = written.workload.as_ref().map(haldane_crds::Workload::written);
+    if let Some(count) = named.map(|named| named.len()).filter(|count| *count != 1) {
+        let message = format!("a side has exactly one workload, this one names {count}");
+        let help = "write one of `deployment`, `statefulSet`, `daemonSet`, `replicaSet` or `pods`";
+        faults.key(path, message, help);
+    }
 }
 
 fn side(

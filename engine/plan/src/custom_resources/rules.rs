@@ -29,7 +29,7 @@ pub(super) fn rollout(root: &mut Value, registries: &Registries<'_>) {
     sources(root, registries);
     phases(root);
     checks(root, "spec.analysis.checks", registries);
-    uses(root, "spec.analysis.templates");
+    uses(root);
     let matcher = r#"self.matches('^[ ]*[a-zA-Z_][a-zA-Z0-9_]*[ ]*(=~|!~|!=|=)[ ]*".*"[ ]*$')"#;
     let message = r#"a matcher is written `label="value"`, or with one of `!=`, `=~`, `!~`"#;
     rule::add(at(root, "spec.alerts[].matchers[]"), &Rule::new(matcher, message));
@@ -40,7 +40,6 @@ pub(super) fn template(root: &mut Value, is_for_all: bool, registries: &Registri
     by_name(root, "spec.arguments", "name");
     named(root);
     checks(root, "spec.checks", registries);
-    uses(root, "spec.templates");
     let brings = "(has(self.checks) && size(self.checks) > 0) \
                   || (has(self.templates) && size(self.templates) > 0)";
     let message = "spec.checks: the template brings no check: add one, such as \
@@ -73,6 +72,14 @@ fn sides(root: &mut Value) {
     let message = "both sides have the same labels, so that their series cannot be told apart: write what \
                    differs between the sides";
     rule::add(at(root, "spec.sides"), &Rule::new(rule, message));
+    let rule = "self.all(name, name.matches('^[a-zA-Z_][a-zA-Z0-9_]*$'))";
+    let message = "labels of series consist of letters, digits and underscores: correct the name of the label";
+    rule::add(at(root, "spec.sides[].labels"), &Rule::new(rule, message));
+    let rule = "[has(self.deployment), has(self.statefulSet), has(self.daemonSet), has(self.replicaSet), \
+                has(self.pods)].exists_one(it, it)";
+    let message = "a side has exactly one workload: write one of `deployment`, `statefulSet`, `daemonSet`, \
+                   `replicaSet` or `pods`";
+    rule::add(at(root, "spec.sides[].workload"), &Rule::new(rule, message));
 }
 
 fn traffic(root: &mut Value, registries: &Registries<'_>) {
@@ -81,7 +88,8 @@ fn traffic(root: &mut Value, registries: &Registries<'_>) {
     rule::add(at(root, "spec.traffic[].follow"), &Rule::new("self != 'Open'", message));
     for kind in registries.providers.iter().map(|row| row.kind) {
         let place = format!("spec.traffic[].{kind}");
-        if at(root, &place)["properties"].get("destinations").is_none() {
+        let settings = at(root, &place).get("properties");
+        if settings.is_none_or(|fields| fields.get("destinations").is_none()) {
             continue;
         }
         let there = format!("has(it.{kind}) && has(it.{kind}.destinations)");
@@ -143,7 +151,7 @@ fn all_steps(root: &mut Value) {
     let steps = at(root, "spec.steps");
     let (it, other) = (points("it.weight"), points("other.weight"));
     let rule = format!(
-        "self.filter(it, has(it.weight)).map(it, {it}).isSorted() && self.all(it, !has(it.weight) \
+        "self.map(it, has(it.weight), {it}).isSorted() && self.all(it, !has(it.weight) \
          || self.exists_one(other, has(other.weight) && {other} == {it}))"
     );
     let message = "the weights do not rise: write the steps in rising order, each weight once";
@@ -162,13 +170,13 @@ fn all_steps(root: &mut Value) {
 fn times(root: &mut Value) {
     let default = haldane_crds::show_duration(steps::BAKE);
     let bake = format!("duration(has(it.bake) ? it.bake : '{default}')");
+    // Whole seconds never refuse what is long enough.
     let planned = format!(
-        "(has(self.steps) ? self.steps.filter(it, has(it.weight)).map(it, {bake}).sum() \
-         : duration('{}'))",
-        haldane_crds::show_duration(steps::BAKE * 4),
+        "(has(self.steps) ? self.steps.map(it, has(it.weight), {bake}.getSeconds()).sum() : {})",
+        steps::BAKE.as_secs() * steps::DEFAULT_PERCENTS.len() as u64,
     );
     let rule = format!(
-        "!has(self.progressDeadline) || (duration(self.progressDeadline) >= {planned} \
+        "!has(self.progressDeadline) || (duration(self.progressDeadline).getSeconds() >= {planned} \
          && duration(self.progressDeadline) > duration('0s'))"
     );
     let message = "spec.progressDeadline: it is shorter than the bakes together: leave it out for the planned \
@@ -318,16 +326,12 @@ fn checks(root: &mut Value, place: &str, registries: &Registries<'_>) {
     }
 }
 
-/// Uses of templates.
-fn uses(root: &mut Value, place: &str) {
-    let is_template = place == "spec.templates";
-    if is_template {
-        return;
-    }
+/// Uses of templates by a rollout.
+fn uses(root: &mut Value) {
     let rule = format!("self.all(name, {})", plain("self[name]"));
     let message = "an argument is plain text, and nothing is filled in here: write the text itself, such as \
                    `checkout`";
-    rule::add(at(root, &format!("{place}[].arguments")), &Rule::new(rule, message));
+    rule::add(at(root, "spec.analysis.templates[].arguments"), &Rule::new(rule, message));
 }
 
 fn above_zero(root: &mut Value, place: &str, message: &str) {
@@ -338,49 +342,34 @@ fn plain(text: &str) -> String {
     PLAIN.replace("TEXT", text)
 }
 
-/// A share in basis points. Its characters are read one by one: by what the API server thinks that a number or
-/// a text may cost at most, other ways leave no room for fifty steps.
-fn points(weight: &str) -> String {
-    let text = format!("string({weight})");
+/// A share in basis points. The digits of `"0.5%"` are read one by one: older servers reckon that a share may have
+/// three megabytes, and any other way is too dear for fifty steps.
+fn points(share: &str) -> String {
     let sum = |digits: &[(usize, u32)]| {
-        let worth = |(at, worth): &(usize, u32)| format!("int({text}.charAt({at})) * {worth}");
+        let worth = |(at, worth): &(usize, u32)| format!("int({share}.charAt({at})) * {worth}");
         digits.iter().map(worth).collect::<Vec<_>>().join(" + ")
     };
-    let either = |at: usize, sign: char, first: &[(usize, u32)], second: &[(usize, u32)]| {
-        format!("({text}.charAt({at}) == '{sign}' ? {} : {})", sum(first), sum(second))
+    let dot = |at: usize, there: &[(usize, u32)], elsewhere: &[(usize, u32)]| {
+        format!("({share}.charAt({at}) == '.' ? {} : {})", sum(there), sum(elsewhere))
     };
-    let (one, two) = ([(0, 100)], [(0, 1_000), (1, 100)]);
-    let three = [(0, 10_000), (1, 1_000), (2, 100)];
     let forms = [
-        sum(&one),
-        either(1, '%', &one, &two),
-        either(2, '%', &two, &three),
-        either(1, '.', &[(0, 100), (2, 10)], &three),
-        either(1, '.', &[(0, 100), (2, 10), (3, 1)], &[(0, 1_000), (1, 100), (3, 10)]),
-        either(
-            2,
-            '.',
-            &[(0, 1_000), (1, 100), (3, 10), (4, 1)],
-            &[(0, 10_000), (1, 1_000), (2, 100), (4, 10)],
+        (2, sum(&[(0, 100)])),
+        (3, sum(&[(0, 1_000), (1, 100)])),
+        (4, dot(1, &[(0, 100), (2, 10)], &[(0, 10_000), (1, 1_000), (2, 100)])),
+        (5, dot(1, &[(0, 100), (2, 10), (3, 1)], &[(0, 1_000), (1, 100), (3, 10)])),
+        (
+            6,
+            dot(
+                2,
+                &[(0, 1_000), (1, 100), (3, 10), (4, 1)],
+                &[(0, 10_000), (1, 1_000), (2, 100), (4, 10)],
+            ),
         ),
     ];
     let longest = sum(&[(0, 10_000), (1, 1_000), (2, 100), (4, 10), (5, 1)]);
-    let by_size = forms.iter().enumerate().rev().fold(longest, |rest, (at, form)| {
-        format!("size({text}) == {} ? {form} : ({rest})", at + 1)
-    });
-    format!("({by_size})")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::points;
-
-    #[test]
-    fn a_share_is_read_by_its_characters() {
-        let text = points("it");
-        for size in 1..=6 {
-            assert!(text.contains(&format!("size(string(it)) == {size} ?")), "{text}");
-        }
-        assert_eq!(text.matches('(').count(), text.matches(')').count());
-    }
+    let by_size = forms
+        .iter()
+        .rev()
+        .fold(longest, |rest, (size, form)| format!("size({share}) == {size} ? {form} : ({rest})"));
+    format!("(type({share}) == int ? int({share}) * 100 : ({by_size}))")
 }

@@ -106,28 +106,24 @@ fn tagged(out: &mut Map<String, Value>, choices: &[Value]) {
     rule::add(out, &exactly_one(&names));
 }
 
-/// A text or an object: a cluster has no type for that, so that its value is kept as it is. What is said of
-/// texts holds for texts alone, and what is said of objects for objects.
+/// A text or an object: a cluster has no type for that, so that no rule can look into it. What is said of texts
+/// holds for texts alone, and what is said of objects for objects.
 fn mixed(out: &mut Map<String, Value>, choices: &[Value]) {
     for choice in choices {
         if let Some(words) = words(choice) {
             out.insert("pattern".to_owned(), format!("^({})$", words.join("|")).into());
-        } else if is_object(choice) {
-            if let Some(required) = choice.get("required") {
-                out.insert("required".to_owned(), required.clone());
-            }
-        } else if let Some(choices) = self::choices(choice) {
-            let names = choices.iter().filter_map(|choice| choice.get("properties")?.as_object());
-            let names = names.flat_map(Map::keys);
-            let (own, others): (Vec<&String>, _) = names.partition(|name| trust::is_own(name));
-            let refused: Vec<Value> = own.iter().map(|name| json!({"required": [name]})).collect();
-            if !refused.is_empty() {
-                out.insert("not".to_owned(), json!({"anyOf": refused}));
-            }
-            if let [only] = others.as_slice() {
-                out.insert("required".to_owned(), json!([only]));
-            }
+            continue;
         }
+        let Value::Object(mut own) = convert(choice) else { continue };
+        let Some(fields) = own.remove("properties") else { continue };
+        let usable = fields.as_object().into_iter().flat_map(Map::keys);
+        let usable: Vec<&String> = usable.filter(|name| !trust::is_own(name)).collect();
+        match (own.remove("required"), usable.as_slice()) {
+            (Some(required), _) => drop(out.insert("required".to_owned(), required)),
+            (None, [only]) => drop(out.insert("required".to_owned(), json!([only]))),
+            (None, _) => {}
+        }
+        out.insert("properties".to_owned(), fields);
     }
     out.insert("maxLength".to_owned(), TEXT_MAX.into());
     out.insert("x-kubernetes-preserve-unknown-fields".to_owned(), true.into());
@@ -177,6 +173,7 @@ fn object(out: &mut Map<String, Value>, schema: &Value) {
         fields.insert(name.clone(), convert(schema));
     }
     if let Some(rest) = schema.get("additionalProperties").filter(|rest| rest.is_object()) {
+        copy(out, schema, "minProperties");
         bound(out, schema, "maxProperties", MAP_MAX);
         out.insert("additionalProperties".to_owned(), convert(rest));
         return;

@@ -4,7 +4,7 @@
 //! One table, for the rules of the API server and for `validate --for kubernetes`.
 
 use haldane_crds::{Diagnostic, Path, Places};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{
     inline::inlined,
@@ -65,8 +65,15 @@ pub(super) fn refuse(schema: &mut Map<String, Value>) {
             refuse(below);
         }
     }
+    // No rule looks into what has no type: there nothing fits, and the field's own words say why.
+    let is_mixed = schema.get("type").is_none();
     let Some(fields) = schema.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for (name, field) in fields {
+        if let Some((message, help)) = refusal(name).filter(|_| is_mixed) {
+            let description = format!("{message}: {help}");
+            *field = json!({"description": description, "type": "string", "minLength": 1, "maxLength": 0});
+            continue;
+        }
         let Some(field) = field.as_object_mut() else { continue };
         refuse(field);
         if let Some((message, help)) = refusal(name).filter(|_| field["type"] != "object") {
