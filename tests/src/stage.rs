@@ -148,6 +148,12 @@ impl Stage {
         wait_for("the service answers", PATIENCE, || get(port, "/health").is_some());
     }
 
+    /// Returns where a side's service listens.
+    #[must_use]
+    pub fn app_port(&self, side: &str) -> u16 {
+        self.app_ports[index(side)]
+    }
+
     /// Returns where each side shows its metrics, as a source's settings name them.
     #[must_use]
     pub fn pages(&self) -> Value {

@@ -14,7 +14,7 @@ use std::{
 use desk::{Rig, cart, checkout};
 use haldane_api::{Ask, Client, ClientError, Error, Listener, Server};
 use haldane_model::Reason;
-use haldane_runtime::replay::replay;
+use haldane_runtime::{replay::replay, trace::Packed};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -122,7 +122,8 @@ async fn what_was_taken_in_is_read_page_by_page_and_decides_the_same_again() {
     assert_eq!(first.len(), 1);
     let rest = client.trace(&checkout(), first[0].version, 20).await.unwrap();
     assert!(rest.iter().all(|batch| batch.version > first[0].version), "{rest:?}");
-    let again = replay(&[first, rest].concat());
+    let batches: Vec<_> = first.iter().chain(&rest).map(Packed::unpack).collect();
+    let again = replay(&batches);
     assert_eq!(again.differences, Vec::<String>::new());
     let decided: Vec<_> = again.decisions.iter().map(|one| one.entry.reason).collect();
     assert!(decided.contains(&Reason::PausedByPerson), "{decided:?}");

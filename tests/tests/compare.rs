@@ -2,6 +2,7 @@
 //! the one that serves.
 
 use std::{
+    net::SocketAddr,
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +13,11 @@ use haldane_outside::Outside;
 use haldane_runtime::codec::Decoded;
 use haldane_sources::{Look, LookSides, SOURCES};
 use haldane_standalone::Offline;
-use haldane_tests::rig::{Rig, SOON};
+use haldane_tests::{
+    prometheus::{Prometheus, Target},
+    rig::{Rig, SOON},
+    stage::SIDES,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -114,6 +119,66 @@ fn both_versions_failing_together_hold_the_rollout_and_roll_nothing_back() {
         assert!(shown.contains(part), "{part} is not in: {shown}");
     }
     rig.holds("the share", Duration::from_secs(10), || rig.stage.green_share() == Some(5_000));
+    run.kill();
+}
+
+// === a source for each side ===
+
+/// Sites that have a Prometheus of their own: neither has heard of the other side.
+fn a_prometheus_per_side(rig: &Rig) -> [Prometheus; 2] {
+    SIDES.map(|side| {
+        let address = SocketAddr::from(([127, 0, 0, 1], rig.stage.app_port(side)));
+        Prometheus::start(&[Target::new("app", address, &[("side", side)])])
+    })
+}
+
+fn comparing_by_sites(rig: &Rig, sites: &[Prometheus; 2], steps: &[(u32, &str)]) -> Value {
+    let mut rollout = comparing(rig, "v2", steps);
+    let of = |site: &Prometheus| json!({"prometheus": {"url": site.url}});
+    let sources = json!([{
+        "name": "sites",
+        "perSide": {"blue": of(&sites[0]), "green": of(&sites[1])},
+    }]);
+    rollout["spec"]["analysis"]["sources"] = sources;
+    rollout
+}
+
+#[test]
+fn sides_that_are_counted_by_a_prometheus_each_are_compared_and_the_worse_one_goes_back() {
+    let rig = Rig::start();
+    let sites = a_prometheus_per_side(&rig);
+    rig.stage.inject("blue", "error_rate=0.001");
+    rig.stage.inject("green", "error_rate=0.001");
+    let rollout = comparing_by_sites(&rig, &sites, &[(50, "120s"), (100, "5s")]);
+    let mut run = rig.run(&rollout, &[]);
+    confirmed_at(&rig, 5_000);
+    rig.wait_for("both sides are counted, and the clocks are told", PATIENCE, || {
+        let status = rig.status("app").to_string();
+        status.contains(" vs ")
+            && status.contains("the clocks of the sides' sources are 0.0 s apart")
+    });
+    rig.stage.inject("green", "error_rate=0.05");
+    assert_eq!(run.wait(PATIENCE), Some(10), "{}{}", run.text(), rig.story());
+    assert_eq!(rig.stage.green_share(), Some(0));
+    let told = explained(&rig);
+    for part in ["v2 was rolled back", "errors", "evidence", "(needed 100:1)", "vs"] {
+        assert!(told.contains(part), "{part} is not in: {told}");
+    }
+}
+
+#[test]
+fn the_loss_of_one_sites_prometheus_holds_and_names_the_side() {
+    let rig = Rig::start();
+    let mut sites = a_prometheus_per_side(&rig);
+    let rollout = comparing_by_sites(&rig, &sites, &[(50, "8s"), (100, "5s")]);
+    let mut run = rig.run(&rollout, &[]);
+    confirmed_at(&rig, 5_000);
+    sites[0].server.kill();
+    rig.wait_for("the source of blue is missed", PATIENCE, || {
+        rig.status("app").to_string().contains("blue")
+            && rig.haldane(&["status", "app"]).text.contains("SourceError")
+    });
+    rig.holds("the share", Duration::from_secs(12), || rig.stage.green_share() == Some(5_000));
     run.kill();
 }
 

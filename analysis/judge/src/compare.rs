@@ -28,7 +28,11 @@ pub(crate) use self::{
     forecast::forecast,
     rule::Compare,
 };
-use crate::{Folded, Stage, betting::Merged, betting::weighted_mean};
+use crate::{
+    Folded, Stage,
+    betting::{Merged, weighted_mean},
+    counted,
+};
 
 /// What a look of a comparing check comes to.
 pub(crate) struct Ruling {
@@ -70,6 +74,7 @@ pub(crate) fn fold(
         Some(damage) => format!("{}; {damage}", ruling.message),
         None => ruling.message,
     };
+    let message = message + &counted::remarks(book.late, sample);
     let shown = words::shown(rule, stage, &book);
     let odds = book.ln_e().exp().min(f64::MAX);
     let kept = match as_it_was {

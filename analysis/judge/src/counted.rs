@@ -7,7 +7,7 @@ use haldane_model::{Answer, CountWindow, Counts, Sample, Verdict};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
-    compare::sums,
+    betting::Sums,
     evidence::Ledger,
     measure::{Look, Measured},
     silence,
@@ -32,9 +32,14 @@ pub(crate) fn overdue(folded_to: Timestamp, sample: &Sample) -> Option<String> {
         .then(|| format!("no side was scraped since {folded_to}"))
 }
 
-/// Watches for the silence of the side under test in one window; returns why it is lost, if it is.
-pub(crate) fn watch(ledger: &mut Ledger, window: &CountWindow, sample: &Sample) -> Option<String> {
-    let sums = sums(window, 0);
+/// Watches for the silence of the side under test in one window, of which the sums are known; returns
+/// why it is lost, if it is.
+pub(crate) fn watch(
+    ledger: &mut Ledger,
+    window: &CountWindow,
+    sums: &Sums,
+    sample: &Sample,
+) -> Option<String> {
     let requests = !window.test.is_empty() && sums.test_total > 0.0;
     let measured = if requests {
         Measured::Number(0.0)
@@ -49,6 +54,20 @@ pub(crate) fn watch(ledger: &mut Ledger, window: &CountWindow, sample: &Sample) 
         ..Look::of(sample, measured)
     };
     silence::watch(ledger, &look)
+}
+
+/// What is odd about how windows were counted, to be put behind a finding; nothing, where nothing is.
+pub(crate) fn remarks(late: u64, sample: &Sample) -> String {
+    let mut remarks = String::new();
+    if late > 0 {
+        let samples = if late == 1 { "sample" } else { "samples" };
+        remarks = format!("; {late} {samples} came too late and count nowhere");
+    }
+    if let Answer::Counted(Counts { skew: Some(skew), .. }) = &sample.answer {
+        let apart = skew.as_secs_f64();
+        remarks.push_str(&format!("; the clocks of the sides' sources are {apart:.1} s apart"));
+    }
+    remarks
 }
 
 /// What a look of a check that counts comes to.

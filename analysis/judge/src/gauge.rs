@@ -18,7 +18,7 @@ use jiff::Timestamp;
 use self::book::{Book, Outcome, Ruled};
 pub(crate) use self::rule::GaugeRule;
 use crate::{
-    Folded, Stage, counted,
+    Folded, Stage, compare, counted,
     ranks::Worse,
     words::{odds, plain, rate},
 };
@@ -47,7 +47,7 @@ pub(crate) fn fold(
         unit: String::new(),
         samples: ruled.map(|ruled| ruled.blocks as f64),
         window: sample.window,
-        message: Some(message),
+        message: Some(message + &counted::remarks(book.late, sample)),
         compared: None,
     };
     let evidence = if learned && book.folded_to.is_some() { book.keep() } else { evidence.clone() };
@@ -89,11 +89,11 @@ fn judge(
     }
     let (mut loss, mut news, mut both) = (None, 0_u32, false);
     if let Some(last) = counts.windows.iter().find(|one| Some(one.window.end) == book.folded_to) {
-        loss = counted::watch(&mut book.silence, last, sample);
+        loss = counted::watch(&mut book.silence, last, &compare::sums(last, 0), sample);
     }
     for window in counted::fresh(&counts.windows, book.folded_to) {
         book.learn(rule, stage, window);
-        loss = counted::watch(&mut book.silence, window, sample);
+        loss = counted::watch(&mut book.silence, window, &compare::sums(window, 0), sample);
         both |= !window.test.is_empty() && !window.serving.is_empty();
         news += 1;
     }

@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use haldane_outside::{BODY_BYTES_MAX, Outside, OutsideError, Secret, SecretText, Tls};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
@@ -147,7 +148,7 @@ impl Access {
         }
         if let Some(Basic { username, password }) = &self.basic {
             let value = sensitive("/basic/password", password, |password| {
-                format!("Basic {}", base64(format!("{username}:{password}").as_bytes()))
+                format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
             })?;
             headers.insert(reqwest::header::AUTHORIZATION, value);
         }
@@ -196,33 +197,4 @@ fn sensitive(
         HeaderValue::from_str(&write(text.reveal())).map_err(|_odd| unsendable(path))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-/// Encodes bytes by RFC 4648, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let bits =
-            (0..3).fold(0_u32, |bits, at| bits << 8 | u32::from(*three.get(at).unwrap_or(&0)));
-        for at in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= three.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::base64;
-
-    #[test]
-    fn base64_is_padded_as_the_rfc_says() {
-        for (text, encoded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")]
-        {
-            assert_eq!(base64(text.as_bytes()), encoded);
-        }
-    }
 }

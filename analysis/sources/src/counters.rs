@@ -184,7 +184,7 @@ pub fn count(
     let [test, serving] = [&sides[0], &sides[1]];
     let windows = fold(span, &bounds, test, serving);
     let before = before.map_or_else(Vec::new, |(span, _)| fold(span, &bounds, &[], &earlier));
-    Ok(Counts { bounds: bounds.values(), windows, before, late: 0 })
+    Ok(Counts { bounds: bounds.values(), windows, before, late: 0, skew: None })
 }
 
 /// Returns the series of one side among those that were selected: `only` are the labels that tell

@@ -163,17 +163,18 @@ impl PerSide {
         if look.grid.is_none() {
             return test.look(question, look).await;
         }
-        if let Err(why) = self.agree(look.deadline).await {
-            return broken(look.window, why, true);
-        }
+        let skew = match self.agree(look.deadline).await {
+            Ok(skew) => skew,
+            Err(why) => return broken(look.window, why, true),
+        };
         let asked =
             (test.look(question.clone(), look.clone()), serving.look(question, look.clone()));
         let (test, serving) = futures::join!(asked.0, asked.1);
-        together(&look, test, serving)
+        together(&look, skew, test, serving)
     }
 
-    /// Whether the clocks are near enough, as was last told; asks where nothing was.
-    async fn agree(&self, deadline: Duration) -> Result<(), String> {
+    /// Returns how far apart the clocks are, as was last told; asks where nothing was. The error: too far.
+    async fn agree(&self, deadline: Duration) -> Result<SignedDuration, String> {
         let known = || self.clocks.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let clocks = match known() {
             Some(clocks) => clocks,
@@ -186,7 +187,7 @@ impl PerSide {
         let apart = low.zip(high).map_or(SignedDuration::ZERO, |(low, high)| *high - *low);
         tracing::debug!(apart = apart.as_secs_f64(), "the clocks of the sides' sources");
         if apart <= SKEW_MAX {
-            return Ok(());
+            return Ok(apart);
         }
         let each: Vec<String> = clocks.iter().map(|(side, ahead)| clock(side, *ahead)).collect();
         Err(format!(
@@ -218,7 +219,7 @@ fn broken(window: Window, message: String, retryable: bool) -> Sample {
 }
 
 /// Puts both sides' answers together, each side from its own source.
-fn together(look: &Look, test: Sample, serving: Sample) -> Sample {
+fn together(look: &Look, skew: SignedDuration, test: Sample, serving: Sample) -> Sample {
     let scrape = test.scrape.max(serving.scrape);
     let (count, serving_count) = (test.count, serving.serving_count);
     let targets_down = test.targets_down;
@@ -227,7 +228,9 @@ fn together(look: &Look, test: Sample, serving: Sample) -> Sample {
         (Ok(None), Ok(None)) => {
             Answer::Nothing("neither side's source has series of it".to_owned())
         }
-        (Ok(test), Ok(serving)) => merged(test.unwrap_or_default(), serving.unwrap_or_default()),
+        (Ok(test), Ok(serving)) => {
+            merged(skew, test.unwrap_or_default(), serving.unwrap_or_default())
+        }
     };
     let window = look.window;
     Sample { window, scrape, share: None, answer, count, serving_count, targets_down }
@@ -248,7 +251,7 @@ fn part(side: &SideName, sample: Sample) -> Result<Option<Counts>, Answer> {
     }
 }
 
-fn merged(test: Counts, serving: Counts) -> Answer {
+fn merged(skew: SignedDuration, test: Counts, serving: Counts) -> Answer {
     let bounds: Vec<f64> = match (test.bounds.is_empty(), serving.bounds.is_empty()) {
         (true, _) => serving.bounds.clone(),
         (_, true) => test.bounds.clone(),
@@ -279,7 +282,8 @@ fn merged(test: Counts, serving: Counts) -> Answer {
         ..empty(one.window)
     });
     let before = earlier.collect();
-    Answer::Counted(Counts { bounds, windows: windows.into_values().collect(), before, late })
+    let windows = windows.into_values().collect();
+    Answer::Counted(Counts { bounds, windows, before, late, skew: Some(skew.unsigned_abs()) })
 }
 
 /// The counts at the bounds that both have.

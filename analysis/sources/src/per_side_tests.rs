@@ -54,7 +54,7 @@ fn window(end: i64, test: Vec<Count>, serving: Vec<Count>) -> CountWindow {
 
 fn counted(bounds: &[f64], windows: Vec<CountWindow>) -> Answer {
     let bounds = bounds.to_vec();
-    Answer::Counted(Counts { bounds, windows, before: Vec::new(), late: 1 })
+    Answer::Counted(Counts { bounds, windows, before: Vec::new(), late: 1, skew: None })
 }
 
 fn told(answer: Answer, ahead_millis: i64) -> Told {
@@ -114,6 +114,7 @@ async fn each_side_is_counted_by_its_own_source_and_put_together_by_time() {
     ];
     let Answer::Counted(counts) = sample.answer else { panic!("{:?}", sample.answer) };
     assert_eq!((counts.windows, counts.late), (windows, 2));
+    assert_eq!(counts.skew, Some(Duration::from_millis(1_500)));
 }
 
 #[tokio::test]

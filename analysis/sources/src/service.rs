@@ -121,3 +121,19 @@ fn read((parts, common): (Parts, Common)) -> Result<(Access, Pace), Vec<Settings
     let access = access.filter(|_| errors.is_empty()).ok_or(errors)?;
     Ok((access, Pace { resolution, delay }))
 }
+
+/// The text without what stands between two of the same quotes.
+pub(crate) fn without_quoted(text: &str, quotes: &str) -> String {
+    let (mut bare, mut quote, mut escaped) = (String::new(), None, false);
+    for letter in text.chars() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if letter == '\\' => escaped = true,
+            Some(open) if letter == open => quote = None,
+            Some(_) => {}
+            None if quotes.contains(letter) => quote = Some(letter),
+            None => bare.push(letter),
+        }
+    }
+    bare
+}

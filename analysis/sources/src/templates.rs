@@ -27,6 +27,8 @@ pub(crate) const RESERVED: [&str; 5] = ["canary", "stable", "window", "namespace
 const MOMENTS: [&str; 4] = ["begin", "end", "begin_seconds", "end_seconds"];
 /// What only a look knows of the attempt that it is about.
 pub(crate) const ATTEMPT: [&str; 4] = ["attempt", "step", "weight", "revision"];
+/// Which of both are texts, that stand in quotes in a document; the others are numbers.
+const TEXTS: [&str; 4] = ["window", "begin", "end", "revision"];
 
 /// Whether a name is one that some template has of its own.
 pub(crate) fn is_own(name: &str) -> bool {
@@ -169,9 +171,10 @@ impl Template {
         role: Role,
     ) -> Result<Text, SettingsError> {
         let text = self.text(scope, role)?;
-        let filled = text.filled(|_| Some("0".to_owned()));
+        let example = |name: &str| if TEXTS.contains(&name) { "text" } else { "0" };
+        let filled = text.filled(|name| Some(example(name).to_owned()));
         serde_json::from_str::<serde_json::Value>(&filled).map_err(|error| {
-            let help = "write it as {\"side\": \"{{ canary }}\"}";
+            let help = "write it as {\"side\": \"{{ canary }}\", \"from\": \"{{ begin }}\"}";
             SettingsError::new(&self.path, format!("it is no JSON: {error}"), help)
         })?;
         Ok(text)

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use haldane_model::{RequestId, RolloutId};
-use haldane_runtime::{status::Status, trace::Batch};
+use haldane_runtime::{status::Status, trace::Packed};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
@@ -243,11 +243,11 @@ impl Client {
         id: &RolloutId,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<Batch>, ClientError> {
+    ) -> Result<Vec<Packed>, ClientError> {
         let mut url = self.of(id, &["trace"]);
         url.set_query(Some(&format!("after={after}&limit={limit}")));
         let page: TracePage = self.read(&url, ANSWER).await?;
-        let batches = page.batches.iter().map(PackedBatch::unpack);
+        let batches = page.batches.iter().map(PackedBatch::read);
         batches.collect::<Result<_, _>>().map_err(|why| self.garbled(&why))
     }
 

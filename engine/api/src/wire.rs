@@ -2,7 +2,7 @@
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use haldane_model::{JournalEntry, RequestId, Revision};
-use haldane_runtime::{status::Status, trace::Batch};
+use haldane_runtime::{status::Status, trace::Packed};
 use serde::{Deserialize, Serialize};
 
 /// Every rollout of an engine.
@@ -105,15 +105,15 @@ pub struct Version {
 // === impl PackedBatch ===
 
 impl PackedBatch {
-    /// Packs a batch.
-    pub(crate) fn of(batch: &Batch) -> Self {
-        Self { version: batch.version, packed: BASE64_STANDARD.encode(Batch::pack(&batch.items)) }
+    /// Writes down a batch.
+    pub(crate) fn of(batch: &Packed) -> Self {
+        Self { version: batch.version, packed: BASE64_STANDARD.encode(&batch.bytes) }
     }
 
-    /// Unpacks it. The error says that it is damaged.
-    pub fn unpack(&self) -> Result<Batch, String> {
-        let packed = BASE64_STANDARD.decode(&self.packed).map_err(|error| error.to_string())?;
-        Batch::unpack(self.version, &packed)
+    /// Reads it. The error says that it is no base64.
+    pub fn read(&self) -> Result<Packed, String> {
+        let bytes = BASE64_STANDARD.decode(&self.packed).map_err(|error| error.to_string())?;
+        Ok(Packed { version: self.version, bytes })
     }
 }
 

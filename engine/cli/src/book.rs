@@ -2,7 +2,12 @@
 
 use haldane_api::{Client, ClientError, Entry, JournalPage};
 use haldane_model::RolloutId;
-use haldane_runtime::{codec::Decoded, explain, status::Status, trace::Batch};
+use haldane_runtime::{
+    codec::Decoded,
+    explain,
+    status::Status,
+    trace::{Batch, Packed},
+};
 use haldane_standalone::Offline;
 use miette::miette;
 
@@ -98,7 +103,7 @@ impl Book {
             if page.is_empty() {
                 return Ok(all);
             }
-            all.extend(page);
+            all.extend(page.iter().map(Packed::unpack));
         }
     }
 }

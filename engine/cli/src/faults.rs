@@ -58,14 +58,14 @@ pub(crate) fn of_file(path: &Path, text: &str, diagnostics: Vec<Diagnostic>) -> 
         (1, _) => "cannot be used: 1 error".to_owned(),
         (count, _) => format!("cannot be used: {count} errors"),
     };
-    let source: Arc<str> = text.into();
+    let source: Arc<str> = without_passwords(text).into();
     let name = path.display().to_string();
     let fault = |diagnostic: Diagnostic| {
         // A fault of a template may lie in another file; without its text its place is told all the same.
         let other = diagnostic.file.clone();
         let read = other.as_ref().map(|file| haldane_standalone::text(Path::new(&**file)));
         let text: Option<Arc<str>> = match read {
-            Some(read) => read.ok().map(Arc::from),
+            Some(read) => read.ok().map(|text| without_passwords(&text).into()),
             None => Some(source.clone()),
         };
         let name = other.as_deref().unwrap_or(&name);
@@ -75,6 +75,21 @@ pub(crate) fn of_file(path: &Path, text: &str, diagnostics: Vec<Diagnostic>) -> 
     };
     let faults = diagnostics.into_iter().map(fault).collect();
     Report::new(Faults { summary: format!("{name}: {what}"), faults })
+}
+
+/// The text with the user and password of every URL as stars: what is shown lands in logs. Every byte
+/// stays at its place.
+fn without_passwords(text: &str) -> String {
+    let mut shown = text.as_bytes().to_vec();
+    for (scheme, _) in text.match_indices("://") {
+        let begin = scheme + 3;
+        let ends = |letter: char| letter.is_whitespace() || "/?#\"'".contains(letter);
+        let authority = text[begin..].split(ends).next().unwrap_or_default();
+        if let Some(user) = authority.rfind('@') {
+            shown[begin..begin + user].fill(b'*');
+        }
+    }
+    String::from_utf8(shown).expect("whole letters became stars")
 }
 
 /// Where a diagnostic points, in bytes.
@@ -150,5 +165,34 @@ impl miette::Diagnostic for Fault {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let (offset, len) = self.span?;
         Some(Box::new(std::iter::once(LabeledSpan::new(None, offset, len))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown_and_nothing_moves() {
+        let shown =
+            without_passwords("url: \"http://ünn:s3cret@p:1/a@b\"\nmail: http://p/x@y # ä\n");
+        assert_eq!(shown, "url: \"http://***********@p:1/a@b\"\nmail: http://p/x@y # ä\n");
+        let report = of_file(
+            Path::new("rollout.yaml"),
+            "url: http://ann:s3cret@p\n",
+            vec![Diagnostic {
+                severity: Severity::Error,
+                path: "/url".to_owned(),
+                message: "refused".to_owned(),
+                help: None,
+                file: None,
+                line: Some(1),
+                column: Some(6),
+                offset: None,
+                len: None,
+            }],
+        );
+        let told = format!("{report:?}");
+        assert!(told.contains("@p") && !told.contains("s3cret"), "{told}");
     }
 }

@@ -114,11 +114,12 @@ fn finite(at: f64, value: Option<f64>) -> Option<(f64, f64)> {
 // === impl Plot ===
 
 impl Plot {
-    /// Up to where the values go, with room above them.
-    fn top(&self) -> f64 {
+    /// From where to where the values go, with room around them; zero is always among them.
+    fn range(&self) -> (f64, f64) {
         let values = self.test.iter().chain(&self.serving).map(|(_, value)| *value);
-        let most = values.chain(self.limit).fold(0.0_f64, f64::max);
-        if most > 0.0 { most * 1.15 } else { 1.0 }
+        let span = |(low, high): (f64, f64), value: f64| (low.min(value), high.max(value));
+        let (low, high) = values.chain(self.limit).fold((0.0, 0.0), span);
+        if low < high { (low * 1.15, high * 1.15) } else { (0.0, 1.0) }
     }
 
     /// From where to where the evidence goes.

@@ -68,6 +68,9 @@ pub struct Counts {
     pub before: Vec<CountWindow>,
     /// How many samples came too late for the window they lie in, and were left out.
     pub late: u64,
+    /// How far apart the clocks of the sides' sources are; nothing where one source counts both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub skew: Option<Duration>,
 }
 
 /// What both sides counted in one window.

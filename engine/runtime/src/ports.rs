@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use haldane_model::{JournalEntry, Now, RolloutId};
 
-use crate::trace::{Batch, Traced};
+use crate::trace::{Packed, Traced};
 
 /// What a swap answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub trait Store: Send + Sync + 'static {
         id: &RolloutId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'static, Result<Vec<Batch>, String>>;
+    ) -> BoxFuture<'static, Result<Vec<Packed>, String>>;
 }
 
 /// A stretch of a journal.
@@ -113,7 +113,7 @@ pub trait Desk: Send + Sync + 'static {
         id: &RolloutId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'static, Result<Vec<Batch>, String>>;
+    ) -> BoxFuture<'static, Result<Vec<Packed>, String>>;
     /// Returns the plan of a rollout with its defaults, in the words of the written form.
     fn effective(&self, id: &RolloutId) -> Option<serde_json::Value>;
 }

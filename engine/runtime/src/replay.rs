@@ -73,11 +73,16 @@ pub struct AlternativeCheck {
 #[must_use]
 pub fn replay(batches: &[Batch]) -> Replay {
     let mut again = Again::default();
-    for item in batches.iter().flat_map(|batch| &batch.items) {
-        match &**item {
-            Traced::Look(look) => again.look(look),
-            Traced::Turn(turn) => again.turn(turn),
-            Traced::Gap(dropped) => again.gap(*dropped),
+    for batch in batches {
+        if let Some(why) = &batch.damaged {
+            again.damaged(why);
+        }
+        for item in &batch.items {
+            match &**item {
+                Traced::Look(look) => again.look(look),
+                Traced::Turn(turn) => again.turn(turn),
+                Traced::Gap(dropped) => again.gap(*dropped),
+            }
         }
     }
     again.replay
@@ -222,6 +227,11 @@ impl Again {
     fn gap(&mut self, dropped: u64) {
         self.left.clear();
         self.replay.dropped += dropped;
+    }
+
+    fn damaged(&mut self, why: &str) {
+        self.left.clear();
+        self.replay.differences.push(why.to_owned());
     }
 }
 

@@ -87,30 +87,51 @@ pub struct Batch {
     pub version: u64,
     /// The items, in the order in which they were taken in.
     pub items: Vec<Arc<Traced>>,
+    /// Why there are none, where it cannot be read; the batches around it can.
+    pub damaged: Option<String>,
 }
 
-// === impl Batch ===
+/// A batch as it is stored and sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packed {
+    /// The version of the record that it led to; growing.
+    pub version: u64,
+    /// The items: MessagePack, deflated.
+    pub bytes: Vec<u8>,
+}
 
-impl Batch {
+// === impl Packed ===
+
+impl Packed {
     /// Packs the items.
     #[must_use]
-    pub fn pack(items: &[Arc<Traced>]) -> Vec<u8> {
+    pub fn pack(version: u64, items: &[Arc<Traced>]) -> Self {
         let plain = rmp_serde::to_vec_named(items).expect("numbers, texts and lists of them");
         let mut packer = DeflateEncoder::new(Vec::new(), Compression::fast());
         packer.write_all(&plain).expect("memory takes what is written to it");
-        packer.finish().expect("memory takes what is written to it")
+        Self { version, bytes: packer.finish().expect("memory takes what is written to it") }
     }
 
-    /// Unpacks what was packed. The error says that the bytes are damaged, or of a newer engine.
-    pub fn unpack(version: u64, packed: &[u8]) -> Result<Self, String> {
-        let damaged = |why: String| format!("batch {version} of the trace cannot be read: {why}");
+    /// Unpacks the items; where that fails, the batch says why, and has none.
+    #[must_use]
+    pub fn unpack(&self) -> Batch {
+        let version = self.version;
+        match self.items() {
+            Ok(items) => Batch { version, items, damaged: None },
+            Err(why) => {
+                let why = format!("batch {version} of the trace cannot be read: {why}");
+                Batch { version, items: Vec::new(), damaged: Some(why) }
+            }
+        }
+    }
+
+    fn items(&self) -> Result<Vec<Arc<Traced>>, String> {
         let mut plain = Vec::new();
-        DeflateDecoder::new(packed)
+        DeflateDecoder::new(&*self.bytes)
             .take(UNPACKED_MAX)
             .read_to_end(&mut plain)
-            .map_err(|error| damaged(error.to_string()))?;
-        let items = rmp_serde::from_slice(&plain).map_err(|error| damaged(error.to_string()))?;
-        Ok(Self { version, items })
+            .map_err(|error| error.to_string())?;
+        rmp_serde::from_slice(&plain).map_err(|error| error.to_string())
     }
 }
 
@@ -182,17 +203,19 @@ mod tests {
     #[test]
     fn a_batch_reads_back_to_the_bit_infinities_included() {
         let items = vec![Arc::new(Traced::Look(Box::new(look()))), Arc::new(Traced::Gap(3))];
-        let again = Batch::unpack(7, &Batch::pack(&items)).unwrap();
-        assert_eq!(again, Batch { version: 7, items });
+        let again = Packed::pack(7, &items).unpack();
+        assert_eq!(again, Batch { version: 7, items, damaged: None });
     }
 
     #[test]
     fn a_damaged_batch_is_told_not_guessed() {
-        let mut packed = Batch::pack(&[Arc::new(Traced::Gap(1))]);
+        let mut packed = Packed::pack(9, &[Arc::new(Traced::Gap(1))]).bytes;
         packed.truncate(1);
-        for bytes in [&packed[..], b"", b"no batch"] {
-            let why = Batch::unpack(9, bytes).unwrap_err();
+        for bytes in [packed, Vec::new(), b"no batch".to_vec()] {
+            let batch = Packed { version: 9, bytes }.unpack();
+            let why = batch.damaged.unwrap();
             assert!(why.contains("batch 9 of the trace cannot be read"), "{why}");
+            assert!(batch.items.is_empty());
         }
     }
 }

@@ -17,7 +17,7 @@ use haldane_runtime::{
     Input,
     drive::{self, Handle, Ports, Sink},
     ports::{Desk, Journal, Store as _},
-    trace::Batch,
+    trace::Packed,
 };
 use serde_json::Value;
 use tokio::{sync::Semaphore, task::JoinHandle};
@@ -330,7 +330,7 @@ impl Desk for Engine {
         id: &RolloutId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+    ) -> BoxFuture<'static, Result<Vec<Packed>, String>> {
         self.kept.trace(id, after, limit)
     }
 

@@ -4,7 +4,7 @@ use futures::{FutureExt, future::BoxFuture};
 use haldane_model::{JournalEntry, RolloutId};
 use haldane_runtime::{
     ports::{self, Journal, STORE_DEADLINE, SwapRequest},
-    trace::Batch,
+    trace::Packed,
 };
 
 use crate::store::{Page, StoreHandle, StoredEntry, Swap, Write};
@@ -70,12 +70,11 @@ impl ports::Store for Kept {
         id: &RolloutId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+    ) -> BoxFuture<'static, Result<Vec<Packed>, String>> {
         let (store, id) = (self.0.clone(), id.clone());
         async move {
             let stored = store.trace(&id, after, limit, STORE_DEADLINE).await;
-            let stored = stored.map_err(|error| error.message)?;
-            stored.iter().map(|batch| Batch::unpack(batch.version, &batch.packed)).collect()
+            stored.map_err(|error| error.message)
         }
         .boxed()
     }
@@ -95,7 +94,10 @@ fn write(request: SwapRequest) -> Result<Write, String> {
         header: Vec::new(),
         record: request.bytes,
         entries: entries.collect::<Result<_, String>>()?,
-        trace: if request.trace.is_empty() { Vec::new() } else { Batch::pack(&request.trace) },
+        trace: match &request.trace[..] {
+            [] => Vec::new(),
+            items => Packed::pack(request.version, items).bytes,
+        },
     })
 }
 

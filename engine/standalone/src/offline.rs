@@ -8,7 +8,7 @@ use haldane_model::{JournalEntry, RolloutId};
 use haldane_runtime::{
     codec::{Decoded, decode},
     ports::Journal,
-    trace::Batch,
+    trace::Packed,
 };
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -74,9 +74,8 @@ impl Offline {
     }
 
     /// Returns what a rollout took in, oldest first: batches after a version, at most `limit`.
-    pub fn trace(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<Batch>, String> {
-        let stored = read_trace(&self.0, id, after, limit).map_err(told)?;
-        stored.iter().map(|batch| Batch::unpack(batch.version, &batch.packed)).collect()
+    pub fn trace(&self, id: &RolloutId, after: u64, limit: usize) -> Result<Vec<Packed>, String> {
+        read_trace(&self.0, id, after, limit).map_err(told)
     }
 
     fn complete_since(&self, id: &RolloutId) -> Result<Option<Timestamp>, String> {

@@ -81,15 +81,6 @@ pub struct StoredEntry {
     pub json: Vec<u8>,
 }
 
-/// A batch of what was taken in, as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredBatch {
-    /// The version of the record that it led to.
-    pub version: u64,
-    /// The batch, in the runtime's encoding.
-    pub packed: Vec<u8>,
-}
-
 /// What became of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Swap {

@@ -64,6 +64,7 @@ fn judged(rule: &str, bounds: &[f64], windows: &[CountWindow], before: &[CountWi
             windows: vec![window.clone()],
             before: if number == 0 { before.to_vec() } else { Vec::new() },
             late: 0,
+            skew: None,
         };
         let sample = Sample {
             window: window.window,

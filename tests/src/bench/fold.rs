@@ -98,6 +98,7 @@ fn sample(windows: Vec<CountWindow>, Shape { bounds, .. }: Shape) -> Sample {
             windows,
             before: Vec::new(),
             late: 0,
+            skew: None,
         }),
         count: Some(24.0),
         serving_count: Some(225.0),

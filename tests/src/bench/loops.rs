@@ -25,7 +25,7 @@ use haldane_runtime::{
     Input, Notice,
     drive::{self, Factory, Ports, Sink},
     ports::{Journal, Store, Stored, Swap, SwapRequest},
-    trace::Batch,
+    trace::Packed,
 };
 use haldane_sources::{Look, MetricSource, SourceFacts};
 use haldane_standalone::{Intent, SystemClock, Written};
@@ -167,7 +167,7 @@ impl Store for InMemory {
         _: &RolloutId,
         _: u64,
         _: usize,
-    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+    ) -> BoxFuture<'static, Result<Vec<Packed>, String>> {
         ready(Ok(Vec::new())).boxed()
     }
 }

@@ -18,7 +18,7 @@ use haldane_runtime::{
     Notice,
     drive::{Factory, Sink},
     ports::{Journal, Store, Stored, Swap, SwapRequest},
-    trace::Batch,
+    trace::Packed,
 };
 use haldane_sources::{Look, MetricSource, SourceFacts};
 use jiff::Timestamp;
@@ -158,7 +158,7 @@ impl<S: Store> Store for StampedStore<S> {
         id: &RolloutId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+    ) -> BoxFuture<'static, Result<Vec<Packed>, String>> {
         self.0.trace(id, after, limit)
     }
 }

@@ -154,7 +154,8 @@ impl World {
             windows.push(self.count_window(look, window, mood, compared));
             at += grid;
         }
-        let counts = Counts { bounds: Vec::new(), windows, before: Vec::new(), late: 0 };
+        let counts =
+            Counts { bounds: Vec::new(), windows, before: Vec::new(), late: 0, skew: None };
         sample.answer = Answer::Counted(counts);
         sample
     }

@@ -134,7 +134,11 @@ impl Kept {
         for entry in &request.entries {
             self.journal.entry(entry.id).or_insert_with(|| entry.clone());
         }
-        self.trace.push(Batch { version: request.version, items: request.trace.clone() });
+        self.trace.push(Batch {
+            version: request.version,
+            items: request.trace.clone(),
+            damaged: None,
+        });
         (Swap::Won, self.record.replace(*record))
     }
 }

@@ -22,7 +22,7 @@ use haldane_runtime::{
     Input, Notice, codec,
     drive::{self, Handle, Ports, Sink},
     ports::{Desk, Journal, Store, Stored, Swap, SwapRequest},
-    trace::Batch,
+    trace::Packed,
 };
 use haldane_standalone::{Registered, SystemClock};
 use tempfile::TempDir;
@@ -49,7 +49,7 @@ struct Memory(Arc<Mutex<BTreeMap<RolloutId, Kept>>>);
 struct Kept {
     stored: Option<Stored>,
     journal: Vec<JournalEntry>,
-    trace: Vec<Batch>,
+    trace: Vec<Packed>,
 }
 
 struct Silent;
@@ -206,7 +206,7 @@ impl Desk for Table {
         id: &RolloutId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+    ) -> BoxFuture<'static, Result<Vec<Packed>, String>> {
         self.memory.trace(id, after, limit)
     }
 
@@ -240,7 +240,7 @@ impl Store for Memory {
             }
             kept.stored = Some(Stored { version: request.version, bytes: request.bytes });
             kept.journal.extend(request.entries);
-            kept.trace.push(Batch { version: request.version, items: request.trace });
+            kept.trace.push(Packed::pack(request.version, &request.trace));
             Swap::Won
         });
         async move { won }.boxed()
@@ -267,7 +267,7 @@ impl Store for Memory {
         id: &RolloutId,
         after: u64,
         limit: usize,
-    ) -> BoxFuture<'static, Result<Vec<Batch>, String>> {
+    ) -> BoxFuture<'static, Result<Vec<Packed>, String>> {
         let trace = self.with(id, |kept| kept.trace.clone());
         let batches = trace.into_iter().filter(|batch| batch.version > after).take(limit).collect();
         async move { Ok(batches) }.boxed()

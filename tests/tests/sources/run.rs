@@ -10,8 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use haldane_model::Reason;
 use haldane_plan::{Options, compile, parse, registries};
-use haldane_tests::rig::{Rig, SOON};
+use haldane_tests::{
+    load::Load,
+    rig::{Rig, SOON},
+};
 use serde_json::{Value, json};
 
 /// A rollout that has this analysis.
@@ -135,6 +139,29 @@ fn a_rollout_needs_no_metrics_of_the_application_where_haproxy_counts() {
         }})
     };
     promotes_and_rolls_back(source, json!([{"name": "errors", "errors": {"max": "1%"}}]));
+}
+
+#[test]
+fn servers_of_one_backend_are_judged_by_what_haproxy_counts_for_each() {
+    let mut rig = Rig::start();
+    rig.stage.kill_prometheus();
+    let source = json!({"name": "main", "haproxyStats": {
+        "sockets": [rig.stage.socket()], "interval": "200ms",
+        "backends": {"blue": "be_both", "green": "be_both"},
+        "servers": {"blue": ["b2", "b3"], "green": ["g2", "g3"]},
+    }});
+    let checks = json!([{"name": "errors", "errors": {"max": "1%"}}]);
+    let mut bad = rollout(&rig, source, checks);
+    bad["spec"]["traffic"] = json!([{"name": "edge", "haproxy": rig.stage.server_traffic()}]);
+    bad["spec"]["steps"] = json!([{"weight": 25, "bake": "20s"}, {"weight": 100, "bake": "3s"}]);
+    let load = Load::start(rig.stage.servers_port, 200);
+    let mut run = rig.run(&bad, &[]);
+    rig.wait_for_reason(Reason::StepConfirmed, 1);
+    rig.stage.inject("green", "error_rate=0.2");
+    rig.ends(&mut run, 10);
+    let told = rig.haldane(&["explain", "app"]).text;
+    assert!(told.contains("a breach: errors was") && told.contains("limit max 1 %"), "{told}");
+    drop(load);
 }
 
 /// Nothing but a webhook judges, and it needs no source.

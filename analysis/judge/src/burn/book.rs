@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::rule::BurnRule;
 use crate::{
     betting::{Game, Grid, Process, Sums, cap},
-    compare::sums,
     evidence::Ledger,
 };
 
@@ -110,9 +109,8 @@ impl Book {
     }
 
     /// Learns one window that was not folded yet.
-    pub(super) fn learn(&mut self, rule: &BurnRule, window: &CountWindow) {
+    pub(super) fn learn(&mut self, rule: &BurnRule, window: &CountWindow, sums: Sums) {
         let secs = window.window.end.duration_since(window.window.begin).as_secs_f64();
-        let sums = sums(window, 0);
         let end = window.window.end;
         self.recent.push_back(Block { end, sums });
         self.all = self.all.plus(&sums);

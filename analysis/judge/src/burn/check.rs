@@ -57,7 +57,7 @@ pub(crate) fn fold(
         unit: String::new(),
         samples: (book.all.test_total > 0.0).then_some(book.all.test_total),
         window: sample.window,
-        message: Some(message),
+        message: Some(message + &counted::remarks(book.late, sample)),
         compared: None,
     };
     // What changes nothing leaves the time before the attempt to be asked for again.
@@ -90,12 +90,13 @@ fn judge(
     }
     // Asked again after a crash: the last window tells again whether a side is lost.
     if let Some(last) = counts.windows.iter().find(|one| Some(one.window.end) == book.folded_to) {
-        loss = counted::watch(&mut book.silence, last, sample);
+        loss = counted::watch(&mut book.silence, last, &compare::sums(last, 0), sample);
     }
     let mut news = 0_u32;
     for window in counted::fresh(&counts.windows, book.folded_to) {
-        book.learn(rule, window);
-        loss = counted::watch(&mut book.silence, window, sample);
+        let sums = compare::sums(window, 0);
+        book.learn(rule, window, sums);
+        loss = counted::watch(&mut book.silence, window, &sums, sample);
         news += 1;
     }
     if news > 0 {

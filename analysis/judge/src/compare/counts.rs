@@ -67,7 +67,7 @@ pub(super) fn read<'a>(
     for window in counts.before.iter().chain(&counts.windows) {
         check(window, numbers)?;
     }
-    let Counts { bounds, windows, before, late } = counts;
+    let Counts { bounds, windows, before, late, skew: _ } = counts;
     Ok(Answered { bounds, windows, before, late: *late, nothing: None })
 }
 

@@ -64,13 +64,14 @@ pub(super) fn learn(
         if !fresh(book.folded_to)(&window) {
             // Asked again after a crash: the last window tells again whether a side is lost.
             if is_last {
-                news.loss = watch(&mut book.silence, window, sample);
+                let sums = counts::sums(window, 0);
+                news.loss = watch(&mut book.silence, window, &sums, sample);
             }
             continue;
         }
         let sums = counts::sums(window, 0);
         fold_window(rule, stage, book, answered.bounds, (window, &sums));
-        news.loss = watch(&mut book.silence, window, sample);
+        news.loss = watch(&mut book.silence, window, &sums, sample);
         news.windows += 1;
         news.in_step |= window.window.begin >= stage.windows_from;
         news.sums = news.sums.plus(&sums);

@@ -61,7 +61,7 @@ fn look(windows: Vec<CountWindow>, before: Vec<CountWindow>) -> Sample {
         window: Window { begin, end },
         scrape: Duration::from_secs(15),
         share: Some(Weight::from_percent(10).unwrap()),
-        answer: Answer::Counted(Counts { bounds, windows, before, late: 0 }),
+        answer: Answer::Counted(Counts { bounds, windows, before, late: 0, skew: None }),
         count: None,
         serving_count: None,
         targets_down: false,
@@ -754,4 +754,17 @@ fn errors_of_one_process_are_no_evidence_among_others_either() {
     }
     assert!(book(&evidence).top > 100f64.ln());
     assert_eq!(together(&[(&"errors".into(), &errors(), &evidence)]), None);
+}
+
+#[test]
+fn what_came_too_late_and_clocks_that_differ_are_told_beside_the_finding() {
+    let calm = |sample: &Sample| judge(&errors(), &stage(), &Evidence::default(), sample);
+    let mut sample = look(vec![window(0, HEALTHY)], Vec::new());
+    let plain = message(&calm(&sample)).to_owned();
+    assert!(!plain.contains("late") && !plain.contains("clocks"), "{plain}");
+    let Answer::Counted(counts) = &mut sample.answer else { panic!("counts") };
+    (counts.late, counts.skew) = (3, Some(Duration::from_millis(1_240)));
+    let told = calm(&sample);
+    let remarks = "; 3 samples came too late and count nowhere; the clocks of the sides' sources are 1.2 s apart";
+    assert_eq!(message(&told), format!("{plain}{remarks}"));
 }

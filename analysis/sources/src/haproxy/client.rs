@@ -3,7 +3,7 @@
 //! The caller sets the deadline; an answer has a cap. What is sent changes nothing, so that a
 //! process that reads it late does no harm.
 
-use std::{fmt, io, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeSet, fmt, io, net::SocketAddr, path::PathBuf};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::sampled::Fault;
 
-/// The longest answer: two backends have a few kilobytes.
+/// The longest answer: a backend with hundreds of servers has less.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 /// Where the admin socket of a process is.
@@ -24,10 +24,10 @@ pub(super) enum Address {
     Tcp(SocketAddr),
 }
 
-/// Asks who the process is, and for the rows of these backends.
-pub(super) async fn ask(address: &Address, backends: &[&str]) -> Result<String, Fault> {
-    let rows = backends.iter().map(|backend| format!(";show stat {backend} 2 -1"));
-    let line = format!("show info{}\n", rows.collect::<String>());
+/// Asks who the process is, and what these commands show.
+pub(super) async fn ask(address: &Address, commands: &BTreeSet<String>) -> Result<String, Fault> {
+    let shown: String = commands.iter().map(|command| format!(";{command}")).collect();
+    let line = format!("show info{shown}\n");
     match address {
         Address::Unix(path) => {
             let stream = UnixStream::connect(path).await.map_err(|error| absent(&error))?;

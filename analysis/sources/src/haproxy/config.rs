@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{client::Address, stat::Backends};
+use super::{client::Address, stat::Counted};
 use crate::{SettingsError, TemplateScope, counters::Labels, sampled, settings};
 
 const INTERVAL: &str = "1s";
@@ -15,6 +15,8 @@ const INTERVAL_MOST: Duration = Duration::from_secs(60);
 const TIMEOUT: &str = "1s";
 /// How many processes a source may have.
 const SOCKETS_MAX: usize = 64;
+/// How many servers a side may have.
+const SERVERS_MAX: usize = 64;
 
 /// HAProxy's own statistics, read from the admin sockets of its processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +27,10 @@ pub(super) struct Written {
     pub(super) sockets: Vec<String>,
     /// The backend of each side, by its name: `{blue: be_blue, green: be_green}`.
     pub(super) backends: BTreeMap<String, String>,
+    /// The servers of each side in its backend, by their names, where one backend has those of both:
+    /// `{blue: [b1, b2], green: [g1]}`. Without: all that the backend has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) servers: BTreeMap<String, Vec<String>>,
     /// How often each is read: a duration from `100ms` to `60s`.
     #[serde(default = "interval")]
     pub(super) interval: String,
@@ -42,7 +48,7 @@ pub(super) struct Settings {
     pub(super) interval: Duration,
     pub(super) timeout: Duration,
     pub(super) addresses: Vec<Address>,
-    pub(super) backends: Backends,
+    pub(super) counted: Counted,
 }
 
 fn interval() -> String {
@@ -115,16 +121,44 @@ impl Settings {
         let mut names = Vec::new();
         for (side, backend) in &written.backends {
             let path = format!("/backends/{side}");
-            // Whatever else could end the word would be another command.
-            let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:".contains(letter);
-            if backend.is_empty() || !backend.chars().all(is_plain) {
+            if !is_name(backend) {
                 let message = format!("{backend:?} is no name of a backend");
                 refuse(&path, message, "use the name of its section, such as be_blue");
             }
-            if names.contains(&backend) {
-                refuse(&path, format!("{backend} is both sides'"), "give each side its own");
+            if names.contains(&backend) && written.servers.is_empty() {
+                let help = "give each side its own, or say by `servers` which of it are whose";
+                refuse(&path, format!("{backend} is both sides'"), help);
             }
             names.push(backend);
+        }
+        let mut servers = Vec::new();
+        for (side, own) in &written.servers {
+            let path = format!("/servers/{side}");
+            let backend = written.backends.get(side);
+            if backend.is_none() {
+                let message = format!("{side} has servers, and no backend");
+                refuse(&path, message, "name its backend in `backends`");
+            }
+            if own.is_empty() || own.len() > SERVERS_MAX {
+                let message = format!("{} servers are not 1 to {SERVERS_MAX}", own.len());
+                refuse(&path, message, "name each server of the side");
+            }
+            for (at, server) in own.iter().enumerate() {
+                let path = format!("{path}/{at}");
+                if !is_name(server) {
+                    let message = format!("{server:?} is no name of a server");
+                    refuse(&path, message, "use the name in its `server` line");
+                }
+                if servers.contains(&(backend, server)) {
+                    refuse(&path, format!("{server} is named twice"), "name each server once");
+                }
+                servers.push((backend, server));
+            }
+        }
+        let silent = written.backends.keys().find(|side| !written.servers.contains_key(*side));
+        if let (Some(side), false) = (silent, written.servers.is_empty()) {
+            let message = format!("the side {side} has no servers, and the other has");
+            refuse("/servers", message, "name the servers of both sides");
         }
         if written.backends.is_empty() {
             let help = "write {blue: be_blue, green: be_green}";
@@ -133,9 +167,15 @@ impl Settings {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let backends = Backends::new(&written.backends, &written.labels);
-        Ok(Self { interval, timeout, addresses, backends })
+        let counted = Counted::new(written);
+        Ok(Self { interval, timeout, addresses, counted })
     }
+}
+
+/// Whatever else could end the word would be another command.
+fn is_name(text: &str) -> bool {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:".contains(letter);
+    !text.is_empty() && text.chars().all(is_plain)
 }
 
 fn address(text: &str) -> Result<Address, String> {
@@ -187,6 +227,18 @@ mod tests {
         refused(with(one(), "g", "1s"), "/backends/green", "both sides");
         refused(with(one(), "b", "50ms"), "/interval", "100ms to 60s");
         refused(json!({"sockets": one(), "backends": {}}), "/backends", "no side");
+    }
+
+    #[test]
+    fn one_backend_is_both_sides_where_each_has_servers_of_its_own() {
+        let with = |servers: Value| json!({"sockets": ["/a"], "backends": {"blue": "b", "green": "b"}, "servers": servers});
+        assert!(check(&with(json!({"blue": ["s1", "s2"], "green": ["s3"]}))).is_ok());
+        refused(with(json!({})), "/backends/green", "both sides");
+        refused(with(json!({"blue": ["s1"]})), "/servers", "green has no servers");
+        refused(with(json!({"blue": ["s1"], "green": ["s1"]})), "/servers/green/0", "named twice");
+        refused(with(json!({"blue": ["s1;x"], "green": ["s2"]})), "/servers/blue/0", "no name");
+        refused(with(json!({"blue": [], "green": ["s2"]})), "/servers/blue", "0 servers");
+        refused(with(json!({"bleu": ["s1"], "green": ["s2"]})), "/servers/bleu", "no backend");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! HAProxy's own statistics, read from its admin sockets: requests and failures of both backends.
+//! HAProxy's own statistics, read from its admin sockets: requests and failures of both sides,
+//! which are two backends, or servers of one.
 //!
 //! Errors are counted where a user meets them: a backend's 5xx are its servers' and those that
 //! HAProxy answers itself where no server did. Each process counts for itself and begins anew with
@@ -19,7 +20,7 @@ use tokio::time::timeout;
 use self::{
     client::Address,
     config::{Settings, Written},
-    stat::{Backends, REQUESTS},
+    stat::{Counted, REQUESTS},
 };
 use crate::{
     MetricSource, SettingsError, SourceEntry,
@@ -43,18 +44,18 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
 #[derive(Clone, Debug)]
 struct Process {
     address: Address,
-    backends: Arc<Backends>,
+    counted: Arc<Counted>,
     timeout: std::time::Duration,
 }
 
 fn build(settings: &Value, _outside: &Outside) -> Result<Arc<dyn MetricSource>, SettingsError> {
     let written: Written = settings::read(settings)?;
     let first = |mut errors: Vec<SettingsError>| errors.swap_remove(0);
-    let Settings { interval, timeout, addresses, backends } =
+    let Settings { interval, timeout, addresses, counted } =
         Settings::read(&written).map_err(first)?;
-    let backends = Arc::new(backends);
+    let counted = Arc::new(counted);
     let process = |address| {
-        Arc::new(Process { address, backends: backends.clone(), timeout }) as Arc<dyn Target>
+        Arc::new(Process { address, counted: counted.clone(), timeout }) as Arc<dyn Target>
     };
     let processes = addresses.into_iter().map(process).collect();
     Ok(Arc::new(Sampled::new(processes, interval, knows)))
@@ -92,13 +93,13 @@ fn lacks(text: &str) -> String {
 impl Process {
     async fn read(self, _wanted: Wanted) -> Taken {
         let (address, patience) = (&self.address, self.timeout);
-        let names = self.backends.names();
-        let told = match timeout(patience, client::ask(address, &names)).await {
+        let commands = self.counted.commands();
+        let told = match timeout(patience, client::ask(address, &commands)).await {
             Ok(told) => told,
             Err(_) => Err(Fault::passing(format!("it did not answer within {patience:.1?}"))),
         };
         let read = told.and_then(|told| {
-            stat::read(&told, &self.backends, &address.to_string()).map_err(Fault::person)
+            stat::read(&told, &self.counted, &address.to_string()).map_err(Fault::person)
         });
         match read {
             Ok((series, process)) => Taken::Samples { series, process: Some(process) },
@@ -117,7 +118,7 @@ impl Target for Process {
     }
 
     fn ups(&self) -> Vec<Labels> {
-        self.backends.ups(&self.address.to_string())
+        self.counted.ups(&self.address.to_string())
     }
 
     fn take(&self, wanted: Wanted) -> BoxFuture<'static, Taken> {

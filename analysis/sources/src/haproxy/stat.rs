@@ -1,16 +1,25 @@
-//! `show info` and `show stat`: what a process counted for each backend. Pure.
+//! `show info` and `show stat`: what a process counted for each backend, or for each server. Pure.
 //!
 //! Columns are found by their names, so that another HAProxy may have more. In HTTP mode the
 //! answers are counted by their class; what HAProxy answers itself, because no server was reached
 //! (`econ`) or none answered well (`eresp`), is among the 5xx already and is not added again. In TCP
-//! mode there are no answers: sessions are counted, and those two are the failed ones.
+//! mode there are no answers: sessions are counted, and those two are the failed ones. Of a server only
+//! its own answers are counted by class, so both are failed requests of it in either mode.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
+use super::config::Written;
 use crate::counters::Labels;
 
 /// What the requests are called: the name that client libraries give them.
 pub(super) const REQUESTS: &str = "http_requests_total";
+
+/// What `show stat` calls the row of a backend, and those of its servers.
+const BACKEND: u8 = 2;
+const SERVERS: u8 = 4;
 
 const CLASSES: [(&str, &str); 6] = [
     ("hrsp_1xx", "1xx"),
@@ -21,15 +30,23 @@ const CLASSES: [(&str, &str); 6] = [
     ("hrsp_other", "other"),
 ];
 
-/// The backends of both sides, with the labels of their series.
+/// What is counted of both sides.
 #[derive(Clone, Debug)]
-pub(super) struct Backends(Vec<(String, Labels)>);
+pub(super) struct Counted(Vec<Part>);
+
+/// A backend, or one server of it, with the labels of its series.
+#[derive(Clone, Debug)]
+struct Part {
+    backend: String,
+    server: Option<String>,
+    labels: Labels,
+}
 
 /// Series with their values, and which process told them.
 pub(super) type Told = (Vec<(Labels, f64)>, String);
 
-/// Reads what a process told of the backends.
-pub(super) fn read(answer: &str, backends: &Backends, instance: &str) -> Result<Told, String> {
+/// Reads what a process told.
+pub(super) fn read(answer: &str, counted: &Counted, instance: &str) -> Result<Told, String> {
     let info = |name: &str| {
         let value = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
         value.ok_or_else(|| {
@@ -41,12 +58,17 @@ pub(super) fn read(answer: &str, backends: &Backends, instance: &str) -> Result<
     let process = format!("{} {began}", info("Pid")?);
     let rows = rows(answer);
     let mut series = Vec::new();
-    for (backend, labels) in &backends.0 {
+    for part in &counted.0 {
+        let Part { backend, server, labels } = part;
+        let name = server.as_deref().unwrap_or("BACKEND");
         let row = rows.iter().find(|row| {
-            row.get("pxname") == Some(&backend.as_str()) && row.get("svname") == Some(&"BACKEND")
+            row.get("pxname") == Some(&backend.as_str()) && row.get("svname") == Some(&name)
         });
         let Some(row) = row else {
-            return Err(format!("it has no backend {backend}: correct `backends`"));
+            return Err(match server {
+                Some(server) => format!("{backend} has no server {server}: correct `servers`"),
+                None => format!("it has no backend {backend}: correct `backends`"),
+            });
         };
         let labels = labelled(labels, instance);
         let mut push = |code: &str, count: f64| {
@@ -57,20 +79,27 @@ pub(super) fn read(answer: &str, backends: &Backends, instance: &str) -> Result<
         };
         let number = |column: &str| {
             let text = row.get(column).copied().unwrap_or_default();
-            text.parse::<u64>().map(|count| count as f64).map_err(|_odd| {
-                format!("the column {column} of {backend} is {text:?}, and no number")
-            })
+            text.parse::<u64>()
+                .map(|count| count as f64)
+                .map_err(|_odd| format!("the column {column} of {part} is {text:?}, and no number"))
         };
-        if row.get("mode") == Some(&"tcp") {
+        // Only who speaks HTTP has classes of answers.
+        if row.get("hrsp_2xx") == Some(&"") {
             let (all, failed) = (number("stot")?, number("econ")? + number("eresp")?);
             push("2xx", (all - failed).max(0.0));
             push("5xx", failed);
         } else {
+            let unanswered = match server {
+                Some(_) => number("econ")? + number("eresp")?,
+                None => 0.0,
+            };
             for (column, code) in CLASSES {
-                push(code, number(column)?);
+                let more = if code == "5xx" { unanswered } else { 0.0 };
+                push(code, number(column)? + more);
             }
         }
-        let is_up = !row.get("status").copied().unwrap_or_default().starts_with("DOWN");
+        let status = row.get("status").copied().unwrap_or_default();
+        let is_up = !status.starts_with("DOWN") && !status.starts_with("MAINT");
         series.push((up(&labels), f64::from(u8::from(is_up))));
     }
     Ok((series, process))
@@ -85,8 +114,7 @@ fn rows(answer: &str) -> Vec<BTreeMap<&str, &str>> {
         } else if line.is_empty() {
             header.clear();
         } else if !header.is_empty() {
-            // Names and numbers come before any text that may hold a comma, but for the check's
-            // description, which a backend's row does not have.
+            // The columns that are read come before any text that may hold a comma.
             rows.push(header.iter().copied().zip(line.split(',')).collect());
         }
     }
@@ -105,27 +133,49 @@ fn up(labels: &Labels) -> Labels {
     labels
 }
 
-// === impl Backends ===
+// === impl Counted ===
 
-impl Backends {
-    pub(super) fn new(
-        backends: &BTreeMap<String, String>,
-        labels: &BTreeMap<String, Labels>,
-    ) -> Self {
-        let one = |(side, backend): (&String, &String)| {
-            let mut labels = labels.get(side).cloned().unwrap_or_default();
+impl Counted {
+    pub(super) fn new(written: &Written) -> Self {
+        let mut parts = Vec::new();
+        for (side, backend) in &written.backends {
+            let mut labels = written.labels.get(side).cloned().unwrap_or_default();
             labels.entry("proxy".to_owned()).or_insert_with(|| backend.clone());
-            (backend.clone(), labels)
-        };
-        Self(backends.iter().map(one).collect())
+            let Some(servers) = written.servers.get(side) else {
+                parts.push(Part { backend: backend.clone(), server: None, labels });
+                continue;
+            };
+            for server in servers {
+                let mut labels = labels.clone();
+                labels.entry("server".to_owned()).or_insert_with(|| server.clone());
+                parts.push(Part { backend: backend.clone(), server: Some(server.clone()), labels });
+            }
+        }
+        Self(parts)
     }
 
-    pub(super) fn names(&self) -> Vec<&str> {
-        self.0.iter().map(|(name, _)| name.as_str()).collect()
+    /// The commands that ask for it, each once: a backend's own row, or those of its servers.
+    pub(super) fn commands(&self) -> BTreeSet<String> {
+        let command = |part: &Part| {
+            let kind = if part.server.is_some() { SERVERS } else { BACKEND };
+            format!("show stat {} {kind} -1", part.backend)
+        };
+        self.0.iter().map(command).collect()
     }
 
     pub(super) fn ups(&self, instance: &str) -> Vec<Labels> {
-        self.0.iter().map(|(_, labels)| up(&labelled(labels, instance))).collect()
+        self.0.iter().map(|part| up(&labelled(&part.labels, instance))).collect()
+    }
+}
+
+// === impl Part ===
+
+impl fmt::Display for Part {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.server {
+            Some(server) => write!(out, "{}/{server}", self.backend),
+            None => out.write_str(&self.backend),
+        }
     }
 }
 
@@ -141,13 +191,16 @@ mod tests {
         # pxname,svname,stot,econ,eresp,status,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,mode,-,\n\
         be_green,BACKEND,50,3,2,DOWN,,,,,,,tcp,-,\n\n";
 
-    fn backends() -> Backends {
-        let map = |pairs: [(&str, &str); 2]| {
-            pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
-        };
-        let side = |side: &str| BTreeMap::from([("side".to_owned(), side.to_owned())]);
-        let labels = [("blue".to_owned(), side("blue")), ("green".to_owned(), side("green"))];
-        Backends::new(&map([("blue", "be_blue"), ("green", "be_green")]), &labels.into())
+    fn counted(more: &str) -> Counted {
+        let text = format!(
+            r#"{{"sockets": ["/s"], "labels": {{"blue": {{"side": "blue"}}, "green": {{"side": "green"}}}},
+                {more}}}"#
+        );
+        Counted::new(&serde_json::from_str(&text).unwrap())
+    }
+
+    fn backends() -> Counted {
+        counted(r#""backends": {"blue": "be_blue", "green": "be_green"}"#)
     }
 
     fn told(answer: &str) -> BTreeMap<String, f64> {
@@ -169,6 +222,42 @@ mod tests {
         assert_eq!(told["green be_green http_requests_total 2xx"], 45.0);
         assert_eq!(told["green be_green http_requests_total 5xx"], 5.0);
         assert_eq!((told["blue be_blue up"], told["green be_green up"]), (1.0, 0.0));
+    }
+
+    /// Captured likewise: nothing listens behind g1.
+    const SERVERS_ANSWER: &str = "Pid: 915\nStart_time_sec: 1795258883\n\n\
+        # pxname,svname,stot,econ,eresp,status,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,hrsp_other,last_chk,mode,-,\n\
+        be_app,b1,90,0,1,no check,0,80,0,0,4,0,,http,-,\n\
+        be_app,b2,10,0,0,UP,0,10,0,0,0,0,\"L7OK, fine\",http,-,\n\
+        be_app,g1,7,7,0,MAINT,0,0,0,0,0,0,,http,-,\n\n";
+
+    #[test]
+    fn servers_of_one_backend_are_told_apart_and_who_did_not_answer_failed() {
+        let servers = counted(
+            r#""backends": {"blue": "be_app", "green": "be_app"},
+               "servers": {"blue": ["b1", "b2"], "green": ["g1"]}"#,
+        );
+        assert_eq!(servers.commands(), BTreeSet::from(["show stat be_app 4 -1".to_owned()]));
+        let (series, _) = read(SERVERS_ANSWER, &servers, "/s").unwrap();
+        let of = |server: &str, name: &str, code: Option<&str>| {
+            let found = series.iter().filter(|(labels, _)| {
+                labels["server"] == server
+                    && labels["__name__"] == name
+                    && labels.get("code").map(String::as_str) == code
+            });
+            let found: Vec<f64> = found.map(|(_, value)| *value).collect();
+            assert_eq!(found.len(), 1, "{server} {name}");
+            found[0]
+        };
+        assert_eq!(of("b1", REQUESTS, Some("5xx")), 5.0);
+        assert_eq!(of("b2", REQUESTS, Some("2xx")), 10.0);
+        assert_eq!(of("g1", REQUESTS, Some("5xx")), 7.0);
+        assert_eq!(
+            (of("b1", "up", None), of("b2", "up", None), of("g1", "up", None)),
+            (1.0, 1.0, 0.0)
+        );
+        let error = read(&SERVERS_ANSWER.replace("g1", "g2"), &servers, "/s").unwrap_err();
+        assert!(error.contains("be_app has no server g1"), "{error}");
     }
 
     #[test]

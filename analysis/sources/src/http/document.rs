@@ -1,7 +1,11 @@
 //! What a document comes to: one number, nothing, or a refusal. A text, a `null` and what is not there
 //! are nothing; several values for one, a list and an object are a mistake of whoever wrote the path.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use serde_json::Value;
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use super::{expression, pick};
 use crate::{
@@ -9,6 +13,11 @@ use crate::{
     question::Document,
     reply::{Found, Refusal, excerpt, failed, refused},
 };
+
+/// How long a document may take to be read.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How many are read at once.
+static READING: Semaphore = Semaphore::const_new(2);
 
 /// Whether the path and the expression of a check can be used.
 pub(crate) fn check(json_path: Option<&str>, expression: Option<&str>) -> Vec<SettingsError> {
@@ -26,22 +35,28 @@ pub(crate) fn check(json_path: Option<&str>, expression: Option<&str>) -> Vec<Se
     errors
 }
 
-/// Reads an answer.
-pub(super) async fn found(asked: &Document, status: u16, body: &[u8]) -> Result<Found, Refusal> {
+/// Reads an answer. A large one keeps a core busy for a while, so it is read beside the tasks of others.
+pub(super) async fn found(asked: &Document, status: u16, body: Bytes) -> Result<Found, Refusal> {
     if !(200..300).contains(&status) {
-        return Err(failed(status, body));
+        return Err(failed(status, &body));
     }
-    let Ok(document) = serde_json::from_slice::<Value>(body) else {
-        return Err(refused(format!("HTTP {status}, but no JSON: {}", excerpt(body))));
+    let path = asked.json_path.clone();
+    let reading = async {
+        let reading = READING.acquire().await;
+        spawn_blocking(move || {
+            // Held until it has ended, though nobody may wait for it any more.
+            let _reading = reading;
+            read(path.as_deref(), status, &body)
+        })
+        .await
     };
-    let picked = match &asked.json_path {
-        None => None,
-        Some(text) => {
-            let path = pick::read("/jsonPath", text).map_err(|error| refused(error.to_string()))?;
-            let picked = pick::pick(&path, &document).ok_or_else(|| {
-                refused(format!("{text} finds more than {} values", pick::VALUES_MAX))
-            })?;
-            Some(picked.into_iter().cloned().collect::<Vec<_>>())
+    let (document, picked) = match timeout(PATIENCE, reading).await {
+        Ok(Ok(read)) => read?,
+        Ok(Err(_)) => return Err(refused("the document could not be read")),
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            let late = refused(format!("the document took longer than {seconds} s to read"));
+            return Err(Refusal { retryable: true, ..late });
         }
     };
     match (&asked.expression, picked) {
@@ -49,6 +64,23 @@ pub(super) async fn found(asked: &Document, status: u16, body: &[u8]) -> Result<
         (None, Some(picked)) => one(asked.json_path.as_deref().unwrap_or_default(), &picked),
         (None, None) => Err(refused("nothing says which number it is")),
     }
+}
+
+/// The document, and what the path picks of it.
+fn read(
+    path: Option<&str>,
+    status: u16,
+    body: &[u8],
+) -> Result<(Value, Option<Vec<Value>>), Refusal> {
+    let Ok(document) = serde_json::from_slice::<Value>(body) else {
+        return Err(refused(format!("HTTP {status}, but no JSON: {}", excerpt(body))));
+    };
+    let Some(text) = path else { return Ok((document, None)) };
+    let path = pick::read("/jsonPath", text).map_err(|error| refused(error.to_string()))?;
+    let picked = pick::pick(&path, &document)
+        .ok_or_else(|| refused(format!("{text} finds more than {} values", pick::VALUES_MAX)))?;
+    let picked = picked.into_iter().cloned().collect();
+    Ok((document, Some(picked)))
 }
 
 fn one(path: &str, picked: &[Value]) -> Result<Found, Refusal> {
@@ -92,7 +124,7 @@ mod tests {
             HttpRequest { method: "GET".into(), url: Text::new("/x".into()).unwrap(), body: None };
         let json_path = Some(path.to_owned());
         let asked = Document { request, json_path, expression: None };
-        found(&asked, 200, body.as_bytes()).await
+        found(&asked, 200, body.to_owned().into()).await
     }
 
     #[tokio::test]

@@ -140,7 +140,7 @@ impl Http {
     ) -> Result<Found, Refusal> {
         let request = self.request(document, look)?;
         let (status, body) = self.web.send(request, end).await?;
-        document::found(document, status, &body).await
+        document::found(document, status, body).await
     }
 
     fn request(&self, document: &Document, look: &crate::Look) -> Result<Request, Refusal> {

@@ -7,7 +7,7 @@
 use serde_json::Value;
 use serde_json_path::JsonPath;
 
-use crate::{SettingsError, promql};
+use crate::{SettingsError, promql, service::without_quoted};
 
 /// How long a path may be.
 const BYTES_MAX: usize = 256;
@@ -21,7 +21,7 @@ pub(super) fn read(path: &str, text: &str) -> Result<JsonPath, SettingsError> {
     if text.len() > BYTES_MAX {
         return refuse(format!("the path has {} bytes, more than {BYTES_MAX}", text.len()));
     }
-    let bare = without_strings(text);
+    let bare = without_quoted(text, "'\"");
     for (part, most) in [("..", 1), (",", 2), ("?", 1), ("$", 1)] {
         let count = bare.matches(part).count();
         if count > most {
@@ -40,22 +40,6 @@ pub(super) fn read(path: &str, text: &str) -> Result<JsonPath, SettingsError> {
 pub(super) fn pick<'a>(path: &JsonPath, document: &'a Value) -> Option<Vec<&'a Value>> {
     let found = path.query(document).all();
     (found.len() <= VALUES_MAX).then_some(found)
-}
-
-/// The text without what stands in quotes.
-fn without_strings(text: &str) -> String {
-    let (mut bare, mut quote, mut escaped) = (String::new(), None, false);
-    for letter in text.chars() {
-        match quote {
-            Some(_) if escaped => escaped = false,
-            Some(_) if letter == '\\' => escaped = true,
-            Some(open) if letter == open => quote = None,
-            Some(_) => {}
-            None if letter == '\'' || letter == '"' => quote = Some(letter),
-            None => bare.push(letter),
-        }
-    }
-    bare
 }
 
 #[cfg(test)]

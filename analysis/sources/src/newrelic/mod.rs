@@ -13,6 +13,7 @@ use crate::{
     Look, MetricSource, SettingsError, SourceEntry,
     access::{Header, Parts},
     numbers::{self, Numbers, only},
+    question::{Ask, Question},
     reply::{Found, Refusal, excerpt, failed, refused},
     service::{self, Common, OwnLanguage},
     settings,
@@ -25,7 +26,7 @@ pub(crate) const ENTRY: SourceEntry = SourceEntry {
     schema: || schemars::schema_for!(Written),
     check: |settings| service::check(settings, parts),
     join: |settings, _scope| Ok(settings.clone()),
-    answers: |_settings, question| numbers::answers_own(question, KIND),
+    answers,
     remembers: false,
     build,
 };
@@ -90,6 +91,34 @@ fn build(settings: &Value, outside: &Outside) -> Result<Arc<dyn MetricSource>, S
     let Written { account, .. } = settings::read(settings)?;
     let (web, pace) = service::open(settings, outside, parts)?;
     Ok(Numbers::source(NewRelic { web, pace, account }))
+}
+
+/// What asks for other times, or for more than one number.
+const FOREIGN: [&str; 5] = ["SINCE", "UNTIL", "COMPARE", "FACET", "TIMESERIES"];
+
+fn answers(_settings: &Value, question: &str) -> Result<(), SettingsError> {
+    numbers::answers_own(question, KIND)?;
+    let Ok(question) = serde_json::from_str::<Question>(question) else { return Ok(()) };
+    let texts = question.sides.values().flat_map(|side| match &side.ask {
+        Ask::Own { value, count } => [Some(value), count.as_ref()],
+        Ask::Ratio { .. }
+        | Ask::Value { .. }
+        | Ask::Counted(_)
+        | Ask::Document(_)
+        | Ask::Consent { .. } => [None, None],
+    });
+    for text in texts.flatten() {
+        let bare = service::without_quoted(&text.filled(|_| None), "'\"`");
+        let words = || bare.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+        let is = |foreign: &str| words().any(|word| word.eq_ignore_ascii_case(foreign));
+        if let Some(foreign) = FOREIGN.into_iter().find(|foreign| is(foreign)) {
+            let message =
+                format!("the query says {foreign}, and a check asks for one number of a window");
+            let help = format!("remove {foreign}: SINCE and UNTIL are added with the window");
+            return Err(SettingsError::new("", message, &help));
+        }
+    }
+    Ok(())
 }
 
 #[derive(Clone, Debug)]

@@ -112,6 +112,8 @@ fn what_json_cannot_use_is_refused_with_the_remedy() {
     refused(with(json!({"path": "//elsewhere/{{ nosuch }}"})), "/path", "`nosuch`");
     refused(with(json!({"body": "{}"})), "/body", "GET sends no body");
     refused(with(json!({"body": "{a}", "method": "POST"})), "/body", "no JSON");
+    let bare = r#"{"from": {{ begin }}}"#;
+    refused(with(json!({"body": bare, "method": "POST"})), "/body", "no JSON");
     refused(with(json!({"jsonPath": "$..a..b"})), "/jsonPath", "times `..`");
     refused(with(json!({"expression": "nosuch"})), "/expression", "nosuch is not known");
     refused(with(json!({"max": null})), "/max", "neither min nor max");

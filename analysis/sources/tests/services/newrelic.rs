@@ -47,6 +47,26 @@ async fn a_row_of_new_relic_is_one_number_or_nothing() {
     is_error(&of(json!([{"count": 1}, {"count": 2}])).await, "2 series", false);
 }
 
+#[test]
+fn a_query_of_new_relic_that_names_a_time_of_its_own_is_refused_when_it_is_read() {
+    let entry = source_entry("newRelic").unwrap();
+    let refusal = |query: &str| (entry.answers)(&Value::Null, &number(query));
+    for (query, word) in [
+        ("SELECT count(*) FROM Transaction SINCE 1 hour ago", "SINCE"),
+        ("SELECT count(*) FROM Transaction facet host", "FACET"),
+        ("SELECT count(*) FROM Transaction TIMESERIES", "TIMESERIES"),
+    ] {
+        let refusal = refusal(query).unwrap_err();
+        assert!(refusal.to_string().contains(&format!("says {word}")), "{refusal}");
+    }
+    for query in [
+        "SELECT count(*) FROM Transaction WHERE name = 'since the facet'",
+        "SELECT count(sinceStart) FROM Transaction WHERE `until` IS NULL",
+    ] {
+        assert!(refusal(query).is_ok(), "{query}");
+    }
+}
+
 #[tokio::test]
 async fn new_relics_own_words_are_kept() {
     let of = async |class: &str| {

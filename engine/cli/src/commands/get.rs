@@ -22,12 +22,15 @@ use crate::{
 /// What the analyses are asked for by.
 const RUNS: [&str; 3] = ["analysisruns", "analysisrun", "har"];
 
+/// And the rollouts; a rollout that is called as one of these words is got by `get rollouts NAME`.
+const ROLLOUTS: [&str; 3] = ["rollouts", "rollout", "hro"];
+
 /// Arguments of `get`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The rollout, as NAME or NAMESPACE/NAME, all of them where it is left out; or `analysisruns`.
+    /// The rollout, as NAME or NAMESPACE/NAME, all of them where it is left out; or `rollouts`, or `analysisruns`.
     name: Option<String>,
-    /// After `analysisruns`: of which rollout, or which one, such as checkout-3.
+    /// After `rollouts`: which one. After `analysisruns`: of which rollout, or which one, such as checkout-3.
     of: Option<String>,
     /// The rollout's namespace.
     #[arg(short, long, default_value = "default")]
@@ -38,7 +41,10 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
+pub(crate) async fn run(mut args: Args, context: &Context) -> miette::Result<ExitCode> {
+    if args.name.as_deref().is_some_and(|name| ROLLOUTS.contains(&name)) {
+        args.name = args.of.take();
+    }
     if args.effective {
         return effective(args, context).await;
     }

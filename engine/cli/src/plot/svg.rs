@@ -49,13 +49,13 @@ fn draw(plot: &Plot, out: &mut String) -> Drawn {
 }
 
 fn values(plot: &Plot, area: &Area<'_>) -> Drawn {
-    let top = plot.top();
+    let range = plot.range();
     let unit = if plot.unit.is_empty() { "value" } else { &plot.unit };
-    let mut panel = panel(plot, area, &plot.title, (0.0, top))?;
+    let mut panel = panel(plot, area, &plot.title, range)?;
     let plain =
         |value: &f64| format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned();
     mesh(&mut panel, unit, &plain)?;
-    steps(plot, &mut panel, (0.0, top))?;
+    steps(plot, &mut panel, range)?;
     if let Some(limit) = plot.limit {
         dashed(&mut panel, plot.span, limit)?;
     }

@@ -48,8 +48,8 @@ struct Panel {
 }
 
 fn values(plot: &Plot) -> Panel {
-    let top = plot.top();
-    let mut lines = steps(plot, 0.0, top);
+    let (low, high) = plot.range();
+    let mut lines = steps(plot, low, high);
     if let Some(limit) = plot.limit {
         lines.push((LIMIT, vec![(0.0, limit), (plot.span, limit)]));
     }
@@ -60,7 +60,7 @@ fn values(plot: &Plot) -> Panel {
         title: plot.title.clone(),
         lines,
         x: (plot.span, times(plot.span)),
-        y: (0.0, top, vec![label(0.0), label(top / 2.0), label(top)]),
+        y: (low, high, vec![label(low), label(f64::midpoint(low, high)), label(high)]),
     }
 }
 
@@ -100,9 +100,9 @@ fn clock(seconds: f64) -> String {
 }
 
 fn short(value: f64) -> String {
-    if value == 0.0 || value >= 100.0 {
+    if value == 0.0 || value.abs() >= 100.0 {
         format!("{value:.0}")
-    } else if value >= 1.0 {
+    } else if value.abs() >= 1.0 {
         format!("{value:.1}")
     } else {
         format!("{value:.3}")

@@ -43,6 +43,16 @@ fn one_point_and_no_limit_are_drawn_too() {
 }
 
 #[test]
+fn values_below_zero_are_drawn_below_it() {
+    let test = vec![(0.0, -40.0), (1.0, 10.0)];
+    let plot = Plot { span: 1.0, test, ..Plot::default() };
+    assert_eq!(plot.range(), (-46.0, 11.5));
+    let shown = terminal(&plot, 60, false);
+    assert!(shown.contains("-46.0") && shown.contains("11.5"), "{shown}");
+    assert!(svg(&plot).unwrap().contains("-40"));
+}
+
+#[test]
 fn the_svg_is_one_with_both_sides_the_limit_and_the_shares() {
     let picture = svg(&breach()).unwrap();
     for part in

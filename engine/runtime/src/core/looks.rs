@@ -8,7 +8,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use haldane_judge::{Part, Rule, fold, part};
 use haldane_model::{
     Answer, Check, CheckName, CheckSeen, Evidence, Limits, Now, Place, Plan, Record, Sample, Seen,
-    Stamp, Verdict, Weight, Window,
+    Verdict, Weight,
 };
 use haldane_sources::{About, Look, LookSides};
 use jiff::{SignedDuration, Timestamp};
@@ -18,8 +18,10 @@ use crate::trace::TracedLook;
 
 mod counted;
 mod stage;
+mod window;
 
 pub(crate) use self::counted::show_together;
+use self::window::{lowest_share, on_grid, until, window};
 
 /// The scrape interval where the source does not tell.
 const SCRAPE_DEFAULT: Duration = Duration::from_secs(15);
@@ -333,7 +335,7 @@ impl Known {
         now: Now,
     ) -> Vec<TracedLook> {
         let Some((text, rule)) = &self.rule else { return Vec::new() };
-        let none = haldane_model::Evidence::default();
+        let none = Evidence::default();
         // Before an attempt nothing is remembered: what is looked at is not the new revision yet.
         let evidence = match is_at_rest(record) {
             true => &none,
@@ -417,19 +419,6 @@ fn is_at_rest(record: &Record) -> bool {
     matches!(record.place, Place::Pending { .. })
 }
 
-/// The last point of the grid that is not in the future.
-fn on_grid(there: Timestamp, pace: Duration) -> Timestamp {
-    let pace = i64::try_from(pace.as_millis()).unwrap_or(i64::MAX).max(1);
-    let at = there.as_millisecond();
-    Timestamp::from_millisecond(at - at.rem_euclid(pace)).unwrap_or(there)
-}
-
-/// How long it is until the grid's next point.
-fn until(there: Timestamp, slot: Timestamp, pace: Duration) -> Duration {
-    let passed = Duration::try_from(there.duration_since(slot)).unwrap_or_default();
-    pace.saturating_sub(passed).max(Duration::from_millis(1))
-}
-
 /// What a look is taken for.
 fn about(record: &Record, plan: &Plan, check: &Check) -> About {
     let step = match &record.place {
@@ -449,58 +438,4 @@ fn about(record: &Record, plan: &Plan, check: &Check) -> About {
         step,
         weight: record.asserted(),
     }
-}
-
-/// What one look reaches over: this attempt, and no more than the check's window.
-fn window(
-    record: &Record,
-    plan: &Plan,
-    check: &Check,
-    scrape: Duration,
-    (end, ahead): (Timestamp, SignedDuration),
-) -> Window {
-    let shortest = plan.steps.iter().map(|step| step.bake).filter(|bake| !bake.is_zero()).min();
-    let width = check
-        .window
-        .unwrap_or_else(|| check.interval.max(scrape * 4).min(shortest.unwrap_or(Duration::MAX)))
-        // What is shorter is never judged: the check would neither pass nor guard, however long it is
-        // asked. A step whose bake is shorter waits a little longer for its Pass.
-        .max(scrape * 2);
-    let begin = end.checked_sub(width).unwrap_or(Timestamp::MIN);
-    let first = begin_of(record, check).filter(|_| !is_at_rest(record));
-    let first = first.map(|stamp| moment(stamp, check, ahead));
-    let first = first.and_then(|first| first.checked_sub(scrape).ok());
-    Window { begin: first.map_or(begin, |first| begin.max(first)).min(end), end }
-}
-
-/// Since when a check looks: the first exposure, or the begin of the phase that it is asked in.
-fn begin_of<'a>(record: &'a Record, check: &Check) -> Option<&'a Stamp> {
-    let exposed = record.exposed.confirmed.as_ref().or(record.exposed.could.as_ref());
-    record.in_force.get(&check.name).or(exposed)
-}
-
-/// A moment on the check's source's clock. Where the source had not told its time by then, what it
-/// tells now is used, as the machine does.
-fn moment(stamp: &Stamp, check: &Check, ahead: SignedDuration) -> Timestamp {
-    let there = || stamp.wall.checked_add(ahead).unwrap_or(stamp.wall);
-    stamp.sources.get(&check.source).copied().unwrap_or_else(there)
-}
-
-/// The lowest share that was read during a window; `None` where nothing was.
-fn lowest_share(
-    shares: &VecDeque<(Timestamp, Option<Weight>)>,
-    window: Window,
-    ahead: SignedDuration,
-) -> Option<Weight> {
-    let begin = window.begin.checked_sub(ahead).unwrap_or(window.begin);
-    let end = window.end.checked_sub(ahead).unwrap_or(window.end);
-    let before = shares.iter().rev().find(|(at, _)| *at <= begin);
-    let during = shares.iter().filter(|(at, _)| *at > begin && *at <= end);
-    before
-        .into_iter()
-        .chain(during)
-        .map(|(_, share)| *share)
-        .collect::<Option<Vec<_>>>()?
-        .into_iter()
-        .min()
 }

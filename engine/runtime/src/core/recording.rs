@@ -206,11 +206,7 @@ impl Recording {
     ) {
         self.phase = Phase::Here(Box::new(record));
         self.dirty = self.dirty.max(change);
-        self.entries.extend(entries);
-        if self.entries.len() > WAITING_MAX && self.swapping.is_none() {
-            let surplus = self.entries.len() - WAITING_MAX;
-            self.entries.drain(..surplus);
-        }
+        self.add_entries(entries);
         self.add_trace(trace);
         if !held.is_empty() {
             self.drop_held();
@@ -221,8 +217,16 @@ impl Recording {
         }
     }
 
-    /// What the store does not take for too long is dropped, and that is traced. What the swap under way
+    /// What the store does not take for too long is dropped, the oldest first. What the swap under way
     /// carries stays: it may be in, though nobody answers.
+    fn add_entries(&mut self, entries: Vec<JournalEntry>) {
+        self.entries.extend(entries);
+        let carried = self.swapping.map_or(0, |(_, carried)| carried.min(self.entries.len()));
+        let surplus = (self.entries.len() - carried).saturating_sub(WAITING_MAX);
+        self.entries.drain(carried..carried + surplus);
+    }
+
+    /// The same for the trace, where what is dropped leaves a gap.
     fn add_trace(&mut self, trace: Vec<Traced>) {
         self.trace.extend(trace.into_iter().map(Arc::new));
         let carried = self.swapping.map_or(0, |_| self.trace_in_swap.min(self.trace.len()));

@@ -80,6 +80,7 @@ fn add(samples: &mut Vec<Sample>, sample: Sample, counts: Counts) {
     {
         before.windows.extend(counts.windows);
         before.late = before.late.saturating_add(counts.late);
+        before.skew = before.skew.max(counts.skew);
         last.window.end = sample.window.end;
         last.targets_down = sample.targets_down;
         return;
@@ -150,9 +151,10 @@ fn turns(counted: &[Counted<'_>]) -> Vec<Turn> {
 fn of_sample(check: usize, sample: &Sample) -> Vec<Turn> {
     let Answer::Counted(counts) = &sample.answer else { return Vec::new() };
     let turn = |(at, window): (usize, &CountWindow)| {
-        let before = if at == 0 { counts.before.clone() } else { Vec::new() };
-        let bounds = counts.bounds.clone();
-        let counts = Counts { bounds, windows: vec![window.clone()], before, late: 0 };
+        let first = (counts.before.clone(), counts.late);
+        let (before, late) = if at == 0 { first } else { (Vec::new(), 0) };
+        let (bounds, skew) = (counts.bounds.clone(), counts.skew);
+        let counts = Counts { bounds, windows: vec![window.clone()], before, late, skew };
         let answer = Answer::Counted(counts);
         let sample = Sample { window: window.window, answer, ..like(sample) };
         Turn { end: window.window.end, check, sample }

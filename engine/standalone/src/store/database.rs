@@ -10,12 +10,13 @@ use std::{
 };
 
 use haldane_model::RolloutId;
+use haldane_runtime::trace::Packed;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::{
-    CompleteSince, Listed, OpenError, Options, Page, StoreError, Stored, StoredBatch, StoredEntry,
-    Swap, Write, error::is_corrupt, lock::Lock,
+    CompleteSince, Listed, OpenError, Options, Page, StoreError, Stored, StoredEntry, Swap, Write,
+    error::is_corrupt, lock::Lock,
 };
 
 /// The database within the state directory.
@@ -198,7 +199,7 @@ impl Store {
         id: &RolloutId,
         after: u64,
         limit: usize,
-    ) -> Result<Vec<StoredBatch>, StoreError> {
+    ) -> Result<Vec<Packed>, StoreError> {
         read_trace(&self.connection, id, after, limit)
             .map_err(|error| self.error(&format!("read the trace of {id}"), &error))
     }
@@ -318,19 +319,19 @@ pub(crate) fn read_trace(
     id: &RolloutId,
     after: u64,
     limit: usize,
-) -> rusqlite::Result<Vec<StoredBatch>> {
+) -> rusqlite::Result<Vec<Packed>> {
     let sql = "select version, packed from trace where namespace = ? and name = ? and version > ?
                order by version limit ?";
     let limit = signed(limit.min(BATCHES_MAX) as u64);
     let mut rows = connection.prepare_cached(sql)?;
     let found = rows
         .query_map(params![&*id.namespace, &*id.name, signed(after), limit], |row| {
-            Ok(StoredBatch { version: row.get(0)?, packed: row.get(1)? })
+            Ok(Packed { version: row.get(0)?, bytes: row.get(1)? })
         })?;
     let (mut batches, mut bytes) = (Vec::new(), 0);
     for batch in found {
         let batch = batch?;
-        bytes += batch.packed.len();
+        bytes += batch.bytes.len();
         if bytes > READ_BYTES_MAX && !batches.is_empty() {
             break;
         }

@@ -8,14 +8,13 @@
 use std::{io, thread, time::Duration};
 
 use haldane_model::RolloutId;
+use haldane_runtime::trace::Packed;
 use tokio::{
     sync::{mpsc, oneshot},
     time,
 };
 
-use super::{
-    CompleteSince, Listed, Page, Store, StoreError, Stored, StoredBatch, StoredEntry, Swap, Write,
-};
+use super::{CompleteSince, Listed, Page, Store, StoreError, Stored, StoredEntry, Swap, Write};
 
 /// How many calls may wait for the disk.
 const WAITING_MAX: usize = 64;
@@ -97,7 +96,7 @@ impl StoreHandle {
         after: u64,
         limit: usize,
         deadline: Duration,
-    ) -> Result<Vec<StoredBatch>, StoreError> {
+    ) -> Result<Vec<Packed>, StoreError> {
         let id = id.clone();
         self.ask(deadline, move |store| store.trace(&id, after, limit)).await?
     }

@@ -240,7 +240,7 @@ fn a_trace_is_read_batch_by_batch_keeps_the_newest_and_goes_with_its_rollout() {
         batches.iter().map(|batch| batch.version).collect::<Vec<_>>()
     };
     assert_eq!((versions(0, 2), versions(4, 10)), (vec![3, 4], vec![5]));
-    assert_eq!(store.trace(&id(), 4, 1).unwrap()[0].packed, b"batch 5");
+    assert_eq!(store.trace(&id(), 4, 1).unwrap()[0].bytes, b"batch 5");
     store.delete(&id()).unwrap();
     assert!(store.trace(&id(), 0, 10).unwrap().is_empty());
 }
@@ -255,7 +255,7 @@ fn large_batches_are_dropped_by_their_size_and_read_a_few_at_a_time() {
         assert_eq!(store.swap(&id(), &large(version)), Swap::Won);
     }
     let kept = store.trace(&id(), 0, 200).unwrap();
-    let bytes: usize = kept.iter().map(|batch| batch.packed.len()).sum();
+    let bytes: usize = kept.iter().map(|batch| batch.bytes.len()).sum();
     let most = 1_000_000 + 100_000 * usize::try_from(SIZED_EVERY).unwrap();
     assert!(bytes <= most, "{bytes} bytes are kept");
     assert_eq!(kept.last().unwrap().version, 100, "the newest are kept");

@@ -10,7 +10,10 @@ use haldane_judge::{Stage, Together, folded_to, part, together_of};
 use haldane_model::{Check, CheckSeen, Evidence, Finding, Record, Verdict, Window};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Looks, begin_of, is_at_rest, moment, on_grid};
+use super::{
+    Looks, is_at_rest,
+    window::{begin_of, moment, on_grid},
+};
 use crate::core::LookKey;
 
 /// How long before an attempt the serving side is looked at, to know how its errors clump.

@@ -4,7 +4,7 @@ use haldane_judge::Stage;
 use haldane_model::{CheckName, Place, Record};
 use jiff::{SignedDuration, Timestamp};
 
-use super::moment;
+use super::window::moment;
 
 /// Where the rollout stands, for checks that compare. On the way to a share no window belongs to a
 /// step; at 100 % after the last bake every window does. `ahead` is how far the source's clock is ahead,

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use haldane_model::{
-    Cause, Check, Limits, Mark, Now, OnDeadline, OnInconclusive, Plan, Policies, Side, Weight,
+    Actor, Cause, Check, JournalEntry, Limits, Mark, Now, OnDeadline, OnInconclusive, Plan,
+    Policies, Reason, Side, State, Weight,
 };
 
 use super::*;
@@ -55,6 +56,24 @@ fn record(plan: Option<Plan>) -> Record {
     let mut record = Record::new("green".into(), "blue".into(), 3, now);
     record.plan = plan.map(Arc::new);
     record
+}
+
+fn entry(id: u64) -> JournalEntry {
+    JournalEntry {
+        id,
+        at: jiff::Timestamp::UNIX_EPOCH,
+        attempt: 1,
+        revision: None,
+        step: None,
+        weight: Weight::ZERO,
+        before: State::Pending,
+        after: State::Pending,
+        reason: Reason::Resumed,
+        cause: None,
+        actor: Actor::Engine,
+        finding: None,
+        detail: None,
+    }
 }
 
 fn here(plan: Option<Plan>) -> Recording {
@@ -112,9 +131,12 @@ fn what_is_decided_after_a_raise_was_won_voids_it() {
 #[test]
 fn a_store_that_hangs_in_a_write_costs_no_more_memory_than_one_that_refuses() {
     let mut recording = here(None);
-    let took = |recording: &mut Recording, change| {
+    let mut id = 0;
+    let mut took = |recording: &mut Recording, change| {
+        id += 1;
+        let entries = vec![entry(id)];
         let trace = vec![Traced::Gap(1)];
-        recording.decided(record(None), Vec::new(), trace, Vec::new(), change, SECOND);
+        recording.decided(record(None), entries, trace, Vec::new(), change, SECOND);
     };
     took(&mut recording, Change::Decided);
     assert!(recording.due(SECOND, Some(3)).is_some());
@@ -122,7 +144,12 @@ fn a_store_that_hangs_in_a_write_costs_no_more_memory_than_one_that_refuses() {
         took(&mut recording, Change::Progress);
     }
     assert!(recording.trace.len() <= TRACE_MAX + 1, "{}", recording.trace.len());
+    assert_eq!(recording.entries.len(), 1 + WAITING_MAX);
+    assert_eq!(recording.entries[0].id, 1, "what the write carries may be in");
     recording.swapped(Swap::Won, SECOND);
+    assert_eq!(recording.take_tellable().len(), 1);
+    let newest = recording.entries.last().map(|entry| entry.id);
+    assert_eq!(newest, Some(1 + 3 * TRACE_MAX as u64), "the newest are kept");
     let left: u64 = recording
         .trace
         .iter()
