@@ -70,6 +70,7 @@ fn settings(kind: &str, mut schema: schemars::Schema) -> Value {
     // The kind's own references are resolved within the kind's own schema.
     if let Some(words) = schema.as_object_mut() {
         words.shift_remove("$schema");
+        words.entry("description").or_insert_with(|| format!("The settings of `{kind}`.").into());
         if words.contains_key("$defs") {
             words.insert("$id".to_owned(), format!("haldane:{kind}").into());
         }
