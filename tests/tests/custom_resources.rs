@@ -305,7 +305,7 @@ fn lists_are_merged_by_their_names() {
 #[test]
 fn no_field_that_names_the_engines_own_machine_is_open() {
     // Of a document that a service answers: no place on a machine.
-    let harmless = [".json.path"];
+    let harmless = [".json.path", ".json.jsonPath"];
     let words = [
         "file",
         "socket",
@@ -377,16 +377,33 @@ fn validate(text: &str, others: &Templates) -> Vec<String> {
 
 /// The same document with what moves the traffic in a cluster.
 fn in_a_cluster(mut document: Value) -> Value {
-    if document["kind"] == "Rollout" {
-        for entry in document["spec"]["traffic"].as_array_mut().into_iter().flatten() {
-            let name = entry["name"].clone();
-            let entry = entry.as_object_mut().unwrap();
-            if entry.remove("haproxy").is_some() {
-                entry.insert("memory".to_owned(), json!({"name": name}));
-            }
+    let traffic = document.pointer_mut("/spec/traffic").and_then(Value::as_array_mut);
+    for entry in traffic.into_iter().flatten().filter_map(Value::as_object_mut) {
+        let name = entry.get("name").cloned();
+        if entry.remove("haproxy").is_some() {
+            entry.insert("memory".to_owned(), json!({"name": name}));
         }
     }
     document
+}
+
+/// Every template that is shown but this document, once; first those that are shown beside it.
+fn templates_for(document: &Value, beside: &[Value], all: &[(String, Vec<Value>)]) -> Templates {
+    let whose = |one: &Value| {
+        let namespace = one["metadata"]["namespace"].as_str().unwrap_or("default").to_owned();
+        (one["kind"].clone(), namespace, one["metadata"]["name"].clone())
+    };
+    let mut known = vec![whose(document)];
+    let mut templates = Templates::default();
+    for one in beside.iter().chain(all.iter().flat_map(|(_, documents)| documents)) {
+        if one["kind"] == "Rollout" || known.contains(&whose(one)) {
+            continue;
+        }
+        known.push(whose(one));
+        let parsed = parse(&one.to_string()).unwrap_or_else(|found| panic!("{one:#}: {found:?}"));
+        templates.add(parsed.templates, None);
+    }
+    templates
 }
 
 /// Puts an example of a page into a whole document, by what it holds.
@@ -455,17 +472,10 @@ fn shown() -> Vec<(String, Vec<Value>)> {
 fn a_cluster_takes_what_validate_says_that_it_takes() {
     let cluster = Cluster::new(&with_memory());
     let shown = shown();
-    let mut others = Templates::default();
-    for (_, documents) in &shown {
-        for one in documents.iter().filter(|one| one["kind"] != "Rollout") {
-            if let Ok(parsed) = parse(&one.to_string()) {
-                others.add(parsed.templates, None);
-            }
-        }
-    }
     let (mut taken, mut refused) = (0, 0);
     for (whose, documents) in &shown {
         for document in documents {
+            let others = templates_for(document, documents, &shown);
             for document in [document.clone(), in_a_cluster(document.clone())] {
                 let said = validate(&document.to_string(), &others);
                 let found = cluster.refuses(&document, None);
