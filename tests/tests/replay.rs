@@ -68,7 +68,7 @@ fn a_rollback_is_decided_just_so_again_and_another_limit_would_have_let_it_pass(
     for part in [
         "v2 was rolled back",
         "errors, attempt 1 of v2",
-        "under test 1",
+        "under test ",
         "limit 1.0 %",
         "50 % at",
         "back at",

@@ -154,12 +154,15 @@ impl Again {
         }
         if finding != *look.finding {
             let (now, then) = (&finding, &look.finding);
+            let (mut now_told, mut then_told) = (words(now), words(then));
+            if now_told == then_told {
+                now_told = format!("{now:?}");
+                then_told = format!("{then:?}");
+            }
             self.replay.differences.push(format!(
-                "{} of check {}: {} now, {} then",
+                "{} of check {}: {now_told} now, {then_told} then",
                 when(look),
                 look.check,
-                words(now),
-                words(then)
             ));
         }
     }

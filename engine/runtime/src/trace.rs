@@ -59,6 +59,10 @@ pub struct TracedLook {
     /// The evidence before it; `None` where that is what the check's look before this one left.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Evidence>,
+    /// The evidence before it, in the memory of the engine that took the look: `from`, should the looks of
+    /// another come between.
+    #[serde(skip)]
+    pub before: Evidence,
     /// What the source answered.
     pub sample: Sample,
     /// What the judge said.
@@ -150,13 +154,13 @@ impl Traced {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use haldane_model::{Answer, Verdict};
     use jiff::Timestamp;
 
     use super::*;
 
-    fn look() -> TracedLook {
+    pub(crate) fn look() -> TracedLook {
         let window = Window { begin: Timestamp::UNIX_EPOCH, end: Timestamp::UNIX_EPOCH };
         let finding = Finding {
             check: "errors".into(),
@@ -186,6 +190,7 @@ mod tests {
             stage: Stage::default(),
             dry_run: false,
             from: Some(Evidence::from(&b"{}"[..])),
+            before: Evidence::default(),
             sample: Sample {
                 window,
                 scrape: std::time::Duration::from_millis(1),

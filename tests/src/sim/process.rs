@@ -93,7 +93,7 @@ impl World {
             let text = brief(format!("{input:?}"));
             self.log(|| format!("  -> {proc}: {text}"));
         }
-        let expectation = self.expect(&core, &input);
+        let expectation = self.expect(proc, &core, &input);
         let before = core.record().map(|record| record.state());
         let commands = core.handle(input, now);
         if self.tracing {

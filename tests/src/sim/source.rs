@@ -67,6 +67,8 @@ impl SourceClock {
 
 impl World {
     pub(super) fn look(&mut self, proc: usize, key: LookKey, look: Look) {
+        let patience = u64::try_from(look.deadline.as_millis() * 2).unwrap_or(u64::MAX);
+        self.waits.insert((proc, key.check.clone()), (key.clone(), self.now + patience));
         let slow = self.stormy() && self.rng.chance(60);
         let delay = if slow { self.rng.range(500, 9_000) } else { self.rng.range(5, 200) };
         if self.mood_of(key.check == "errors-aside".into()) == Mood::Hung {

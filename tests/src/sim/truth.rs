@@ -78,7 +78,7 @@ impl World {
     }
 
     /// Says, before an input is handled, what must come of it.
-    pub(super) fn expect(&mut self, core: &Core, input: &Input) -> Expectation {
+    pub(super) fn expect(&mut self, proc: usize, core: &Core, input: &Input) -> Expectation {
         let Some(record) = core.record() else { return Expectation::Nothing };
         let guarded = record.place.is_guarded();
         let superseded = matches!(core.seen().lease, Some(LeaseSeen::Other { .. }));
@@ -111,7 +111,11 @@ impl World {
                     return Expectation::Nothing;
                 };
                 let bad = part.unwrap_or(0.0) > 0.05 * total;
-                if bad && total >= 5.0 && self.shape.failures == 0 {
+                // An answer that nobody waits for any more counts nowhere: the source promised to be sooner.
+                let waited = self.waits.get(&(proc, key.check.clone()));
+                let awaited =
+                    waited.is_some_and(|(asked, until)| asked == key && self.now < *until);
+                if bad && awaited && total >= 5.0 && self.shape.failures == 0 {
                     return Expectation::Back("a breach");
                 }
                 if !bad && let Some(step) = record.step() {

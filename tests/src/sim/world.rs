@@ -7,8 +7,8 @@ use std::{
 };
 
 use haldane_model::{
-    AlertSeen, Direction, EntryName, Health, LeaseSeen, Mark, Now, Outcome, Plan, Request,
-    RequestId, SpecSeen, Weight,
+    AlertSeen, CheckName, Direction, EntryName, Health, LeaseSeen, Mark, Now, Outcome, Plan,
+    Request, RequestId, SpecSeen, Weight,
 };
 use haldane_runtime::{
     Core, Input, LookKey,
@@ -170,6 +170,8 @@ pub struct World {
     /// How swaps are answered while this is set.
     pub store_fault: Option<&'static str>,
     pub(super) kept: Kept,
+    /// The look that each process waits for, by check, and until when.
+    pub(super) waits: BTreeMap<(usize, CheckName), (LookKey, u64)>,
     pub(super) dead: BTreeSet<usize>,
     queue: BTreeMap<(u64, u64), Ev>,
     order: u64,
@@ -224,6 +226,7 @@ impl World {
             sent: Vec::new(),
             store_fault: None,
             kept: Kept::default(),
+            waits: BTreeMap::new(),
             dead: BTreeSet::new(),
             queue: BTreeMap::new(),
             order: 0,

@@ -379,6 +379,7 @@ impl Known {
             stage,
             dry_run: self.dry_run,
             from,
+            before: evidence.clone(),
             sample,
             finding,
             learned: false,

@@ -408,10 +408,14 @@ impl Recording {
         };
     }
 
-    /// Returns the looks that the record lost.
+    /// Returns the looks that the record lost. Where they are recorded once more, looks of somebody else
+    /// may stand before them: each says itself what it goes on from.
     pub(super) fn take_lost(&mut self) -> Vec<TracedLook> {
         let looks = std::mem::take(&mut self.lost).into_iter().filter_map(|item| match &*item {
-            Traced::Look(look) if look.learned => Some((**look).clone()),
+            Traced::Look(look) if look.learned => {
+                let from = look.from.clone().or_else(|| Some(look.before.clone()));
+                Some(TracedLook { from, ..(**look).clone() })
+            }
             Traced::Look(_) | Traced::Turn(_) | Traced::Gap(_) => None,
         });
         looks.collect()

@@ -236,3 +236,21 @@ fn what_the_store_does_not_take_for_long_is_dropped_and_named() {
     assert_eq!(told, taken, "each is there, or counted among the lost");
     assert!(matches!(*swap.trace[0], Traced::Gap(lost) if lost > 1));
 }
+
+#[test]
+fn a_look_that_the_record_lost_says_itself_what_it_goes_on_from() {
+    let before = haldane_model::Evidence::from(&b"{}"[..]);
+    let look = TracedLook { from: None, before: before.clone(), ..crate::trace::tests::look() };
+    let mut recording = here(None);
+    let trace = vec![Traced::Look(Box::new(look))];
+    recording.decided(record(None), Vec::new(), trace, Vec::new(), Change::Decided, SECOND);
+    let swap = recording.due(SECOND, Some(3)).expect("it is written");
+    let Traced::Look(sent) = &*swap.trace[0] else { panic!("a look") };
+    assert_eq!(sent.from, None, "what stands before it tells");
+    recording.swapped(Swap::Stale, SECOND);
+    assert!(recording.wants_load());
+    let stored = Stored { version: 9, bytes: codec::encode(&record(None)) };
+    recording.loaded(Ok(Some(stored)), SECOND);
+    let lost = recording.take_lost();
+    assert_eq!(lost.iter().map(|look| &look.from).collect::<Vec<_>>(), [&Some(before)]);
+}
