@@ -59,6 +59,8 @@ pub struct Template {
     pub template: AnalysisTemplate,
     /// Whether it is for the rollouts of all namespaces.
     pub is_for_all: bool,
+    /// The same as plain JSON.
+    pub value: Value,
     /// The file that it stands in; `None` where that is the text's own.
     pub file: Option<Arc<str>>,
     /// Where everything stands.
@@ -170,7 +172,7 @@ impl Template {
                 "remove it, or write `kind: AnalysisTemplate` for the rollouts of one namespace";
             return Err(vec![Diagnostic::error(&path, message).help(help).at(places.key(&path))]);
         }
-        Ok(Self { template, is_for_all, file: None, places })
+        Ok(Self { template, is_for_all, value, file: None, places })
     }
 }
 

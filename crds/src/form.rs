@@ -12,13 +12,10 @@ use crate::{
     scalar::{self, show},
 };
 
-/// Returns everything in `value` that the schema does not allow.
-pub(crate) fn check(
-    value: &Value,
-    schema: &Value,
-    path: &Path,
-    places: &Places,
-) -> Vec<Diagnostic> {
+/// Returns everything in `value` that the schema does not allow. Of the words of JSON Schema it knows those
+/// that schemas of the written form use.
+#[must_use]
+pub fn check(value: &Value, schema: &Value, path: &Path, places: &Places) -> Vec<Diagnostic> {
     let mut form = Form { places, found: Vec::new() };
     form.value(value, schema, path);
     form.found
@@ -64,6 +61,12 @@ impl Form<'_> {
         let none = Map::new();
         let known = schema.get("properties").and_then(Value::as_object).unwrap_or(&none);
         let rest = schema.get("additionalProperties");
+        let most = schema.get("maxProperties").and_then(Value::as_u64).unwrap_or(u64::MAX);
+        if fields.len() as u64 > most {
+            let message =
+                format!("the map has {} entries, at most {most} are allowed", fields.len());
+            self.tell(path, message, text(schema, "description").map(lower));
+        }
         for (name, value) in fields {
             let path = path.key(name);
             match (known.get(name), rest) {

@@ -2,7 +2,8 @@
 //!
 //! [`parse`] turns YAML, or JSON, into [`Documents`]: the typed [`Rollout`]s and [`AnalysisTemplate`]s,
 //! each with a map from every node to its line and column, so that whoever finds fault later can still
-//! point at it. All faults of the form are told at once. Settings of providers, sources and checks stay
+//! point at it. All faults of the form are told at once. What the engine writes into a cluster, a rollout's
+//! status, requests, the record of an analysis, is here as types as well. Settings of providers, sources and checks stay
 //! raw JSON: the crates that own them read them. Nothing here touches a file, a clock or the network.
 
 mod argument;
@@ -11,6 +12,7 @@ mod document;
 mod form;
 mod nearest;
 mod node;
+mod object;
 mod place;
 mod rollout;
 mod scalar;
@@ -21,7 +23,15 @@ pub use self::{
     argument::Argument,
     diagnostic::{Diagnostic, Severity},
     document::{API_VERSION, Document, Documents, KINDS, Kind, Template, parse},
+    form::check as check_form,
     nearest::nearest,
+    object::{
+        AnalysisMeasurement, AnalysisRun, AnalysisRunCheck, AnalysisRunInput, AnalysisRunPhase,
+        AnalysisRunSpec, AnalysisRunStatus, AnalysisWindow, CheckStatus, Comparison, Condition,
+        ConditionStatus, EngineStatus, HoldStatus, LastDecision, RequestOutcome, RequestStatus,
+        RequestVerb, RolloutRequest, RolloutRequestSpec, RolloutStatus, StepStatus, StoredRecord,
+        TrafficStatus, VerdictWord,
+    },
     place::{Path, Place, Places},
     rollout::{
         Alert, AlertAction, Analysis, Check, During, Follow, Gap, Gate, ManualGate, Metadata,
@@ -29,6 +39,6 @@ pub use self::{
         Traffic, Workload,
     },
     scalar::{Duration, Name, Percent, show_duration},
-    schema::{schema, without_null},
+    schema::{schema, schema_for, without_null},
     template::{AnalysisTemplate, Declared, TemplateSpec, TemplateUse},
 };

@@ -19,11 +19,7 @@ static CLUSTER_TEMPLATE: LazyLock<Value> =
     LazyLock::new(|| of::<AnalysisTemplate>(Kind::ClusterAnalysisTemplate));
 
 fn of<T: JsonSchema>(kind: Kind) -> Value {
-    let settings =
-        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<T>();
-    without_null(&mut schema);
-    let mut schema = Value::from(schema);
+    let mut schema = schema_for::<T>();
     schema["title"] = kind.word().into();
     schema["properties"]["kind"] =
         json!({"const": kind.word(), "description": "Which kind of document."});
@@ -35,6 +31,16 @@ fn of<T: JsonSchema>(kind: Kind) -> Value {
 #[must_use]
 pub fn schema(kind: Kind) -> Value {
     shared(kind).clone()
+}
+
+/// Returns the JSON schema of a type, without references and without `null`.
+#[must_use]
+pub fn schema_for<T: JsonSchema>() -> Value {
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    without_null(&mut schema);
+    schema.into()
 }
 
 /// The same, without the copy.

@@ -70,6 +70,7 @@ pub struct TemplateUse {
     pub cluster_scope: bool,
     /// What its arguments are here; plain words, never a secret.
     #[serde(default)]
+    #[schemars(extend("maxProperties" = 32))]
     pub arguments: BTreeMap<String, Argument>,
     /// What is put before the name of each of its checks, such as `http-`.
     #[schemars(length(min = 1, max = 62))]

@@ -109,7 +109,8 @@ fn one_example_holds_every_field() {
     let mut missing = Vec::new();
     fields(&schema, &mut |name| {
         let there = text.contains(&format!("{name}:"));
-        let refused = ["workload", "deployment", "webhook", "group", "none"].contains(&name);
+        let cluster = ["workload", "deployment", "statefulSet", "daemonSet", "replicaSet", "pods"];
+        let refused = ["webhook", "group", "none"].contains(&name) || cluster.contains(&name);
         if !there && !refused && !missing.contains(&name.to_owned()) {
             missing.push(name.to_owned());
         }
@@ -313,20 +314,45 @@ fn everything_wrong_is_told_at_once() {
 
 #[test]
 fn the_lines_that_must_move_for_kubernetes_are_named() {
-    let found = for_kubernetes(&document(&read("examples/every-field.yaml")));
+    let found = for_kubernetes(&document(&read("examples/every-field.yaml")), &registries());
     let paths: Vec<_> = found.iter().map(|fault| fault.path.as_str()).collect();
     assert_eq!(
         paths,
         [
+            "spec.traffic[0].haproxy",
             "spec.traffic[0].haproxy.sockets",
             "spec.traffic[0].haproxy.share.map",
+            "spec.traffic[1].haproxy",
             "spec.traffic[1].haproxy.sockets",
             "spec.traffic[1].haproxy.share.map",
             "spec.analysis.sources[0].prometheus.bearer.file",
         ]
     );
     assert!(found.iter().all(|fault| fault.line.is_some() && fault.help.is_some()));
-    assert!(for_kubernetes(&document(&read("examples/minimal.yaml"))).len() == 1);
+    let minimal = document(&read("examples/minimal.yaml"));
+    assert!(for_kubernetes(&minimal, &registries()).len() == 2);
+}
+
+#[test]
+fn a_users_own_word_in_a_map_is_no_place_on_the_engines_machine() {
+    let text = read("examples/minimal.yaml");
+    let labels = "labels: {version: v1, env: blue, file: a, sockets: b}";
+    let moved = |text: &str| for_kubernetes(&document(text), &registries()).len();
+    assert_eq!(moved(&text.replace("labels: {version: v1}", labels)), moved(&text));
+    let header = "prometheus: {headers: {env: plain, X-Token: {env: TOKEN}}, ";
+    assert_eq!(moved(&text.replace("prometheus: {", header)), moved(&text) + 1);
+}
+
+#[test]
+fn what_a_cluster_knows_by_name_and_keeps_in_bounds_is_told_with_its_line() {
+    let text = read("examples/minimal.yaml");
+    let long = format!("http://127.0.0.1:9090/{}", "x".repeat(5_000));
+    let text =
+        text.replace("{name: errors, errors", "{errors").replace("http://127.0.0.1:9090", &long);
+    let found = for_kubernetes(&document(&text), &registries());
+    let paths: Vec<_> = found.iter().map(|fault| fault.path.as_str()).collect();
+    assert!(paths.contains(&"spec.analysis.checks[0]"), "{paths:?}");
+    assert!(paths.contains(&"spec.analysis.sources[0].prometheus.url"), "{paths:?}");
 }
 
 #[test]

@@ -37,12 +37,15 @@ pub struct Analysis {
     pub min_samples: Option<u32>,
     /// How likely a healthy release may be rolled back by a comparison in a whole rollout, such as
     /// `"1%"`, which it is without it.
+    #[schemars(length(max = 16))]
     pub alpha: Option<String>,
     /// How likely a comparison may let a release pass that does more harm than is accepted, in one step,
     /// such as `"5%"`, which it is without it.
+    #[schemars(length(max = 16))]
     pub beta: Option<String>,
     /// Words of your own for query templates.
     #[serde(default)]
+    #[schemars(extend("maxProperties" = 32))]
     pub arguments: BTreeMap<String, String>,
     /// The checks; while it is asked, every one guards and must pass before a step ends.
     #[serde(default)]

@@ -49,6 +49,7 @@ pub struct Side {
     pub name: Name,
     /// What tells this side's series apart in the metric source.
     #[serde(default)]
+    #[schemars(extend("maxProperties" = 16))]
     pub labels: BTreeMap<String, String>,
     /// The Kubernetes workload that runs this side.
     pub workload: Option<Workload>,
@@ -56,12 +57,21 @@ pub struct Side {
     pub revision_query: Option<RevisionQuery>,
 }
 
-/// The Kubernetes workload that runs a side.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+/// The Kubernetes workload that runs a side, in the rollout's namespace; exactly one of its fields.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Workload {
-    /// The name of a Deployment in the rollout's namespace.
-    pub deployment: Name,
+    /// The name of a Deployment.
+    pub deployment: Option<Name>,
+    /// The name of a StatefulSet.
+    pub stateful_set: Option<Name>,
+    /// The name of a DaemonSet.
+    pub daemon_set: Option<Name>,
+    /// The name of a ReplicaSet.
+    pub replica_set: Option<Name>,
+    /// The labels that all pods of the side have, and no others, where none of these runs them.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
+    pub pods: Option<BTreeMap<String, String>>,
 }
 
 /// A query whose series carry a side's revision in a label.
@@ -76,6 +86,23 @@ pub struct RevisionQuery {
     pub label: String,
     /// The metric source that is asked; may be left out where there is only one.
     pub source: Option<Name>,
+}
+
+// === impl Workload ===
+
+impl Workload {
+    /// Returns the fields that are written, by name.
+    #[must_use]
+    pub fn written(&self) -> Vec<&'static str> {
+        let fields = [
+            ("deployment", self.deployment.is_some()),
+            ("statefulSet", self.stateful_set.is_some()),
+            ("daemonSet", self.daemon_set.is_some()),
+            ("replicaSet", self.replica_set.is_some()),
+            ("pods", self.pods.as_ref().is_some_and(|labels| !labels.is_empty())),
+        ];
+        fields.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
+    }
 }
 
 /// One traffic entry: a name, and exactly one provider with its settings.
@@ -146,6 +173,7 @@ pub struct Gate {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ManualGate {
     /// Who may open it; not available in this version.
+    #[schemars(length(max = 253))]
     pub group: Option<String>,
 }
 
@@ -163,7 +191,7 @@ pub struct Alert {
     /// The rule's name.
     pub name: Name,
     /// Matchers as Alertmanager writes them, all of which must hold: `severity="page"`.
-    #[schemars(length(min = 1, max = 16))]
+    #[schemars(length(min = 1, max = 16), inner(length(max = 512)))]
     pub matchers: Vec<String>,
     /// What a matching alert does.
     pub action: AlertAction,

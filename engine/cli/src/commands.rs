@@ -65,6 +65,8 @@ commands! {
     Validate in validate;
     /// Print the JSON schema of rollouts and analysis templates.
     Schema in schema;
+    /// Print the CustomResourceDefinitions of a cluster.
+    Crds in crds;
     /// Prepare HAProxy for rollouts.
     Haproxy in haproxy;
     /// Print the version.

@@ -22,6 +22,8 @@ pub struct Options {
     pub settings: BTreeMap<CheckName, Value>,
     /// The templates that documents may use.
     pub templates: Templates,
+    /// Whether something is there that knows the sides' workloads, as in a cluster.
+    pub workloads: bool,
 }
 
 /// A document that can be used.
@@ -86,7 +88,7 @@ pub fn compile(
     let entries = traffic::compile(&mut faults, registries);
     let mut analysis = analysis::compile(&mut faults, registries, options, &scope, &steps);
     odds::share(&mut faults, &mut analysis.checks);
-    let sides = sides::compile(&mut faults, registries, &scope, &analysis.sources);
+    let sides = sides::compile(&mut faults, registries, options, &scope, &analysis.sources);
     analysis.sources.append(&mut analysis.own_sources);
     let timing = policies::timing(&mut faults, &steps);
     let alerts = policies::alerts(&mut faults);

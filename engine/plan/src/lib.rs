@@ -4,10 +4,12 @@
 //! meaning at once, each fault with the line it stands on; without a fault it returns the plan with
 //! every default in place. It asks nobody: what only a metric source can tell is left
 //! [`Unresolved`], to be found out by the shell and put in through [`Options::settings`].
+//! [`custom_resources`] is the same written form as a cluster wants it.
 
 mod analysis;
 mod collisions;
 mod compile;
+mod custom_resources;
 mod effective;
 mod faults;
 mod hash;
@@ -25,8 +27,9 @@ mod traffic;
 pub use self::{
     collisions::collisions,
     compile::{Compiled, Options, Unresolved, compile},
+    custom_resources::{CustomResource, analysis_run, custom_resources},
     effective::effective,
-    kubernetes::for_kubernetes,
+    kubernetes::{for_kubernetes, template_for_kubernetes},
     registries::{Registries, WriteRevision, registries},
     schema::schema,
     templates::{Templates, validate_template},

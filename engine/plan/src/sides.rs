@@ -7,12 +7,13 @@ use haldane_model::{Side, SideName, Source};
 use haldane_sources::TemplateScope;
 use serde_json::{Value, json};
 
-use crate::{Registries, faults::Faults};
+use crate::{Options, Registries, faults::Faults};
 
 /// Compiles both sides; where there are not two, [`crate::compile`] has said so.
 pub(crate) fn compile(
     faults: &mut Faults<'_>,
     registries: &Registries<'_>,
+    options: &Options,
     scope: &TemplateScope,
     sources: &[Source],
 ) -> [Side; 2] {
@@ -27,7 +28,24 @@ pub(crate) fn compile(
         let message = "both sides have the same labels, so that their series cannot be told apart";
         faults.value(&list.index(1).key("labels"), message, "write what differs between the sides");
     }
-    [0, 1].map(|at| side(faults, registries, scope, sources, &written[at], &list.index(at)))
+    [0, 1].map(|at| {
+        let path = list.index(at);
+        if !options.workloads && written[at].workload.is_some() {
+            let help = "remove it; tell the revision by `revisionQuery` or `spec.revision`";
+            faults.key(&path.key("workload"), "workloads are known in a cluster only", help);
+        }
+        workload(faults, &written[at], &path.key("workload"));
+        side(faults, registries, scope, sources, &written[at], &path)
+    })
+}
+
+fn workload(faults: &mut Faults<'_>, written: &Written, path: &Path) {
+    let named = written.workload.as_ref().map(haldane_crds::Workload::written);
+    if let Some(count) = named.map(|named| named.len()).filter(|count| *count != 1) {
+        let message = format!("a side has exactly one workload, this one names {count}");
+        let help = "write one of `deployment`, `statefulSet`, `daemonSet`, `replicaSet` or `pods`";
+        faults.key(path, message, help);
+    }
 }
 
 fn side(
@@ -42,10 +60,6 @@ fn side(
         let message = format!("`{label}` is no label of a series");
         let help = "Prometheus' labels consist of letters, digits and underscores";
         faults.key(&path.key("labels").key(label), message, help);
-    }
-    if written.workload.is_some() {
-        let help = "remove it; tell the revision by `revisionQuery` or `spec.revision`";
-        faults.key(&path.key("workload"), "workloads are not available in this version", help);
     }
     let revision_query = revision_query(faults, registries, scope, sources, written, path);
     Side {

@@ -9,7 +9,7 @@ use crate::faults::Faults;
 
 /// How long a step is held that does not say.
 pub(crate) const BAKE: Duration = Duration::from_secs(5 * 60);
-const DEFAULT_PERCENTS: [u32; 4] = [10, 25, 50, 100];
+pub(crate) const DEFAULT_PERCENTS: [u32; 4] = [10, 25, 50, 100];
 
 /// Compiles the steps, or the default ones.
 pub(crate) fn compile(faults: &mut Faults<'_>) -> Vec<Step> {

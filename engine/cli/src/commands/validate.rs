@@ -111,8 +111,12 @@ impl Checked {
                 templates.extend(others);
                 for template in &documents.templates {
                     file.template(template, registries, &templates);
+                    if target == Some(Where::Kubernetes) {
+                        file.add(haldane_plan::template_for_kubernetes(template, registries));
+                    }
                 }
-                let options = Options { templates, ..Options::default() };
+                let workloads = target == Some(Where::Kubernetes);
+                let options = Options { templates, workloads, ..Options::default() };
                 for document in &documents.rollouts {
                     file.compile(document, registries, &options, target);
                 }
@@ -157,7 +161,7 @@ impl Checked {
         target: Option<Where>,
     ) {
         if target == Some(Where::Kubernetes) {
-            self.found.extend(haldane_plan::for_kubernetes(document));
+            self.found.extend(haldane_plan::for_kubernetes(document, registries));
         }
         match haldane_plan::compile(document, registries, options) {
             Ok(compiled) => {
