@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use haldane_tests::cluster::{Fault, Faults, Rule, shared};
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{
+    DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+};
 use serde_json::json;
 
 use super::{PATIENCE, code, config_map, config_maps};
@@ -68,10 +70,14 @@ async fn a_watch_is_cut_and_one_is_told_that_it_is_too_old() {
     let namespace = shared().namespace("watches");
     let faults = shared().faults();
     let maps = config_maps(&shared().admin().at(&faults.url()), &namespace);
-    maps.create(&PostParams::default(), &config_map("here")).await.unwrap();
-    let ends: [fn(&Faults) -> usize; 2] = [Faults::cut_watches, Faults::expire_watches];
-    for end in ends {
-        let mut events = Box::pin(maps.watch(&WatchParams::default(), "0").await.unwrap());
+    let ends: [(&str, fn(&Faults) -> usize); 2] =
+        [("one", Faults::cut_watches), ("two", Faults::expire_watches)];
+    for (name, end) in ends {
+        // From where the list ends, as every watcher does: old etcds serve no watch from nowhere.
+        let listed = maps.list(&ListParams::default()).await.unwrap();
+        let since = listed.metadata.resource_version.unwrap();
+        let mut events = Box::pin(maps.watch(&WatchParams::default(), &since).await.unwrap());
+        maps.create(&PostParams::default(), &config_map(name)).await.unwrap();
         let event = events.next().await.unwrap().unwrap();
         assert!(matches!(event, WatchEvent::Added(_)), "{event:?}");
         assert_eq!(end(&faults), 1);
