@@ -7,19 +7,26 @@ SEEDS ?= 1000000
 N ?= 20000
 export INSTA_UPDATE := no
 
-.PHONY: help setup demo build test check sim analysis-sim bench soak mutants clean
+.PHONY: help setup packages demo cluster build test check sim analysis-sim bench soak mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: ## install what the tests and the demo need (Debian packages; says what)
+setup: packages ## install what the tests need, and build a Kubernetes API server once (says what)
+	@tests/kubernetes.sh
+
+packages: ## the Debian packages of it alone, which are all that the demo needs
 	@tests/setup.sh
 
 build: ## build the release binary: target/release/haldane
 	$(CARGO) build --release --workspace --bins
 
-demo: setup build ## six releases through a real HAProxy, gated on a real Prometheus (under 4 minutes)
+demo: packages build ## six releases through a real HAProxy, gated on a real Prometheus (under 4 minutes)
 	@target/release/demo
+
+cluster: setup ## a real Kubernetes API server for a person: prints the KUBECONFIG, stops on Ctrl-C
+	$(CARGO) build -p haldane-tests --bin cluster
+	@target/debug/cluster
 
 test: setup ## all tests, against real servers; nothing is skipped
 	$(CARGO) build --workspace --bins
@@ -37,10 +44,10 @@ sim: ## a million seeds of the runtime's simulation (SEEDS=n, SEED=x reproduces 
 analysis-sim: ## play the analysis against others on simulated traffic, and write analysis/judge/VALIDATION.md (N=rollouts)
 	nice -n 19 $(CARGO) run --release -p haldane-analysis-tests --bin analysis-sim -- $(N)
 
-bench: setup build ## measure, and write tests/bench/RESULTS.md
+bench: packages build ## measure, and write tests/bench/RESULTS.md
 	@target/release/bench
 
-soak: setup build ## one rollout after another against real servers, with kills, for HOURS (default 1)
+soak: packages build ## one rollout after another against real servers, with kills, for HOURS (default 1)
 	@target/release/soak
 
 # First the cells alone, which catch nearly all; then what survives them is shown every proof, with walks of 2000 states each.

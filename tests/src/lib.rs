@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod bench;
+pub mod cluster;
 pub mod haproxy;
 pub mod load;
 pub mod process;

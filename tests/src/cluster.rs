@@ -1,0 +1,406 @@
+//! A real Kubernetes API server of a test: etcd, kube-apiserver, and the controllers of workloads.
+//!
+//! On loopback and free ports, ready after some five seconds; ended and removed with the test, whatever
+//! becomes of it. A test binary starts one ([`shared`]) and gives each test a namespace of its own; a test
+//! that needs the server to itself starts another beside it, on the same etcd. Nodes do not exist: nobody
+//! schedules pods, and [`Kubelet`] plays the one who runs them.
+//!
+//! Every function may be called from a test with or without a runtime; [`Access::client`] alone needs one.
+
+mod access;
+mod assets;
+mod audit;
+mod faults;
+mod kubelet;
+mod pki;
+mod servers;
+mod ward;
+
+pub use access::Access;
+pub use assets::{Foreign, crds, program, version};
+pub use audit::Request;
+pub use faults::{Fault, Faults, Rule, Seen};
+pub use kubelet::Kubelet;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use k8s_openapi::api::{
+    authentication::v1::{TokenRequest, TokenRequestSpec},
+    core::v1::{Namespace, ServiceAccount},
+};
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use rand::{RngExt as _, distr::Alphanumeric};
+use serde_json::{Value, json};
+
+use self::{
+    pki::Pki,
+    servers::{CONTROLLERS, Etcd},
+    ward::Ward,
+};
+use crate::process::{Server, free_port, wait_for};
+
+/// How long a server may take to become ready; far more than it needs, for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How long a ServiceAccount's token is good for, in seconds.
+const TOKEN_SECS: i64 = 3 * 3600;
+
+/// What is started beside the API server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The controllers of workloads, garbage and namespaces.
+    pub controllers: bool,
+    /// An audit log, for [`Cluster::requests`].
+    pub audit: bool,
+}
+
+/// An API server of a test; ended, and its data removed, when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    api: Mutex<Server>,
+    controllers: Option<Mutex<Server>>,
+    admin: Access,
+    port: u16,
+    prefix: String,
+    options: Options,
+    pki: Pki,
+    etcd: Arc<Etcd>,
+    ward: Ward,
+}
+
+/// Returns the cluster that all tests of a binary share, with controllers and an audit log.
+///
+/// # Panics
+/// Where it does not become ready.
+#[must_use]
+pub fn shared() -> &'static Cluster {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
+    SHARED.get_or_init(|| Cluster::start(Options { controllers: true, audit: true }))
+}
+
+// === impl Options ===
+
+impl Options {
+    /// The API server alone.
+    pub const BARE: Self = Self { controllers: false, audit: false };
+}
+
+// === impl Cluster ===
+
+impl Cluster {
+    /// Starts one on an etcd of its own, and waits until it is ready.
+    ///
+    /// # Panics
+    /// Where a program is missing or does not become ready, with its last words.
+    #[must_use]
+    pub fn start(options: Options) -> Self {
+        Self::on(Arc::new(Etcd::start()), "/registry", options)
+    }
+
+    /// Starts another cluster on the same etcd, under a name that no other has: its own users and objects.
+    ///
+    /// # Panics
+    /// As [`Cluster::start`].
+    #[must_use]
+    pub fn beside(&self, name: &str, options: Options) -> Self {
+        Self::on(self.etcd.clone(), &format!("/{name}"), options)
+    }
+
+    fn on(etcd: Arc<Etcd>, prefix: &str, options: Options) -> Self {
+        let ward = Ward::new();
+        let pki = Pki::make(ward.folder());
+        let port = free_port();
+        let url = format!("https://127.0.0.1:{port}");
+        let access =
+            |token: &str| Access::new(ward.folder(), &url, &pki.authority, "default", token);
+        let [admin, controllers] = write_tokens(ward.folder()).map(|token| access(&token));
+        let api = servers::Api { port, etcd: etcd.port, prefix, pki: &pki, audit: options.audit };
+        let api = Mutex::new(servers::start_api(&ward, &api));
+        let prefix = prefix.to_owned();
+        let mut cluster =
+            Self { api, controllers: None, admin, port, prefix, options, pki, etcd, ward };
+        cluster.wait_until_ready();
+        if options.controllers {
+            let server = servers::start_controllers(&cluster.ward, controllers.path());
+            cluster.controllers = Some(Mutex::new(server));
+        }
+        cluster
+    }
+
+    /// Waits until the server says that it is, and has made the namespace `default`.
+    fn wait_until_ready(&self) {
+        let begin = Instant::now();
+        while !self.is_ready() {
+            let ended = self.api().has_ended();
+            if ended || begin.elapsed() > PATIENCE {
+                let words = self.ward.last_words("kube-apiserver");
+                let took = begin.elapsed();
+                panic!("kube-apiserver is not ready after {took:?} (ended: {ended}):\n{words}");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ask(async |client| {
+            for (path, answer) in [("/readyz", "ok"), ("/api/v1/namespaces/default", "\"default\"")]
+            {
+                let request = kube::client::Body::empty();
+                let request = hyper::Request::get(path).body(request).expect("a request");
+                let asked = client.send(request);
+                let Ok(Ok(told)) = tokio::time::timeout(Duration::from_secs(5), asked).await else {
+                    return false;
+                };
+                let body = http_body_util::BodyExt::collect(told.into_body()).await;
+                let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+                if !String::from_utf8_lossy(&body).contains(answer) {
+                    return false;
+                }
+            }
+            true
+        })
+    }
+
+    /// Does something as the administrator.
+    fn ask<T: Send>(&self, work: impl AsyncFnOnce(Client) -> T + Send) -> T {
+        let admin = self.admin.clone();
+        blocking_with(|| async move { work(admin.client()).await })
+    }
+
+    fn api(&self) -> std::sync::MutexGuard<'_, Server> {
+        self.api.lock().expect("no holder panics")
+    }
+
+    // --- who may speak to it ---
+
+    /// Returns its administrator.
+    #[must_use]
+    pub fn admin(&self) -> &Access {
+        &self.admin
+    }
+
+    /// Returns a ServiceAccount with a token that the API server made; makes the account where it is missing.
+    ///
+    /// It has the rights that a test, or the manifests that it applied, gave it, and no others.
+    ///
+    /// # Panics
+    /// Where the namespace is missing.
+    #[must_use]
+    pub fn account(&self, namespace: &str, name: &str) -> Access {
+        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECS), ..Default::default() };
+        let request = TokenRequest { spec, ..TokenRequest::default() };
+        let token = self.ask(async |client| {
+            let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
+            let account =
+                json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
+            let made =
+                accounts.patch(name, &PatchParams::apply("tests"), &Patch::Apply(&account)).await;
+            made.unwrap_or_else(|error| panic!("account {namespace}/{name}: {error}"));
+            let asked = accounts.create_token_request(name, &PostParams::default(), &request).await;
+            let told =
+                asked.unwrap_or_else(|error| panic!("a token for {namespace}/{name}: {error}"));
+            told.status.expect("the server answers with a token").token
+        });
+        let url = self.url();
+        Access::new(self.ward.folder(), &url, &self.pki.authority, namespace, &token)
+    }
+
+    /// Returns where it listens, such as `https://127.0.0.1:18443`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// Puts a proxy before it that makes faults, and that sees every request.
+    #[must_use]
+    pub fn faults(&self) -> Faults {
+        Faults::start(&self.url(), &self.pki)
+    }
+
+    // --- what is in it ---
+
+    /// Makes a namespace whose name begins with `name`, and that no other test has.
+    ///
+    /// # Panics
+    /// Where the name cannot be used.
+    #[must_use]
+    pub fn namespace(&self, name: &str) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let name = format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}}))
+            .expect("a namespace has a name");
+        let made = self
+            .ask(async |client| Api::all(client).create(&PostParams::default(), &namespace).await);
+        made.unwrap_or_else(|error| panic!("namespace {name}: {error}"));
+        name
+    }
+
+    /// Applies documents by server-side apply, as `tests`; where one names no namespace, in this one.
+    ///
+    /// # Panics
+    /// Where one is refused.
+    pub fn apply(&self, namespace: &str, documents: &str) {
+        let path = self.ward.folder().join(format!("applied-in-{namespace}.yaml"));
+        fs::write(&path, documents).expect("the folder can be written");
+        let path = path.to_str().expect("the path is text");
+        self.admin.kubectl(&[
+            "-n",
+            namespace,
+            "apply",
+            "--server-side",
+            "--field-manager=tests",
+            "-f",
+            path,
+        ]);
+    }
+
+    /// Applies the CRDs of a file or a folder, and whatever lies there with them; waits until all are served.
+    ///
+    /// # Panics
+    /// Where one is refused, or is not established in a minute.
+    pub fn install_crds(&self, path: &Path) {
+        let path = path.to_str().expect("the path is text");
+        let applied = self.admin.kubectl(&[
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=tests",
+            "-o=name",
+            "-f",
+            path,
+        ]);
+        let is_crd = |line: &&str| line.starts_with("customresourcedefinition.");
+        let crds: Vec<&str> = applied.lines().filter(is_crd).collect();
+        assert!(!crds.is_empty(), "{path} holds no CRD");
+        let wait = ["wait", "--for=condition=Established", "--timeout=60s"];
+        self.admin.kubectl(&[&wait, crds.as_slice()].concat());
+    }
+
+    /// Applies the CRDs of others, and waits until they are served.
+    ///
+    /// # Panics
+    /// As [`Cluster::install_crds`].
+    pub fn install(&self, of: Foreign) {
+        self.install_crds(&assets::crds(of));
+    }
+
+    /// Writes the status of one pod over what it was: how a test breaks it, or mends it.
+    ///
+    /// # Panics
+    /// Where the pod is missing.
+    pub fn set_pod_status(&self, namespace: &str, name: &str, status: &Value) {
+        self.ask(async |client| kubelet::set_status(client, namespace, name, status).await);
+    }
+
+    // --- what it was asked ---
+
+    /// Returns every request that it has answered or begun to answer, in order of arrival.
+    ///
+    /// A request shows a moment after its answer: wait for what must come.
+    ///
+    /// # Panics
+    /// Where it was started without an audit log.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        assert!(self.options.audit, "start the cluster with an audit log");
+        audit::read(&self.ward.folder().join("audit.json"))
+    }
+
+    /// Returns the requests of one user, such as `system:serviceaccount:NAMESPACE:NAME`.
+    ///
+    /// # Panics
+    /// As [`Cluster::requests`].
+    #[must_use]
+    pub fn requests_of(&self, user: &str) -> Vec<Request> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.user == user);
+        requests
+    }
+
+    // --- what happens to it ---
+
+    /// Ends the API server as a crash does; its data stay. [`Cluster::resume`] brings it back.
+    pub fn crash(&self) {
+        self.api().kill();
+    }
+
+    /// Starts the API server again, on the same port and data, and waits until it is ready.
+    ///
+    /// # Panics
+    /// As [`Cluster::start`].
+    pub fn resume(&self) {
+        let (port, etcd, audit) = (self.port, self.etcd.port, self.options.audit);
+        let api = servers::Api { port, etcd, prefix: &self.prefix, pki: &self.pki, audit };
+        // What the old one held open lets go of the port first.
+        wait_for("the port is free", Duration::from_secs(30), || {
+            std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
+        });
+        *self.api() = servers::start_api(&self.ward, &api);
+        self.wait_until_ready();
+    }
+
+    /// Sends the API server a signal: after `STOP` it takes connections and answers nothing, until `CONT`.
+    pub fn signal(&self, name: &str) {
+        self.api().signal(name);
+    }
+
+    /// Returns whether the API server, or a controller, has ended by itself.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let controllers = self.controllers.as_ref();
+        self.api().has_ended()
+            || controllers
+                .is_some_and(|server| server.lock().expect("no holder panics").has_ended())
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        // At once: nothing of it is kept.
+        if let Some(controllers) = &mut self.controllers {
+            controllers.get_mut().expect("no holder panics").kill();
+        }
+        self.api().kill();
+    }
+}
+
+/// The administrator's token and the controllers'.
+fn write_tokens(folder: &Path) -> [String; 2] {
+    let tokens =
+        [(); 2].map(|()| rand::rng().sample_iter(Alphanumeric).take(32).map(char::from).collect());
+    let mut lines = String::new();
+    for (user, token) in ["admin", CONTROLLERS].into_iter().zip(&tokens) {
+        let token: &String = token;
+        writeln!(lines, "{token},{user},{user},system:masters").expect("text takes text");
+    }
+    fs::write(folder.join("tokens.csv"), lines).expect("the folder can be written");
+    tokens
+}
+
+/// Lives through something on a runtime of its own, so that it may be called within another one.
+fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
+    blocking_with(|| work)
+}
+
+/// The same for what is not to be sent: it is made where it lives.
+fn blocking_with<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> T {
+    let run = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(work())
+    };
+    let joined = thread::scope(|scope| scope.spawn(run).join());
+    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
