@@ -8,9 +8,10 @@ mod entry;
 pub mod haproxy;
 pub mod memory;
 mod provider;
+mod settings;
 
 pub use self::{
-    entry::{Built, ProviderEntry, SettingsError, Sides},
+    entry::{Built, ProviderEntry, Scope, SettingsError, Sides},
     provider::{Capabilities, Error, Roles, Snapshot, TrafficProvider},
 };
 
