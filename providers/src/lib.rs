@@ -5,9 +5,12 @@
 
 pub mod contract;
 mod entry;
+pub mod gateway;
 pub mod haproxy;
+pub mod istio;
 pub mod memory;
 mod provider;
+mod routes;
 mod settings;
 
 pub use self::{
@@ -16,7 +19,7 @@ pub use self::{
 };
 
 /// Every kind of provider that a user may name. [`memory`] is not among them: it serves tests.
-pub static REGISTRY: [ProviderEntry; 1] = [haproxy::ENTRY];
+pub static REGISTRY: [ProviderEntry; 3] = [gateway::ENTRY, haproxy::ENTRY, istio::ENTRY];
 
 /// Returns the row of a kind, such as `haproxy`.
 #[must_use]
