@@ -23,6 +23,8 @@ use self::stage::{
 const GATEWAY_PAGE: &str = include_str!("../../docs/providers/gateway.md");
 const ISTIO_PAGE: &str = include_str!("../../docs/providers/istio.md");
 
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// How much later than its deadline a call may end on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
@@ -70,6 +72,15 @@ fn unavailable<T: std::fmt::Debug>(told: Result<T, Error>, words: &str) {
     }
 }
 
+/// Polls what must become true: a server takes rights over a moment later.
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !holds().await {
+        assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 // === the contract ===
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,6 +122,9 @@ fn without_ours(mut document: Value) -> Value {
     let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
     if let Some(annotations) = annotations {
         annotations.retain(|key, _| !key.starts_with("mark.haldane.dev/"));
+        if annotations.is_empty() {
+            metadata.remove("annotations");
+        }
     }
     for list in ["/spec/rules/1/backendRefs", "/spec/http/1/route"] {
         for backend in
@@ -359,9 +373,11 @@ async fn a_read_settles_once_the_gateway_took_this_generation() {
     assert!(!driven.provider.read().await.unwrap().settled, "the gateway has the one before");
     route.accept();
     assert!(driven.provider.read().await.unwrap().settled);
-    driven.raise(2_000, 2).await.unwrap();
-    route.accept();
-    assert!(!driven.provider.read().await.unwrap().settled, "its proxies may not have it yet");
+    let driven = istio("settles").driven();
+    driven.raise(2_000, 1).await.unwrap();
+    assert!(!driven.provider.read().await.unwrap().settled, "proxies may not have it yet");
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    assert!(driven.provider.read().await.unwrap().settled, "nobody says more of a VirtualService");
 }
 
 // === rights ===
@@ -376,11 +392,13 @@ async fn the_role_of_the_page_is_enough_and_a_missing_verb_is_named() {
         invalid(driven.provider.read().await, &refused);
         invalid(driven.provider.read().await, "grant the engine this verb");
         cluster().apply(namespace, &role_of(page, namespace, &[]));
-        driven.provider.preflight().await.unwrap();
+        eventually("the Role is in force", async || driven.provider.preflight().await.is_ok())
+            .await;
         driven.raise(1_000, 1).await.unwrap();
         driven.lower(2).await.unwrap();
         driven.release().await.unwrap();
         cluster().apply(namespace, &role_of(page, namespace, &["patch"]));
+        eventually("the verb is gone", async || driven.provider.preflight().await.is_err()).await;
         let refused = format!("cannot patch resource \"{}\" in API group", route.plural);
         invalid(driven.provider.preflight().await, &refused);
         invalid(driven.raise(1_000, 3).await, &refused);

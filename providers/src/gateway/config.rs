@@ -56,7 +56,7 @@ pub(super) struct Route {
     /// The rules that have one of these conditions, written as under `matches`, with the defaults that the
     /// API server filled in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) matching: Vec<written::Condition>,
+    pub(super) matching: Vec<Value>,
 }
 
 /// What serves one side.
@@ -145,10 +145,7 @@ fn target(
         kind,
         namespace: written.namespace.clone()?,
         name: route.name.clone(),
-        picks: Picks {
-            named: route.rules.clone(),
-            matching: route.matching.iter().map(written::Condition::value).collect(),
-        },
+        picks: Picks { named: route.rules.clone(), matching: route.matching.clone() },
         mark_key: mark_key(&pair[0]),
         pair,
     })

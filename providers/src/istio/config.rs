@@ -48,7 +48,7 @@ pub(super) struct VirtualService {
     pub(super) routes: Vec<String>,
     /// The routes that have one of these conditions, exactly as under their `match`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) matching: Vec<written::Condition>,
+    pub(super) matching: Vec<Value>,
 }
 
 /// What serves one side: a host of its own, or a subset of a host.
@@ -108,10 +108,7 @@ pub(super) fn parse(
                 kind: &VIRTUAL_SERVICE,
                 namespace: namespace.clone(),
                 name: one.name.clone(),
-                picks: Picks {
-                    named: one.routes.clone(),
-                    matching: one.matching.iter().map(written::Condition::value).collect(),
-                },
+                picks: Picks { named: one.routes.clone(), matching: one.matching.clone() },
                 mark_key: mark_key(&pair[0]),
                 pair: pair.clone(),
             };

@@ -305,6 +305,20 @@ fn several_rules_are_driven_together_and_read_apart() {
 }
 
 #[test]
+fn a_rule_may_be_picked_by_what_it_takes() {
+    let mut target = http_target(&[]);
+    let mut document = http_route();
+    let mut second = document["spec"]["rules"][1].clone();
+    second["matches"] = json!([{"path": {"value": "/pay"}}, {"path": {"value": "/order"}}]);
+    second["backendRefs"][1]["weight"] = json!(9_000);
+    document["spec"]["rules"].as_array_mut().unwrap().push(second);
+    target.picks.matching = vec![json!({"path": {"value": "/order"}})];
+    assert_eq!(shares(&target.layout(&document)), [weight(5_000)]);
+    target.picks.matching = vec![json!("/order")];
+    unfit(&target, &document, "a rule matching \"/order\": there is no such rule");
+}
+
+#[test]
 fn what_cannot_be_driven_is_told_with_the_remedy_and_hides_nothing() {
     unfit(&http_target(&["primry"]), &http_route(), "primry: there is no such rule");
     unfit(

@@ -1,28 +1,10 @@
 //! What the written forms of all routes have in common.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
-
 use super::kind::Destination;
 use crate::{
     Sides,
     settings::{Faults, escape},
 };
-
-/// One condition of a rule, exactly as the route has it.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[schemars(extend("x-kubernetes-preserve-unknown-fields" = true))]
-pub(crate) struct Condition(Map<String, Value>);
-
-// === impl Condition ===
-
-impl Condition {
-    /// Returns it as it is compared.
-    pub(crate) fn value(&self) -> Value {
-        Value::Object(self.0.clone())
-    }
-}
 
 /// Refuses what cannot be the name of an object, and would leave its place in a path.
 pub(crate) fn name(faults: &mut Faults, path: String, what: &str, name: &str) {
