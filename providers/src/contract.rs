@@ -138,6 +138,12 @@ impl Trial {
                 self.provider.write(self.second(10_000), Direction::Raise, Mark::raise(2 * number));
             let _ = tokio::time::timeout(Duration::from_micros(300), raise).await;
             self.lower_to_nothing(2 * number + 1).await;
+            let signed = self.provider.capabilities().signed;
+            if !signed && self.read().await.highest != Weight::ZERO {
+                // Nothing told it apart from a newer one: it was carried out late. Who reads that
+                // lowers once more.
+                self.lower_to_nothing(2 * number + 1).await;
+            }
             assert_eq!(self.read().await.highest, Weight::ZERO, "an abandoned raise has no effect");
         }
     }

@@ -47,43 +47,35 @@ pub const STATES: [State; 10] = [
     State::Conflicted,
 ];
 
-/// Why a cell need not be met.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Excuse {
-    /// It cannot be: to meet it fails the run.
-    Impossible(&'static str),
-    /// It can be, for a moment so short that a run may miss it.
-    Rare(&'static str),
-}
-
-/// Says why a cell need not be met.
-fn excuse((state, fault, verdict): Cell) -> Option<Excuse> {
+/// Says why a run may miss a cell: it is met for a moment alone.
+fn excuse((state, fault, verdict): Cell) -> Option<&'static str> {
     match (state, fault, verdict) {
-        (State::Pending, _, "CanaryLost") => {
-            Some(Excuse::Impossible("at share 0 nothing can be lost"))
-        }
-        (State::Promoting, "write fails" | "write hangs", _) => Some(Excuse::Rare(
+        (State::Pending, _, "CanaryLost") => Some(
+            "at share 0 nothing can be lost: only a raise that comes late, before an attempt has begun, gives \
+             a silent side a share, until it is undone",
+        ),
+        (State::Promoting, "write fails" | "write hangs", _) => Some(
             "what others lower there is restored from Shifting: only a namespace that is deleted just \
              then gets its one lowering write",
-        )),
-        (State::Promoting, _, "CanaryLost") => Some(Excuse::Rare(
+        ),
+        (State::Promoting, _, "CanaryLost") => Some(
             "at 100 % the other side has no samples, so that silence is NoData; only the verdict of \
              the step before may still stand, for a scrape or two",
-        )),
-        (State::Healthy, "write fails" | "write hangs", "CanaryLost") => Some(Excuse::Rare(
+        ),
+        (State::Healthy, "write fails" | "write hangs", "CanaryLost") => Some(
             "only where others lowered the share in the watch, and the loss is left out by policy",
-        )),
-        (State::Healthy, "write fails" | "write hangs", "SourceError") => Some(Excuse::Rare(
+        ),
+        (State::Healthy, "write fails" | "write hangs", "SourceError") => Some(
             "a restoration in the watch is raised by answers alone: the source must break between the \
              raise and its answer",
-        )),
+        ),
         (
             State::Degraded,
             _,
             "Pass" | "Fail" | "Inconclusive" | "NoData" | "SourceError" | "CanaryLost",
-        ) => Some(Excuse::Rare(
-            "nothing is asked there: a verdict is seen in the turn that ends a rollback alone",
-        )),
+        ) => {
+            Some("nothing is asked there: a verdict is seen in the turn that ends a rollback alone")
+        }
         _ => None,
     }
 }
@@ -95,14 +87,11 @@ pub fn cells() -> impl Iterator<Item = Cell> {
     })
 }
 
-/// Returns the cells that can be met.
+/// Returns every cell, to draw one.
 #[must_use]
-pub fn reachable() -> &'static [Cell] {
+pub fn all() -> &'static [Cell] {
     static CELLS: OnceLock<Vec<Cell>> = OnceLock::new();
-    CELLS.get_or_init(|| {
-        let can = |cell: &Cell| !matches!(excuse(*cell), Some(Excuse::Impossible(_)));
-        cells().filter(can).collect()
-    })
+    CELLS.get_or_init(|| cells().collect())
 }
 
 /// Counts by state, fault and verdict.
@@ -128,41 +117,21 @@ impl Cover {
         self.counts.get(&cell).copied().unwrap_or_default()
     }
 
-    /// Returns the cells that were not met and are not excused, and those that were met and cannot be.
+    /// Returns the cells that were not met and are not excused.
     #[must_use]
     pub fn gaps(&self) -> Vec<String> {
         let missed = cells().filter(|cell| self.count(*cell) == 0 && excuse(*cell).is_none());
-        let missed = missed
-            .map(|(state, fault, verdict)| format!("never met: {state:?} × {fault} × {verdict}"));
-        missed.chain(self.met_impossible()).collect()
+        missed
+            .map(|(state, fault, verdict)| format!("never met: {state:?} × {fault} × {verdict}"))
+            .collect()
     }
 
-    /// Returns the cells that were met and cannot be.
-    pub fn met_impossible(&self) -> impl Iterator<Item = String> {
-        self.counts.keys().filter_map(|&(state, fault, verdict)| {
-            match excuse((state, fault, verdict)) {
-                Some(Excuse::Impossible(why)) => {
-                    Some(format!("met: {state:?} × {fault} × {verdict}, but {why}"))
-                }
-                Some(Excuse::Rare(_)) | None => None,
-            }
-        })
-    }
-
-    /// Returns how many cells there are, were met, cannot be met, and are rare and were not met.
+    /// Returns how many cells there are, were met, and are rare and were not met.
     #[must_use]
     pub fn summary(&self) -> String {
-        let (mut met, mut impossible, mut missed) = (0, 0, 0);
-        for cell in cells() {
-            match (self.count(cell), excuse(cell)) {
-                (1.., _) => met += 1,
-                (0, Some(Excuse::Impossible(_))) => impossible += 1,
-                (0, Some(Excuse::Rare(_))) => missed += 1,
-                (0, None) => {}
-            }
-        }
-        let all = cells().count();
-        format!("{all} cells: {met} met, {impossible} impossible, {missed} rare and not met")
+        let met = cells().filter(|cell| self.count(*cell) > 0).count();
+        let missed = cells().filter(|cell| self.count(*cell) == 0 && excuse(*cell).is_some());
+        format!("{} cells: {met} met, {} rare and not met", cells().count(), missed.count())
     }
 
     /// Adds another's counts.
@@ -175,9 +144,11 @@ impl Cover {
         }
     }
 
-    /// Draws the table: one line for each state and fault, one column for each verdict.
+    /// Draws the table: one line for each state and fault, one column for each verdict; below it, why
+    /// what was missed may be.
     #[must_use]
     pub fn table(&self) -> String {
+        let mut rare = String::new();
         let mut text = format!("{:<12} {:<17}", "state", "fault");
         for verdict in VERDICTS {
             text.push_str(&format!("{verdict:>13}"));
@@ -188,14 +159,16 @@ impl Cover {
                 for verdict in VERDICTS {
                     let cell = (state, fault, verdict);
                     let shown = match (self.count(cell), excuse(cell)) {
-                        (0, Some(Excuse::Impossible(_))) => "-".to_owned(),
-                        (0, Some(Excuse::Rare(_))) => "(0)".to_owned(),
+                        (0, Some(why)) => {
+                            rare.push_str(&format!("\n(0) {state:?} × {fault} × {verdict}: {why}"));
+                            "(0)".to_owned()
+                        }
                         (count, _) => count.to_string(),
                     };
                     text.push_str(&format!("{shown:>13}"));
                 }
             }
         }
-        text
+        text + &rare
     }
 }

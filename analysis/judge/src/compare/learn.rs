@@ -3,7 +3,7 @@
 //! What a window is bet on with was fixed before it: the clumping, the bounds, the guess of the
 //! serving side's rate, the limit at 100 %.
 
-use haldane_model::{CountWindow, Sample, Weight, Window};
+use haldane_model::{Count, CountWindow, Sample, Weight, Window};
 
 use super::{
     book::{Book, Frozen, Line, Premise},
@@ -343,8 +343,19 @@ fn note_processes(rule: &Compare, book: &mut Book, window: &CountWindow) {
     if rule.kind != Kind::Errors {
         return;
     }
+    let add = |(bad, total): &mut (f64, f64), count: &Count| {
+        *bad += count.bad.first().copied().unwrap_or(0.0).min(count.total);
+        *total += count.total;
+    };
+    // The usual window has the same processes as all before it, in the same order: nothing is looked up.
+    let names = || book.processes.keys().zip(&window.test);
+    let same = book.processes.len() == window.test.len();
+    if same && names().all(|(name, count)| *name == count.process) {
+        book.processes.values_mut().zip(&window.test).for_each(|(known, count)| add(known, count));
+        return;
+    }
     for count in &window.test {
-        let (bad, total) = match book.processes.get_mut(&count.process) {
+        let known = match book.processes.get_mut(&count.process) {
             Some(known) => known,
             None => {
                 let room = book.processes.len() < PROCESSES_MAX;
@@ -352,8 +363,7 @@ fn note_processes(rule: &Compare, book: &mut Book, window: &CountWindow) {
                 book.processes.entry(name).or_default()
             }
         };
-        *bad += count.bad.first().copied().unwrap_or(0.0).min(count.total);
-        *total += count.total;
+        add(known, count);
     }
 }
 

@@ -193,8 +193,6 @@ fn fits(value: &Value, left: &mut (usize, usize)) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use serde_json::json;
 
     use super::*;
@@ -289,9 +287,8 @@ mod tests {
         let long = "x".repeat(SHOWN_BYTES_MAX / 2);
         let document = json!({"l": vec![1; 900], "t": long});
         let heavy = format!("document.l.all(x, document.t{} != '')", " + document.t".repeat(14));
-        let begin = Instant::now();
+        // Where it takes longer than it may, there is no number.
         assert_eq!(of(&heavy, document).await, Ok(Found::Number(1.0)));
-        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
         for large in [json!(vec![1; 1_000]), json!("x".repeat(SHOWN_BYTES_MAX + 1))] {
             let refusal = of("size(document)", large).await.unwrap_err();
             assert!(refusal.message.contains("pick what the expression needs"), "{refusal}");

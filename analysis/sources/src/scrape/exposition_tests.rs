@@ -130,12 +130,17 @@ fn noise_is_read_or_refused_and_never_ends_the_process() {
 
 #[test]
 fn a_million_other_series_cost_little() {
-    let mut text = String::new();
-    for n in 0..1_000_000 {
-        writeln!(text, "y_bucket{{le=\"{n}\",path=\"/a/b/c\"}} {n}").unwrap();
-    }
-    text.push_str("x{a=\"1\"} 1\n");
-    let begin = Instant::now();
-    assert_eq!(page(&text, "x").series.len(), 1);
-    assert!(begin.elapsed().as_secs() < 20, "{:?}", begin.elapsed());
+    let cost = |others: u32| {
+        let mut text = String::new();
+        for n in 0..others {
+            writeln!(text, "y_bucket{{le=\"{n}\",path=\"/a/b/c\"}} {n}").unwrap();
+        }
+        text.push_str("x{a=\"1\"} 1\n");
+        let begin = Instant::now();
+        assert_eq!(page(&text, "x").series.len(), 1);
+        begin.elapsed()
+    };
+    // Ten times as many take ten times as long; the rest is what else the machine does.
+    let few = (0..3).map(|_| cost(100_000)).max().unwrap();
+    assert!(cost(1_000_000) < few * 50, "100 000 took {few:?}");
 }

@@ -309,7 +309,7 @@ fn more_than_32_checks_are_refused_however_they_are_brought() {
 }
 
 #[test]
-fn templates_without_end_are_refused_in_little_time() {
+fn templates_without_end_are_refused_before_they_are_all_read() {
     let mut text = vec![rollout("templates: [{name: t1}]")];
     for at in 1..8 {
         let uses = format!("{{name: t{}}}, ", at + 1).repeat(16);
@@ -317,10 +317,9 @@ fn templates_without_end_are_refused_in_little_time() {
         text.push(template("AnalysisTemplate", &format!("t{at}"), &spec));
     }
     text.push(template("AnalysisTemplate", "t8", HTTP));
-    let began = std::time::Instant::now();
+    // Sixteen to the power of eight would not end.
     let found = refused(&text.iter().map(String::as_str).collect::<Vec<_>>(), "");
     assert!(found.iter().any(|told| told.contains("or more checks")), "{found:#?}");
-    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
 }
 
 #[test]
