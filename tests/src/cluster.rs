@@ -10,8 +10,10 @@
 mod access;
 mod assets;
 mod audit;
+mod blocking;
 mod faults;
 mod kubelet;
+mod objects;
 mod pki;
 mod servers;
 mod ward;
@@ -26,26 +28,17 @@ use std::{
     fmt::Write as _,
     fs,
     path::Path,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     thread,
     time::{Duration, Instant},
 };
 
-use k8s_openapi::api::{
-    authentication::v1::{TokenRequest, TokenRequestSpec},
-    core::v1::{Namespace, ServiceAccount},
-};
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams, PostParams},
-};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client};
 use rand::{RngExt as _, distr::Alphanumeric};
-use serde_json::{Value, json};
 
 use self::{
+    blocking::blocking_with,
     pki::Pki,
     servers::{CONTROLLERS, Etcd},
     ward::Ward,
@@ -54,9 +47,6 @@ use crate::process::{Server, free_port, wait_for};
 
 /// How long a server may take to become ready; far more than it needs, for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
-
-/// How long a ServiceAccount's token is good for, in seconds.
-const TOKEN_SECS: i64 = 3 * 3600;
 
 /// What is started beside the API server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -156,21 +146,13 @@ impl Cluster {
 
     fn is_ready(&self) -> bool {
         self.ask(async |client| {
-            for (path, answer) in [("/readyz", "ok"), ("/api/v1/namespaces/default", "\"default\"")]
-            {
-                let request = kube::client::Body::empty();
-                let request = hyper::Request::get(path).body(request).expect("a request");
-                let asked = client.send(request);
-                let Ok(Ok(told)) = tokio::time::timeout(Duration::from_secs(5), asked).await else {
-                    return false;
-                };
-                let body = http_body_util::BodyExt::collect(told.into_body()).await;
-                let body = body.map(|body| body.to_bytes()).unwrap_or_default();
-                if !String::from_utf8_lossy(&body).contains(answer) {
-                    return false;
-                }
-            }
-            true
+            let request = hyper::Request::get("/readyz").body(Vec::new()).expect("a request");
+            let ready = async {
+                let told = client.request_text(request).await;
+                let namespaces: Api<Namespace> = Api::all(client.clone());
+                told.is_ok_and(|told| told == "ok") && namespaces.get("default").await.is_ok()
+            };
+            tokio::time::timeout(Duration::from_secs(5), ready).await == Ok(true)
         })
     }
 
@@ -180,7 +162,7 @@ impl Cluster {
         blocking_with(|| async move { work(admin.client()).await })
     }
 
-    fn api(&self) -> std::sync::MutexGuard<'_, Server> {
+    fn api(&self) -> MutexGuard<'_, Server> {
         self.api.lock().expect("no holder panics")
     }
 
@@ -190,32 +172,6 @@ impl Cluster {
     #[must_use]
     pub fn admin(&self) -> &Access {
         &self.admin
-    }
-
-    /// Returns a ServiceAccount with a token that the API server made; makes the account where it is missing.
-    ///
-    /// It has the rights that a test, or the manifests that it applied, gave it, and no others.
-    ///
-    /// # Panics
-    /// Where the namespace is missing.
-    #[must_use]
-    pub fn account(&self, namespace: &str, name: &str) -> Access {
-        let spec = TokenRequestSpec { expiration_seconds: Some(TOKEN_SECS), ..Default::default() };
-        let request = TokenRequest { spec, ..TokenRequest::default() };
-        let token = self.ask(async |client| {
-            let accounts: Api<ServiceAccount> = Api::namespaced(client, namespace);
-            let account =
-                json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}});
-            let made =
-                accounts.patch(name, &PatchParams::apply("tests"), &Patch::Apply(&account)).await;
-            made.unwrap_or_else(|error| panic!("account {namespace}/{name}: {error}"));
-            let asked = accounts.create_token_request(name, &PostParams::default(), &request).await;
-            let told =
-                asked.unwrap_or_else(|error| panic!("a token for {namespace}/{name}: {error}"));
-            told.status.expect("the server answers with a token").token
-        });
-        let url = self.url();
-        Access::new(self.ward.folder(), &url, &self.pki.authority, namespace, &token)
     }
 
     /// Returns where it listens, such as `https://127.0.0.1:18443`.
@@ -228,81 +184,6 @@ impl Cluster {
     #[must_use]
     pub fn faults(&self) -> Faults {
         Faults::start(&self.url(), &self.pki)
-    }
-
-    // --- what is in it ---
-
-    /// Makes a namespace whose name begins with `name`, and that no other test has.
-    ///
-    /// # Panics
-    /// Where the name cannot be used.
-    #[must_use]
-    pub fn namespace(&self, name: &str) -> String {
-        static NEXT: AtomicU32 = AtomicU32::new(1);
-        let name = format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}}))
-            .expect("a namespace has a name");
-        let made = self
-            .ask(async |client| Api::all(client).create(&PostParams::default(), &namespace).await);
-        made.unwrap_or_else(|error| panic!("namespace {name}: {error}"));
-        name
-    }
-
-    /// Applies documents by server-side apply, as `tests`; where one names no namespace, in this one.
-    ///
-    /// # Panics
-    /// Where one is refused.
-    pub fn apply(&self, namespace: &str, documents: &str) {
-        let path = self.ward.folder().join(format!("applied-in-{namespace}.yaml"));
-        fs::write(&path, documents).expect("the folder can be written");
-        let path = path.to_str().expect("the path is text");
-        self.admin.kubectl(&[
-            "-n",
-            namespace,
-            "apply",
-            "--server-side",
-            "--field-manager=tests",
-            "-f",
-            path,
-        ]);
-    }
-
-    /// Applies the CRDs of a file or a folder, and whatever lies there with them; waits until all are served.
-    ///
-    /// # Panics
-    /// Where one is refused, or is not established in a minute.
-    pub fn install_crds(&self, path: &Path) {
-        let path = path.to_str().expect("the path is text");
-        let applied = self.admin.kubectl(&[
-            "apply",
-            "--server-side",
-            "--force-conflicts",
-            "--field-manager=tests",
-            "-o=name",
-            "-f",
-            path,
-        ]);
-        let is_crd = |line: &&str| line.starts_with("customresourcedefinition.");
-        let crds: Vec<&str> = applied.lines().filter(is_crd).collect();
-        assert!(!crds.is_empty(), "{path} holds no CRD");
-        let wait = ["wait", "--for=condition=Established", "--timeout=60s"];
-        self.admin.kubectl(&[&wait, crds.as_slice()].concat());
-    }
-
-    /// Applies the CRDs of others, and waits until they are served.
-    ///
-    /// # Panics
-    /// As [`Cluster::install_crds`].
-    pub fn install(&self, of: Foreign) {
-        self.install_crds(&assets::crds(of));
-    }
-
-    /// Writes the status of one pod over what it was: how a test breaks it, or mends it.
-    ///
-    /// # Panics
-    /// Where the pod is missing.
-    pub fn set_pod_status(&self, namespace: &str, name: &str, status: &Value) {
-        self.ask(async |client| kubelet::set_status(client, namespace, name, status).await);
     }
 
     // --- what it was asked ---
@@ -388,19 +269,4 @@ fn write_tokens(folder: &Path) -> [String; 2] {
     }
     fs::write(folder.join("tokens.csv"), lines).expect("the folder can be written");
     tokens
-}
-
-/// Lives through something on a runtime of its own, so that it may be called within another one.
-fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
-    blocking_with(|| work)
-}
-
-/// The same for what is not to be sent: it is made where it lives.
-fn blocking_with<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> T {
-    let run = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a runtime").block_on(work())
-    };
-    let joined = thread::scope(|scope| scope.spawn(run).join());
-    joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -2,17 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+#[path = "cluster/ends.rs"]
+mod ends;
+#[path = "cluster/faults.rs"]
+mod faults;
 
-use futures::StreamExt as _;
+use std::time::{Duration, Instant};
+
 use haldane_tests::{
-    cluster::{Access, Cluster, Fault, Faults, Foreign, Kubelet, Options, Rule, shared, version},
+    cluster::{Access, Foreign, Kubelet, shared, version},
     process::wait_for,
 };
 use k8s_openapi::api::{
@@ -22,10 +20,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{
-        ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
-        WatchEvent, WatchParams,
-    },
+    api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -146,18 +141,20 @@ async fn an_account_without_rights_is_refused_and_one_with_rights_does_just_that
 
     shared().apply(
         &namespace,
-        "
+        &format!(
+            "
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
-metadata: {name: reader}
-rules: [{apiGroups: [''], resources: [configmaps], verbs: [list]}]
+metadata: {{name: reader}}
+rules: [{{apiGroups: [''], resources: [configmaps], verbs: [list]}}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
-metadata: {name: reader}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}
-subjects: [{kind: ServiceAccount, name: reader}]
-",
+metadata: {{name: reader}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}}
+subjects: [{{kind: ServiceAccount, name: reader, namespace: {namespace}}}]
+"
+        ),
     );
     eventually("the role is known", async || maps.list(&ListParams::default()).await.is_ok()).await;
     assert_eq!(code(maps.create(&PostParams::default(), &config_map("mine")).await), 403);
@@ -276,123 +273,7 @@ async fn an_http_route_comes_back_as_it_was_written() {
     round_trip(&namespace, "gateway.networking.k8s.io", "HTTPRoute", "httproutes", spec).await;
 }
 
-// === faults ===
-
-#[tokio::test]
-async fn a_chosen_request_is_answered_by_the_proxy_so_often_and_no_other() {
-    let namespace = shared().namespace("answers");
-    let faults = shared().faults();
-    let maps = config_maps(&shared().admin().at(&faults.url()), &namespace);
-    maps.create(&PostParams::default(), &config_map("here")).await.unwrap();
-    for wanted in [409, 429, 500] {
-        faults.add(Rule::new("PATCH", "/configmaps/here", Fault::Answer(wanted)).times(1));
-    }
-    let patch = json!([{"op": "replace", "path": "/data/key", "value": "other"}]);
-    let patch = Patch::Json::<()>(serde_json::from_value(patch).unwrap());
-    for wanted in [409, 429, 500] {
-        assert_eq!(maps.get("here").await.unwrap().data.unwrap()["key"], "value");
-        assert_eq!(code(maps.patch("here", &PatchParams::default(), &patch).await), wanted);
-    }
-    maps.patch("here", &PatchParams::default(), &patch).await.unwrap();
-    assert_eq!(maps.get("here").await.unwrap().data.unwrap()["key"], "other");
-
-    let seen = faults.seen_of("PATCH", "/configmaps/here");
-    let codes: Vec<Option<u16>> = seen.iter().map(|seen| seen.code).collect();
-    assert_eq!(codes, [Some(409), Some(429), Some(500), Some(200)]);
-    assert!(String::from_utf8_lossy(&seen[0].body).contains("/data/key"), "{:?}", seen[0].body);
-    let reached = shared().requests().into_iter().filter(|request| {
-        request.verb == "patch" && request.uri.contains(&format!("{namespace}/configmaps"))
-    });
-    assert!(reached.count() <= 1, "the other three never reached the server");
-}
-
-#[tokio::test]
-async fn a_delayed_a_hanging_and_a_broken_request_are_told_apart_by_the_client() {
-    let namespace = shared().namespace("delays");
-    let faults = shared().faults();
-    let maps = config_maps(&shared().admin().at(&faults.url()), &namespace);
-    maps.create(&PostParams::default(), &config_map("here")).await.unwrap();
-
-    faults.add(Rule::new("GET", "/configmaps/here", Fault::Delay(Duration::from_secs(1))).times(1));
-    let begin = Instant::now();
-    maps.get("here").await.unwrap();
-    assert!(begin.elapsed() >= Duration::from_secs(1));
-
-    faults.add(Rule::new("GET", "/configmaps/here", Fault::Break).times(1));
-    assert!(!matches!(maps.get("here").await, Ok(_) | Err(kube::Error::Api(_))));
-
-    faults.add(Rule::any("/configmaps/here", Fault::Hang));
-    let asked = tokio::time::timeout(Duration::from_secs(1), maps.get("here")).await;
-    assert!(asked.is_err(), "{asked:?}");
-    faults.clear();
-    maps.get("here").await.unwrap();
-
-    faults.add(Rule::new("DELETE", "", Fault::LoseAnswer));
-    assert!(maps.delete("here", &Default::default()).await.is_err());
-    assert!(maps.get_opt("here").await.unwrap().is_none(), "it was done all the same");
-}
-
-#[tokio::test]
-async fn a_watch_is_cut_and_one_is_told_that_it_is_too_old() {
-    let namespace = shared().namespace("watches");
-    let faults = shared().faults();
-    let maps = config_maps(&shared().admin().at(&faults.url()), &namespace);
-    maps.create(&PostParams::default(), &config_map("here")).await.unwrap();
-    let ends: [fn(&Faults) -> usize; 2] = [Faults::cut_watches, Faults::expire_watches];
-    for end in ends {
-        let mut events = Box::pin(maps.watch(&WatchParams::default(), "0").await.unwrap());
-        let event = events.next().await.unwrap().unwrap();
-        assert!(matches!(event, WatchEvent::Added(_)), "{event:?}");
-        assert_eq!(end(&faults), 1);
-        let cut = faults.seen_of("GET", "watch=true").len() == 1;
-        let told = tokio::time::timeout(PATIENCE, events.next()).await.unwrap();
-        match told {
-            Some(Ok(WatchEvent::Error(status))) => {
-                assert!(!cut && status.code == 410, "{status:?}")
-            }
-            Some(Ok(event)) => panic!("{event:?}"),
-            Some(Err(_)) | None => assert!(cut),
-        }
-    }
-    let agent = &faults.seen()[0].agent;
-    assert!(!agent.is_empty(), "the proxy notes who asked");
-}
-
-// === a server of the test's own ===
-
-#[tokio::test]
-async fn a_server_that_was_down_comes_back_with_its_objects_on_the_same_port() {
-    let own = shared().beside("down", Options::BARE);
-    let namespace = own.namespace("kept");
-    let maps = config_maps(own.admin(), &namespace);
-    maps.create(&PostParams::default(), &config_map("here")).await.unwrap();
-    let token = own.account(&namespace, "engine");
-
-    own.crash();
-    assert!(maps.get("here").await.is_err(), "nobody answers");
-    own.resume();
-    assert_eq!(maps.get("here").await.unwrap().data.unwrap()["key"], "value");
-    let told = config_maps(&token, &namespace).get("here").await;
-    assert_eq!(code(told), 403, "the token is still known, and has no rights");
-
-    own.signal("STOP");
-    let asked = tokio::time::timeout(Duration::from_secs(1), maps.get("here")).await;
-    assert!(asked.is_err(), "{asked:?}");
-    own.signal("CONT");
-    maps.get("here").await.unwrap();
-}
-
-#[tokio::test]
-async fn a_second_cluster_has_its_own_objects_and_its_own_authority() {
-    let west = shared().beside("west", Options::BARE);
-    let namespace = shared().namespace("east");
-    let account = shared().account(&namespace, "engine");
-    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(west.admin().client());
-    assert!(namespaces.get_opt(&namespace).await.unwrap().is_none());
-    let stranger = config_maps(&account.at(&west.url()), "default");
-    let told = stranger.list(&ListParams::default()).await;
-    assert!(!matches!(told, Ok(_) | Err(kube::Error::Api(_))), "not even the question is asked");
-}
+// === who asked what ===
 
 #[tokio::test]
 async fn the_audit_log_counts_requests_by_who_asked() {
@@ -408,60 +289,4 @@ async fn the_audit_log_counts_requests_by_who_asked() {
     let requests = shared().requests_of(&user);
     assert_eq!(requests.len(), 5, "{requests:?}");
     assert!(requests.iter().all(|request| request.verb == "get" && request.code == Some(403)));
-}
-
-// === the end ===
-
-/// The processes that carry a folder in their arguments.
-fn processes_of(folder: &Path) -> usize {
-    let is_named = |entry: &fs::DirEntry| {
-        let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
-        String::from_utf8_lossy(&arguments).contains(folder.to_str().unwrap())
-    };
-    fs::read_dir("/proc").unwrap().flatten().filter(is_named).count()
-}
-
-#[test]
-fn a_cluster_that_is_dropped_leaves_no_process_and_no_file() {
-    let own = Cluster::start(Options::BARE);
-    let folder = own.admin().path().parent().unwrap().to_owned();
-    assert!(folder.exists());
-    assert!(processes_of(&folder) >= 2, "the server and its guard");
-    drop(own);
-    assert!(!folder.exists());
-    assert_eq!(processes_of(&folder), 0);
-}
-
-/// Starts the program of `make cluster` and returns it with the folder that it works in.
-fn for_a_person() -> (Child, PathBuf) {
-    let mut program = Command::new(env!("CARGO_BIN_EXE_cluster"))
-        .arg("bare")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(program.stdout.take().unwrap()).lines();
-    let kubeconfig =
-        lines.find_map(|line| line.unwrap().strip_prefix("export KUBECONFIG=").map(PathBuf::from));
-    let kubeconfig = kubeconfig.expect("it says where the kubeconfig is");
-    std::thread::spawn(move || lines.for_each(drop));
-    (program, kubeconfig.parent().unwrap().to_owned())
-}
-
-#[test]
-fn an_interrupt_stops_and_removes_what_a_person_started() {
-    let (mut program, folder) = for_a_person();
-    assert!(processes_of(&folder) >= 2);
-    let id = program.id().to_string();
-    Command::new("kill").args(["-INT", &id]).status().unwrap();
-    assert!(program.wait().unwrap().success());
-    wait_for("all is gone", PATIENCE, || processes_of(&folder) == 0 && !folder.exists());
-}
-
-#[test]
-fn a_cluster_ends_with_its_test_even_where_that_is_killed() {
-    let (mut program, folder) = for_a_person();
-    assert!(processes_of(&folder) >= 2);
-    program.kill().unwrap();
-    program.wait().unwrap();
-    wait_for("all is gone", PATIENCE, || processes_of(&folder) == 0 && !folder.exists());
 }

@@ -17,7 +17,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{assets, blocking};
+use super::{assets, blocking::blocking};
 
 /// What one kubectl may take, in seconds.
 const KUBECTL_SECS: &str = "120";

@@ -8,10 +8,11 @@ use crate::process::{Server, free_port};
 /// What the controllers are called in the audit log.
 pub(super) const CONTROLLERS: &str = "system:kube-controller-manager";
 
-/// Those that workloads need. Nobody plays scheduler or kubelet.
+/// Those that workloads need, and the one that makes `view`, `edit` and `admin`. Nobody schedules.
 const RUNNING: &str = "deployment-controller,replicaset-controller,statefulset-controller,\
                        daemonset-controller,garbage-collector-controller,namespace-controller,\
-                       endpointslice-controller,service-cidr-controller";
+                       endpointslice-controller,service-cidr-controller,\
+                       clusterrole-aggregation-controller";
 
 /// Every request once it is answered; a watch when it begins, too. Bodies are not kept.
 const AUDIT: &str = "apiVersion: audit.k8s.io/v1
