@@ -107,7 +107,7 @@ impl Routes {
         };
         let told = || each.iter().filter_map(|(object, look)| Some((object, look.as_ref().ok()?)));
         let writer =
-            told().filter_map(|(_, look)| look.writer.clone()).map(|last| last.manager).last();
+            told().filter_map(|(_, look)| look.writer.clone()).map(|by| by.manager).next_back();
         let settled = |(object, look): (&&Object, &Layout)| {
             look.said == Said::Yes && object.age() >= SETTLING
         };
