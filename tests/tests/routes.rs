@@ -117,20 +117,20 @@ async fn every_kind_of_gateway_route_is_driven_and_read_back() {
 fn without_ours(mut document: Value) -> Value {
     let metadata = document["metadata"].as_object_mut().unwrap();
     for field in ["managedFields", "resourceVersion", "generation"] {
-        metadata.remove(field);
+        metadata.shift_remove(field);
     }
     let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
     if let Some(annotations) = annotations {
         annotations.retain(|key, _| !key.starts_with("mark.haldane.dev/"));
         if annotations.is_empty() {
-            metadata.remove("annotations");
+            metadata.shift_remove("annotations");
         }
     }
     for list in ["/spec/rules/1/backendRefs", "/spec/http/1/route"] {
         for backend in
             document.pointer_mut(list).and_then(Value::as_array_mut).into_iter().flatten()
         {
-            backend.as_object_mut().unwrap().remove("weight");
+            backend.as_object_mut().unwrap().shift_remove("weight");
         }
     }
     document
