@@ -19,6 +19,15 @@ pub struct Sides {
     pub second: SideName,
 }
 
+/// What is known of a rollout when its settings are checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'a> {
+    /// Its namespace: whatever it names in a cluster lies there.
+    pub namespace: &'a str,
+    /// Its sides.
+    pub sides: &'a Sides,
+}
+
 /// A provider, or why it cannot be built.
 pub type Built = Result<Arc<dyn TrafficProvider>, Error>;
 
@@ -30,7 +39,7 @@ pub struct ProviderEntry {
     pub schema: fn() -> schemars::Schema,
     /// Checks settings and adds defaults. An error names the JSON path below the settings
     /// (`/share/map`) and says what to do.
-    pub check: fn(&Value, &Sides) -> Result<Value, Vec<SettingsError>>,
+    pub check: fn(&Value, Scope<'_>) -> Result<Value, Vec<SettingsError>>,
     /// What two rollouts must not both drive, e.g. `haproxy:/etc/haproxy/haldane/share.map:checkout`.
     pub targets: fn(&Value) -> Vec<String>,
     /// What the provider can do with these settings.

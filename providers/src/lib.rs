@@ -5,17 +5,21 @@
 
 pub mod contract;
 mod entry;
+pub mod gateway;
 pub mod haproxy;
+pub mod istio;
 pub mod memory;
 mod provider;
+mod routes;
+mod settings;
 
 pub use self::{
-    entry::{Built, ProviderEntry, SettingsError, Sides},
+    entry::{Built, ProviderEntry, Scope, SettingsError, Sides},
     provider::{Capabilities, Error, Roles, Snapshot, TrafficProvider},
 };
 
 /// Every kind of provider that a user may name. [`memory`] is not among them: it serves tests.
-pub static REGISTRY: [ProviderEntry; 1] = [haproxy::ENTRY];
+pub static REGISTRY: [ProviderEntry; 3] = [gateway::ENTRY, haproxy::ENTRY, istio::ENTRY];
 
 /// Returns the row of a kind, such as `haproxy`.
 #[must_use]

@@ -121,6 +121,12 @@ fn is_of_templates(block: &str) -> bool {
     block.contains("kind: AnalysisTemplate") || block.contains("kind: ClusterAnalysisTemplate")
 }
 
+/// Whether a block shows an object of somebody else's: the suite `routes` gives it to an API server.
+fn is_anothers(example: &Value) -> bool {
+    let version = example.get("apiVersion").and_then(Value::as_str);
+    version.is_some_and(|version| !version.starts_with("haldane.dev/"))
+}
+
 #[test]
 fn every_yaml_example_of_every_page_compiles() {
     let read = |text: &str| serde_saphyr::from_str::<Value>(text);
@@ -134,6 +140,9 @@ fn every_yaml_example_of_every_page_compiles() {
                 continue;
             }
             let example = read(block).unwrap_or_else(|error| panic!("{name}: {error}\n{block}"));
+            if is_anothers(&example) {
+                continue;
+            }
             let found = faults(&whole(&base, example), &known);
             assert!(found.is_empty(), "{name}: {found:?}\n{block}");
             seen += 1;

@@ -14,7 +14,7 @@ use std::{
 use haldane_model::{Direction, Health, Mark, Reading, Split, Weight};
 use haldane_outside::Outside;
 use haldane_providers::{
-    Error, Sides, TrafficProvider,
+    Error, Scope, Sides, TrafficProvider,
     contract::{self, Bench},
     find,
     haproxy::snippet,
@@ -55,7 +55,8 @@ fn origins(prefix: &str, count: usize) -> Vec<Origin> {
 
 fn build(settings: &Value) -> Arc<dyn TrafficProvider> {
     let entry = find("haproxy").unwrap();
-    let checked = (entry.check)(settings, &sides()).unwrap();
+    let scope = Scope { namespace: "shop", sides: &sides() };
+    let checked = (entry.check)(settings, scope).unwrap();
     (entry.build)(&checked, &sides(), &Outside::default()).unwrap()
 }
 

@@ -13,7 +13,7 @@ use std::{
 use reqwest::{Client, redirect};
 use url::{Host, Url};
 
-use crate::{OutsideError, Tls, tls::TlsMaterial};
+use crate::{Cluster, ClusterConfig, OutsideError, Tls, tls::TlsMaterial};
 
 /// The longest that any call takes, whatever its user waits for.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(120);
@@ -27,6 +27,8 @@ const CLIENTS_MAX: usize = 64;
 #[derive(Clone, Default)]
 pub struct Outside {
     clients: Arc<Mutex<Vec<(ClientKey, Client)>>>,
+    own_cluster: ClusterConfig,
+    cluster: Arc<tokio::sync::Mutex<Option<Cluster>>>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -38,6 +40,28 @@ struct ClientKey {
 // === impl Outside ===
 
 impl Outside {
+    /// Makes one whose own cluster is found here; by default it is found as kubectl finds it.
+    #[must_use]
+    pub fn in_cluster(own_cluster: ClusterConfig) -> Self {
+        Self { own_cluster, ..Self::default() }
+    }
+
+    /// Returns the engine's own cluster: one client for all, made at the first use.
+    ///
+    /// Ask at each use: where the server stopped taking our credentials they are read anew.
+    ///
+    /// # Errors
+    /// Where there is no configuration, or one that cannot be used, naming it.
+    pub async fn cluster(&self) -> Result<Cluster, OutsideError> {
+        let mut known = self.cluster.lock().await;
+        if let Some(cluster) = known.as_ref().filter(|cluster| !cluster.is_refused()) {
+            return Ok(cluster.clone());
+        }
+        let made = self.own_cluster.make().await?;
+        *known = Some(made.clone());
+        Ok(made)
+    }
+
     /// Returns the client for a server: one for all who name the same certificates.
     ///
     /// Files are read anew, so ask at each use. Proxies of the environment are used, except

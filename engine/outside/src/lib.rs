@@ -1,17 +1,19 @@
-//! The way out: one HTTP client (deadline, TLS, body cap) and secrets.
+//! The way out: one HTTP client (deadline, TLS, body cap), the engine's own cluster, and secrets.
 //!
 //! Whoever calls something outside asks [`Outside`] for a client and reads answers with
-//! [`body`], so that no call is without an end and no answer without a limit. Secrets are read
+//! [`body`], or asks it for the [`Cluster`], so that no call is without an end and no answer without a limit. Secrets are read
 //! where they are used, never kept, and never shown.
 
 mod body;
 mod client;
+mod cluster;
 mod secret;
 mod tls;
 
 pub use self::{
     body::{BODY_BYTES_MAX, BodyError, body},
     client::{DEADLINE_MAX, Outside},
+    cluster::{Cluster, ClusterConfig, ClusterError, Refusal},
     secret::{Secret, SecretKeyRef, SecretText},
     tls::Tls,
 };

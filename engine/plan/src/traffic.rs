@@ -2,7 +2,7 @@
 
 use haldane_crds::{Follow as WrittenFollow, Path, Traffic};
 use haldane_model::{Entry, EntryName, Follow, SideName};
-use haldane_providers::{ProviderEntry, Sides};
+use haldane_providers::{ProviderEntry, Scope, Sides};
 use serde_json::Value;
 
 use crate::{Registries, faults::Faults, hash};
@@ -92,7 +92,9 @@ fn checked(
         faults.unknown(&path, "side", side, &[first, second]);
     }
     let sides = Sides { first: SideName::from(first), second: SideName::from(second) };
-    match (row.check)(settings, &sides) {
+    let namespace = faults.document.rollout.metadata.namespace.as_ref();
+    let namespace = namespace.map_or("default", |name| name.as_str());
+    match (row.check)(settings, Scope { namespace, sides: &sides }) {
         Ok(settings) => strangers.is_empty().then_some(settings),
         Err(errors) => {
             for error in errors {

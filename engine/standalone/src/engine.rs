@@ -218,6 +218,11 @@ impl Engine {
         &self.asking
     }
 
+    /// Returns the way out that everything here shares.
+    pub(crate) fn outside(&self) -> &Outside {
+        &self.ports.outside
+    }
+
     pub(crate) fn kept(&self) -> &Kept {
         &self.kept
     }

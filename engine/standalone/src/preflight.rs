@@ -8,6 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use haldane_model::{Plan, RolloutId, SpecSeen};
+use haldane_outside::Outside;
 use haldane_providers::{Error, Sides};
 use haldane_runtime::{codec::Decoded, drive::Factory as _, ports::Store as _};
 
@@ -39,12 +40,11 @@ pub enum Preflight {
 }
 
 /// Asks every provider of a plan; the worst answer counts.
-async fn ask(id: &RolloutId, plan: &Plan) -> Preflight {
+async fn ask(id: &RolloutId, plan: &Plan, outside: &Outside) -> Preflight {
     let [first, second] = plan.sides.each_ref().map(|side| side.name.clone());
     let sides = Sides { first, second };
-    let outside = haldane_outside::Outside::default();
     let asked = plan.entries.iter().map(async |entry| {
-        let built = Registered.provider(&entry.kind, &entry.settings, &sides, &outside);
+        let built = Registered.provider(&entry.kind, &entry.settings, &sides, outside);
         let found = match built {
             Ok(provider) => match tokio::time::timeout(DEADLINE, provider.preflight()).await {
                 Ok(found) => found,
@@ -139,6 +139,6 @@ impl Engine {
 
     async fn ask_in_turn(&self, written: &Written) -> Preflight {
         let _turn = self.asking().acquire().await;
-        ask(&written.id, &written.plan).await
+        ask(&written.id, &written.plan, self.outside()).await
     }
 }

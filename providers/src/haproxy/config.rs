@@ -5,13 +5,15 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use haldane_model::SideName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::client::Address;
-use crate::{SettingsError, Sides};
+use crate::{
+    SettingsError, Sides,
+    settings::{self, Faults, escape},
+};
 
 const SOCKET: &str = "/run/haproxy/admin.sock";
 
@@ -91,11 +93,7 @@ fn default_sockets() -> Vec<String> {
 impl Written {
     /// Reads the written form; an error names the path of the field.
     pub(super) fn read(settings: &Value) -> Result<Self, SettingsError> {
-        serde_path_to_error::deserialize(settings).map_err(|error| SettingsError {
-            path: pointer(error.path()),
-            message: error.inner().to_string(),
-            help: None,
-        })
+        settings::read(settings)
     }
 }
 
@@ -119,25 +117,15 @@ impl Settings {
     }
 }
 
-/// What is wrong, as it is found.
-struct Faults(Vec<SettingsError>);
-
-impl Faults {
-    fn add(&mut self, path: impl Into<String>, message: String, help: &str) {
-        let help = (!help.is_empty()).then(|| help.to_owned());
-        self.0.push(SettingsError { path: path.into(), message, help });
-    }
-
-    /// Refuses a name that HAProxy's command line would take apart.
-    fn name(&mut self, path: String, what: &str, name: &str) {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-:/".contains(c);
-        if name.is_empty() || !name.chars().all(plain) {
-            self.add(
-                path,
-                format!("{what} {name:?} must consist of letters, digits and . _ - : /"),
-                "rename it in haproxy.cfg",
-            );
-        }
+/// Refuses a name that HAProxy's command line would take apart.
+fn name(faults: &mut Faults, path: String, what: &str, name: &str) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-:/".contains(c);
+    if name.is_empty() || !name.chars().all(plain) {
+        faults.add(
+            path,
+            format!("{what} {name:?} must consist of letters, digits and . _ - : /"),
+            "rename it in haproxy.cfg",
+        );
     }
 }
 
@@ -190,32 +178,12 @@ fn destinations(
     sides: &Sides,
     faults: &mut Faults,
 ) -> Option<[Destination; 2]> {
-    let known = [&sides.first, &sides.second];
-    for (name, destination) in written {
-        let path = format!("/destinations/{}", escape(name));
-        if !known.iter().any(|side| side.as_str() == name) {
-            faults.add(
-                path,
-                format!("there is no side {name:?}"),
-                &format!("the sides are {} and {}", sides.first, sides.second),
-            );
-            continue;
-        }
-        faults.name(format!("{path}/backend"), "backend", &destination.backend);
+    settings::pair(written, sides, "{backend: …}", faults, |faults, path, destination| {
+        name(faults, format!("{path}/backend"), "backend", &destination.backend);
         for (index, server) in destination.servers.iter().enumerate() {
-            faults.name(format!("{path}/servers/{index}"), "server", server);
+            name(faults, format!("{path}/servers/{index}"), "server", server);
         }
-    }
-    let mut find = |side: &SideName| {
-        let found = written.get(side.as_str()).cloned();
-        if found.is_none() {
-            let help = format!("add `{side}: {{backend: …}}`");
-            faults.add("/destinations", format!("side {side} has no destination"), &help);
-        }
-        found
-    };
-    let (first, second) = (find(&sides.first), find(&sides.second));
-    Some([first?, second?])
+    })
 }
 
 fn share(
@@ -239,8 +207,8 @@ fn share(
             "write the path exactly as haproxy.cfg has it",
         );
     }
-    faults.name("/share/map".into(), "map", &share.map);
-    faults.name("/share/key".into(), "key", &share.key);
+    name(faults, "/share/map".into(), "map", &share.map);
+    name(faults, "/share/key".into(), "key", &share.key);
     if share.key.ends_with(".mark") {
         let message = format!("key {:?} ends in .mark, where our signatures are kept", share.key);
         faults.add("/share/key", message, "choose another key");
@@ -302,23 +270,4 @@ fn server_weights(
     }
     let servers = [first.servers, second.servers];
     Some(Way::ServerWeights { backend: first.backend, servers })
-}
-
-/// Turns serde's path into a JSON pointer.
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    let mut text = String::new();
-    for segment in path.iter() {
-        match segment {
-            Segment::Seq { index } => text.push_str(&format!("/{index}")),
-            Segment::Map { key } => text.push_str(&format!("/{}", escape(key))),
-            Segment::Enum { variant } => text.push_str(&format!("/{}", escape(variant))),
-            Segment::Unknown => {}
-        }
-    }
-    text
-}
-
-fn escape(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }

@@ -33,7 +33,7 @@ use self::{
     weights::ServerWeights,
 };
 use crate::{
-    Built, Capabilities, Error, ProviderEntry, Roles, SettingsError, Sides, Snapshot,
+    Built, Capabilities, Error, ProviderEntry, Roles, Scope, SettingsError, Sides, Snapshot,
     TrafficProvider,
 };
 
@@ -60,8 +60,8 @@ enum Haproxy {
     ServerWeights(ServerWeights),
 }
 
-fn check(settings: &Value, sides: &Sides) -> Result<Value, Vec<SettingsError>> {
-    Settings::parse(settings, sides)?;
+fn check(settings: &Value, scope: Scope<'_>) -> Result<Value, Vec<SettingsError>> {
+    Settings::parse(settings, scope.sides)?;
     let written = Written::read(settings).map_err(|error| vec![error])?;
     Ok(serde_json::to_value(written).expect("plain settings are JSON"))
 }

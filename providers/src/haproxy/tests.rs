@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{ENTRY, snippet};
-use crate::{SettingsError, Sides};
+use crate::{Scope, SettingsError, Sides};
 
 fn sides() -> Sides {
     Sides { first: "blue".into(), second: "green".into() }
@@ -35,10 +35,14 @@ fn with(mut settings: Value, pointer: &str, value: Value) -> Value {
     settings
 }
 
+fn check(settings: &Value) -> Result<Value, Vec<SettingsError>> {
+    (ENTRY.check)(settings, Scope { namespace: "shop", sides: &sides() })
+}
+
 /// The first error is at `path` and says `words`.
 #[track_caller]
 fn refused(settings: &Value, path: &str, words: &str) {
-    let errors = (ENTRY.check)(settings, &sides()).unwrap_err();
+    let errors = check(settings).unwrap_err();
     let SettingsError { path: found, message, help } = &errors[0];
     let said = format!("{message}; {}", help.clone().unwrap_or_default());
     assert!(found == path && said.contains(words), "at {found:?}: {said}");
@@ -48,10 +52,10 @@ fn refused(settings: &Value, path: &str, words: &str) {
 fn defaults_are_added_and_checked_settings_stay() {
     let mut short = share();
     short.as_object_mut().unwrap().remove("sockets");
-    let checked = (ENTRY.check)(&short, &sides()).unwrap();
+    let checked = check(&short).unwrap();
     assert_eq!(checked, with(share(), "/mode", json!("Share")));
-    assert_eq!((ENTRY.check)(&checked, &sides()).unwrap(), checked);
-    assert_eq!((ENTRY.check)(&weights(), &sides()).unwrap(), weights());
+    assert_eq!(check(&checked).unwrap(), checked);
+    assert_eq!(check(&weights()).unwrap(), weights());
 }
 
 #[test]
@@ -74,7 +78,7 @@ fn plain_tcp_stays_on_this_machine() {
     refused(&socket("0.0.0.0:9999"), "/sockets/0", "plain TCP to another machine");
     refused(&socket("admin.sock"), "/sockets/0", "neither an absolute path nor a loopback address");
     for good in ["127.0.0.1:9999", "[::1]:9999", "/run/haproxy/admin.sock"] {
-        (ENTRY.check)(&socket(good), &sides()).unwrap();
+        check(&socket(good)).unwrap();
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
 pub const ENTRY: ProviderEntry = ProviderEntry {
     kind: "memory",
     schema: || schemars::schema_for!(Settings),
-    check: |settings, _sides| Settings::read(settings).map(|_| settings.clone()),
+    check: |settings, _scope| Settings::read(settings).map(|_| settings.clone()),
     targets: |settings| vec![format!("memory:{}", settings["name"].as_str().unwrap_or_default())],
     capabilities: |_settings| Inside::new(1).capabilities,
     build: |settings, sides, _outside: &Outside| {

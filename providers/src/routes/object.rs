@@ -1,0 +1,305 @@
+//! One route object in the API server: looks, patches, and what its answers mean.
+//!
+//! What was read last is kept, so that a raise is refused where anything was written since, and a lowering
+//! goes out without a look before it. Nothing else is kept.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use haldane_model::Direction;
+use haldane_outside::{Cluster, ClusterError, Outside, Refusal};
+use serde_json::Value;
+
+use super::{
+    layout::{Layout, Target},
+    others::MANAGER,
+    patch::{self, Wish},
+};
+use crate::Error;
+
+/// How long one call may take.
+pub(crate) const CALL_DEADLINE: Duration = Duration::from_secs(2);
+/// How often a lowering follows an object that changes under it.
+const TRIES: usize = 3;
+
+/// One route object.
+pub(crate) struct Object {
+    pub(crate) target: Target,
+    outside: Outside,
+    /// Which of the kind's versions the server has.
+    version: AtomicUsize,
+    known: Mutex<Known>,
+}
+
+/// What was read last, and since when it asks for what it asks for.
+#[derive(Default)]
+struct Known {
+    layout: Option<Layout>,
+    since: Option<Instant>,
+}
+
+/// Whether a patch is carried out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Run {
+    Real,
+    /// The server checks everything and changes nothing.
+    Dry,
+}
+
+// === impl Object ===
+
+impl Object {
+    pub(crate) fn new(target: Target, outside: Outside) -> Self {
+        Self { target, outside, version: AtomicUsize::new(0), known: Mutex::default() }
+    }
+
+    /// Reads it; this is what the next write rests on.
+    pub(crate) async fn look(&self) -> Result<Layout, Error> {
+        Ok(self.note(&self.fetch().await?))
+    }
+
+    async fn fetch(&self) -> Result<Value, Error> {
+        self.ask(None).await.map_err(|error| self.error(error))
+    }
+
+    /// Returns how long it has asked for what it asks for, as far as we saw.
+    pub(crate) fn age(&self) -> Duration {
+        let since = self.known.lock().unwrap_or_else(PoisonError::into_inner).since;
+        since.map(|since| since.elapsed()).unwrap_or_default()
+    }
+
+    /// Whether a patch would be taken: our rights, and whoever checks what is written.
+    pub(crate) async fn rehearse(&self, layout: &Layout) -> Result<(), Error> {
+        let asked = self.ask(Some((&patch::rehearsal(layout), Run::Dry))).await;
+        asked.map(drop).map_err(|error| self.error(error))
+    }
+
+    pub(crate) async fn write(&self, wish: &Wish) -> Result<(), Error> {
+        match wish.direction {
+            Direction::Raise => self.raise(wish).await,
+            Direction::Lower => self.lower(wish).await,
+        }
+    }
+
+    /// Raises on top of what was read last, or not at all.
+    async fn raise(&self, wish: &Wish) -> Result<(), Error> {
+        let layout = match self.known() {
+            Some(layout) => layout,
+            None => self.look().await?,
+        };
+        self.may_raise(wish, &layout)?;
+        let operations =
+            wish.operations(&self.target, &layout).map_err(|why| self.invalid(&why))?;
+        match self.ask(Some((&operations, Run::Real))).await {
+            Ok(document) => {
+                self.note(&document);
+                Ok(())
+            }
+            Err(error) if has_moved(&error) => Err(self.overtaken().await),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    fn may_raise(&self, wish: &Wish, layout: &Layout) -> Result<(), Error> {
+        if let Some(held) = layout.mark.filter(|held| wish.mark.yields_to(held)) {
+            let message =
+                format!("{} holds {held}, which is newer than {}", self.target.title(), wish.mark);
+            return Err(Error::Conflict(message));
+        }
+        match self.obstacle(layout) {
+            Some(why) => Err(self.invalid(&why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns what a person must put right before anything can be raised.
+    pub(crate) fn obstacle(&self, layout: &Layout) -> Option<String> {
+        let driven = layout
+            .driven_by
+            .as_ref()
+            .map(|other| format!("{other} moves its traffic; take it out of one of the two"));
+        driven.or_else(|| layout.complaints())
+    }
+
+    /// Says who was faster. Whoever raises again must read again: what is seen here is not kept.
+    async fn overtaken(&self) -> Error {
+        let title = self.target.title();
+        match self.fetch().await {
+            Ok(document) => {
+                let writer = self.target.layout(&document).writer;
+                let who = writer.map(|writer| format!("; {writer} wrote its rules last"));
+                Error::Conflict(format!(
+                    "{title} changed since it was read{}",
+                    who.unwrap_or_default()
+                ))
+            }
+            Err(error @ Error::Invalid(_)) => error,
+            Err(_) => Error::Conflict(format!("{title} changed since it was read")),
+        }
+    }
+
+    /// Lowers what can be lowered, whatever else changed; the first patch goes out without a look.
+    async fn lower(&self, wish: &Wish) -> Result<(), Error> {
+        let known = self.known().filter(|layout| layout.complaints().is_none());
+        let mut layout = match known {
+            Some(layout) => layout,
+            None => self.look().await?,
+        };
+        for _ in 0..TRIES {
+            if layout.fit().next().is_none() {
+                return Err(self.invalid(&layout.complaints().unwrap_or_default()));
+            }
+            let operations =
+                wish.operations(&self.target, &layout).map_err(|why| self.invalid(&why))?;
+            layout = match self.ask(Some((&operations, Run::Real))).await {
+                Ok(document) => self.note(&document),
+                Err(error) if has_moved(&error) => self.look().await?,
+                Err(error) => return Err(self.error(error)),
+            };
+            if wish.is_in(&self.target, &layout) {
+                return self.done(&layout);
+            }
+        }
+        Err(Error::Conflict(format!("{} changes faster than it is written", self.target.title())))
+    }
+
+    fn done(&self, layout: &Layout) -> Result<(), Error> {
+        match layout.complaints() {
+            None => Ok(()),
+            Some(message) => {
+                Err(Error::Partial { done: layout.fit().count(), of: layout.rules.len(), message })
+            }
+        }
+    }
+
+    /// Takes our mark away; nothing to do where it, or the object, is not there.
+    pub(crate) async fn unmark(&self) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            let layout = match self.ask(None).await {
+                Ok(document) => self.note(&document),
+                Err(ClusterError::Refused(refusal)) if refusal.code == 404 => return Ok(()),
+                Err(error) => return Err(self.error(error)),
+            };
+            if !layout.marked {
+                return Ok(());
+            }
+            match self.ask(Some((&patch::unmark(&self.target), Run::Real))).await {
+                Ok(document) => {
+                    self.note(&document);
+                    return Ok(());
+                }
+                Err(error) if has_moved(&error) => {}
+                Err(error) => return Err(self.error(error)),
+            }
+        }
+        Err(Error::Conflict(format!("{} changes faster than it is written", self.target.title())))
+    }
+
+    fn known(&self) -> Option<Layout> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).layout.clone()
+    }
+
+    fn note(&self, document: &Value) -> Layout {
+        let layout = self.target.layout(document);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = known.layout.as_ref().map(|before| &before.generation);
+        if generation != Some(&layout.generation) {
+            known.since = Some(Instant::now());
+        }
+        known.layout = Some(layout.clone());
+        layout
+    }
+
+    /// Asks in the version that the server has; the others are tried where it has not that one.
+    async fn ask(&self, patch: Option<(&[Value], Run)>) -> Result<Value, ClusterError> {
+        let cluster = self.outside.cluster().await;
+        let cluster = cluster.map_err(|error| ClusterError::Unavailable(error.to_string()))?;
+        let versions = self.target.kind.versions;
+        let first = self.version.load(Ordering::Relaxed);
+        let mut refused = None;
+        for at in (0..versions.len()).map(|next| (first + next) % versions.len()) {
+            match self.ask_version(&cluster, versions[at], patch).await {
+                Err(ClusterError::Refused(refusal)) if is_unknown(&refusal) => {
+                    refused = Some(refusal)
+                }
+                told => {
+                    self.version.store(at, Ordering::Relaxed);
+                    return told;
+                }
+            }
+        }
+        Err(ClusterError::Refused(refused.unwrap_or_default()))
+    }
+
+    async fn ask_version(
+        &self,
+        cluster: &Cluster,
+        version: &str,
+        patch: Option<(&[Value], Run)>,
+    ) -> Result<Value, ClusterError> {
+        let Target { kind, namespace, name, .. } = &self.target;
+        let path =
+            format!("/apis/{}/{version}/namespaces/{namespace}/{}/{name}", kind.group, kind.plural);
+        match patch {
+            None => cluster.get(&path, CALL_DEADLINE).await,
+            Some((operations, run)) => {
+                let dry = if run == Run::Dry { "&dryRun=All" } else { "" };
+                let path = format!("{path}?fieldManager={MANAGER}{dry}");
+                cluster.patch(&path, operations, CALL_DEADLINE).await
+            }
+        }
+    }
+
+    fn invalid(&self, why: &str) -> Error {
+        Error::Invalid(format!("{}: {why}", self.target.title()))
+    }
+
+    fn error(&self, error: ClusterError) -> Error {
+        match error {
+            ClusterError::Unavailable(why) => {
+                Error::Unavailable(format!("{}: {why}", self.target.title()))
+            }
+            ClusterError::Refused(refusal) if is_unknown(&refusal) => {
+                let Target { kind, .. } = &self.target;
+                Error::Invalid(format!(
+                    "the API server does not serve {} ({}); install the CRDs of {}",
+                    kind.name, kind.group, kind.of
+                ))
+            }
+            ClusterError::Refused(refusal) => said(&self.target.title(), &refusal),
+        }
+    }
+}
+
+/// Makes an error of a refusal, with what to do about it.
+pub(crate) fn said(title: &str, refusal: &Refusal) -> Error {
+    let Refusal { code, message, causes, .. } = refusal;
+    Error::Invalid(match code {
+        404 => format!("{title} does not exist; create it, or correct its name"),
+        403 if message.contains(" cannot ") => {
+            format!("{message}; grant the engine this verb in a Role of the namespace")
+        }
+        _ if causes.is_empty() => format!("{title}: {refusal}"),
+        _ => format!("{title}: {refusal} ({})", causes.join("; ")),
+    })
+}
+
+/// Whether the server knows the kind at all: it names the object where it does.
+fn is_unknown(refusal: &Refusal) -> bool {
+    refusal.code == 404 && refusal.object.is_none()
+}
+
+/// Whether the object is not as it was when the patch was made: a test failed, or a path is not there.
+fn has_moved(error: &ClusterError) -> bool {
+    match error {
+        ClusterError::Refused(refusal) => {
+            refusal.code == 409 || (refusal.code == 422 && refusal.causes.is_empty())
+        }
+        ClusterError::Unavailable(_) => false,
+    }
+}
