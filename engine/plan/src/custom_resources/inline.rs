@@ -19,7 +19,11 @@ fn resolve(schema: &Value, defs: &Map<String, Value>, depth: usize) -> Value {
     let mut out = match fields.get("$ref").and_then(Value::as_str) {
         Some(name) => match below(target(name, defs)) {
             Value::Object(named) => named,
-            other => return other,
+            other @ (Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_)) => return other,
         },
         None => Map::new(),
     };
