@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::sync::Semaphore;
 
-use super::{expression, pick};
+use super::{beside_others, expression, pick};
 use crate::{
     SettingsError,
     question::Document,
@@ -41,16 +41,8 @@ pub(super) async fn found(asked: &Document, status: u16, body: Bytes) -> Result<
         return Err(failed(status, &body));
     }
     let path = asked.json_path.clone();
-    let reading = async {
-        let reading = READING.acquire().await;
-        spawn_blocking(move || {
-            // Held until it has ended, though nobody may wait for it any more.
-            let _reading = reading;
-            read(path.as_deref(), status, &body)
-        })
-        .await
-    };
-    let (document, picked) = match timeout(PATIENCE, reading).await {
+    let reading = move || read(path.as_deref(), status, &body);
+    let (document, picked) = match beside_others(&READING, PATIENCE, reading).await {
         Ok(Ok(read)) => read?,
         Ok(Err(_)) => return Err(refused("the document could not be read")),
         Err(_) => {

@@ -10,9 +10,9 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use cel::{Context, ExecutionError, Program, Value as Cel};
 use serde_json::Value;
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use tokio::sync::Semaphore;
 
-use super::bounds;
+use super::{beside_others, bounds};
 use crate::{
     SettingsError, promql,
     reply::{Found, Refusal, excerpt, refused},
@@ -65,16 +65,8 @@ pub(super) async fn found(
         )));
     }
     let text = text.to_owned();
-    let run = async {
-        let running = RUNNING.acquire().await;
-        spawn_blocking(move || {
-            // Held until it has ended, though nobody may wait for it any more.
-            let _running = running;
-            promql::on_deep_stack(|| run(&text, &shown, picks))
-        })
-        .await
-    };
-    match timeout(PATIENCE, run).await {
+    let work = move || promql::on_deep_stack(|| run(&text, &shown, picks));
+    match beside_others(&RUNNING, PATIENCE, work).await {
         Ok(Ok(Some(Came::Number(value)))) => Ok(Found::number(value)),
         Ok(Ok(Some(Came::Nothing(why)))) => Ok(Found::nothing(why)),
         Ok(Ok(Some(Came::Refused(why)))) => Err(refused(why)),

@@ -25,6 +25,11 @@ use reqwest::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::{
+    sync::Semaphore,
+    task::{JoinError, spawn_blocking},
+    time::{error::Elapsed, timeout},
+};
 use url::Url;
 
 pub(crate) use self::document::check as check_document;
@@ -127,6 +132,25 @@ fn build(settings: &Value, outside: &Outside) -> Result<Arc<dyn MetricSource>, S
 fn answers(_settings: &Value, question: &str) -> Result<(), SettingsError> {
     let help = "write `json: {path: /…, jsonPath: $.…, max: …}`";
     numbers::answers(question, KIND, help, |ask| matches!(ask, Ask::Document(_)))
+}
+
+/// Does work that keeps a core busy beside the tasks of others, so many at once, and waits no longer than
+/// this for it.
+async fn beside_others<T: Send + 'static>(
+    places: &'static Semaphore,
+    patience: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<Result<T, JoinError>, Elapsed> {
+    let done = async {
+        let place = places.acquire().await;
+        spawn_blocking(move || {
+            // Held until it has ended, though nobody may wait for it any more.
+            let _place = place;
+            work()
+        })
+        .await
+    };
+    timeout(patience, done).await
 }
 
 // === impl Http ===
