@@ -13,7 +13,10 @@ use std::{
 use reqwest::{Client, redirect};
 use url::{Host, Url};
 
-use crate::{Cluster, ClusterConfig, OutsideError, Tls, tls::TlsMaterial};
+use crate::{
+    Cluster, ClusterConfig, OutsideError, Secret, SecretText, Tls, secrets::Secrets,
+    tls::TlsMaterial,
+};
 
 /// The longest that any call takes, whatever its user waits for.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(120);
@@ -29,6 +32,10 @@ pub struct Outside {
     clients: Arc<Mutex<Vec<(ClientKey, Client)>>>,
     own_cluster: ClusterConfig,
     cluster: Arc<tokio::sync::Mutex<Option<Cluster>>>,
+    /// The namespace of the rollout on whose behalf it is used.
+    namespace: Option<Arc<str>>,
+    /// What was read of Secrets; `None` outside a cluster, where none are read.
+    secrets: Option<Arc<Secrets>>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -40,10 +47,30 @@ struct ClientKey {
 // === impl Outside ===
 
 impl Outside {
-    /// Makes one whose own cluster is found here; by default it is found as kubectl finds it.
+    /// Makes one whose own cluster is found here; by default it is found as kubectl finds it. Rollouts may name
+    /// Secrets of their own namespaces there.
     #[must_use]
     pub fn in_cluster(own_cluster: ClusterConfig) -> Self {
-        Self { own_cluster, ..Self::default() }
+        Self { own_cluster, secrets: Some(Arc::default()), ..Self::default() }
+    }
+
+    /// Returns the same way out on behalf of a rollout of this namespace: whatever it names lies there.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.into()), ..self.clone() }
+    }
+
+    /// Reads a secret: one of this machine at once, one of the cluster where it was not read just now.
+    ///
+    /// # Errors
+    /// Where it is absent, empty or may not be read, naming the place and what to do.
+    pub async fn secret(&self, secret: &Secret) -> Result<SecretText, OutsideError> {
+        match (secret, &self.secrets, &self.namespace) {
+            (Secret::SecretKeyRef(key), Some(secrets), Some(namespace)) => {
+                secrets.read(self, namespace, key).await
+            }
+            (_, _, _) => secret.read(),
+        }
     }
 
     /// Returns the engine's own cluster: one client for all, made at the first use.

@@ -8,6 +8,7 @@ mod body;
 mod client;
 mod cluster;
 mod secret;
+mod secrets;
 mod tls;
 
 pub use self::{
