@@ -186,8 +186,9 @@ mod tests {
             "basic": {"username": "analyst", "password": {"file": file}}});
         let config = Config::read(settings::read(&settings).unwrap()).unwrap();
         assert_eq!(config.access.url.as_str(), "http://p/tenant");
-        let headers = config.access.request_headers(&Outside::default());
-        let headers = headers.now_or_never().expect("a file is read at once").unwrap();
+        let outside = Outside::default();
+        let headers = config.access.request_headers(&outside).now_or_never();
+        let headers = headers.expect("a file is read at once").unwrap();
         assert_eq!(headers["authorization"], "Basic YW5hbHlzdDpzM2NyZXQ=");
         assert!(!format!("{headers:?} {config:?}").contains("YW5h"));
         assert_eq!(headers["x-scope-orgid"], "team");
