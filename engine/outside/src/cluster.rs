@@ -233,6 +233,20 @@ impl Cluster {
         self.ask(Method::PUT, path, object.to_string().into_bytes(), deadline).await
     }
 
+    /// Lays a document over an object, as a JSON Merge Patch: what is null goes, and what is not named stays.
+    ///
+    /// # Errors
+    /// Where the server does not answer in time, or refuses; 409: it has another resourceVersion than this one.
+    pub async fn merge(
+        &self,
+        path: &str,
+        document: &Value,
+        deadline: Duration,
+    ) -> Result<Value, ClusterError> {
+        let body = document.to_string().into_bytes();
+        self.ask_as(Method::PATCH, path, ("application/merge-patch+json", body), deadline).await
+    }
+
     /// Deletes an object.
     ///
     /// # Errors
@@ -292,13 +306,23 @@ impl Cluster {
         body: Vec<u8>,
         deadline: Duration,
     ) -> Result<Value, ClusterError> {
-        let join = if path.contains('?') { '&' } else { '?' };
-        // The server gives up when we do: a write that is late does not land later.
-        let path = format!("{path}{join}timeout={}ms", deadline.as_millis());
         let content = match method {
             Method::PATCH => "application/json-patch+json",
             _ => "application/json",
         };
+        self.ask_as(method, path, (content, body), deadline).await
+    }
+
+    async fn ask_as(
+        &self,
+        method: Method,
+        path: &str,
+        (content, body): (&'static str, Vec<u8>),
+        deadline: Duration,
+    ) -> Result<Value, ClusterError> {
+        let join = if path.contains('?') { '&' } else { '?' };
+        // The server gives up when we do: a write that is late does not land later.
+        let path = format!("{path}{join}timeout={}ms", deadline.as_millis());
         let request = Request::builder()
             .method(method)
             .uri(path)

@@ -167,6 +167,14 @@ impl Mirror {
         self.0.state.objects().values().cloned().collect()
     }
 
+    /// Returns every object of a namespace, in no order.
+    #[must_use]
+    pub fn list_in(&self, namespace: &str) -> Vec<Arc<Value>> {
+        let objects = self.0.state.objects();
+        let within = objects.iter().filter(|((of, _), _)| **of == *namespace);
+        within.map(|(_, object)| object.clone()).collect()
+    }
+
     /// Returns how well it knows what is, as it changes.
     #[must_use]
     pub fn sight(&self) -> watch::Receiver<Sight> {

@@ -41,6 +41,10 @@ pub trait Sink: Send + Sync + 'static {
     fn told(&self, rollout: &RolloutId, entry: &JournalEntry);
     /// Something about the engine itself.
     fn noticed(&self, rollout: &RolloutId, notice: &Notice);
+    /// The picture of a rollout is another one now.
+    fn shown(&self, rollout: &RolloutId, status: &Arc<Status>) {
+        let (_, _) = (rollout, status);
+    }
 }
 
 /// How settings become something that can be asked.
@@ -264,11 +268,15 @@ impl Driver {
 
     fn show(&self) {
         let status = Arc::new(Status::of(&self.core, self.last.clone()));
-        self.publish.send_if_modified(|old| {
+        let news = status.clone();
+        let changed = self.publish.send_if_modified(|old| {
             let changed = **old != *status;
             *old = status;
             changed
         });
+        if changed {
+            self.ports.sink.shown(self.core.id(), &news);
+        }
     }
 
     fn execute(&mut self, commands: Vec<Command>) {
