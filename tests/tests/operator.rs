@@ -2,6 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "operator/engines.rs"]
+mod engines;
+#[path = "operator/faults.rs"]
+mod faults;
+#[path = "operator/objects.rs"]
+mod objects;
+#[path = "operator/people.rs"]
+mod people;
+
 use haldane_tests::operator::{Shop, Start};
 use serde_json::{Value, json};
 
