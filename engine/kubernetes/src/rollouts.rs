@@ -32,6 +32,8 @@ const AT_ONCE: usize = 32;
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How soon a rollout whose route another one drives is looked at again; nothing is asked for it.
 const ROUTE_AGAIN: Duration = Duration::from_secs(2);
+/// How soon a rollout is looked at again whose workloads are still being read.
+const WORKLOADS_AGAIN: Duration = Duration::from_millis(100);
 /// Takes over a split found between 0 and 100 %, as `--adopt` does elsewhere.
 const ADOPT: &str = "haldane.dev/adopt";
 
@@ -119,7 +121,9 @@ impl Rollouts {
             self.take_over(&mut queue).await;
         }
         loop {
-            while let Some(id) = queue.next().filter(|_| *leads.borrow()) {
+            while *leads.borrow()
+                && let Some(id) = queue.next()
+            {
                 let this = self.clone();
                 let task = tasks.spawn({
                     let id = id.clone();
@@ -268,6 +272,11 @@ impl Rollouts {
             self.told().insert(id.clone(), news);
             self.leave(id, &rollout).await;
             return None;
+        }
+        // What stands on a side when a rollout is first seen must be known: else it would be taken for new.
+        let is_new = rollout.pointer("/status/record").is_none();
+        if is_new && names_workloads(&rollout) && !self.workloads.are_read() {
+            return Some(WORKLOADS_AGAIN);
         }
         if let Err(why) = self.keep(id, &rollout).await {
             tracing::warn!(rollout = %id, "{why}");

@@ -168,6 +168,12 @@ impl ClusterWorkloads {
         found.map(|(_, mirrors)| mirrors.as_slice()).unwrap_or_default()
     }
 
+    /// Whether every kind was read once, or cannot be.
+    pub(crate) fn are_read(&self) -> bool {
+        let mut all = self.kinds.iter().flat_map(|(_, mirrors)| mirrors);
+        all.all(|mirror| *mirror.sight().borrow() != Sight::Unread(None))
+    }
+
     /// Says which kind cannot be watched, and why.
     pub(crate) fn blind(&self) -> Option<String> {
         let unread = |(plural, mirrors): &(&str, Vec<Mirror>)| {

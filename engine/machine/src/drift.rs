@@ -153,7 +153,9 @@ fn undo_raise(turn: &mut Turn<'_>) {
     let Some(range) = turn.range() else { return };
     if range.highest > allowed {
         turn.lower(turn.record.asserted());
-        let words = format!("{} was read, {allowed} is ours", range.highest);
+        let writer = turn.readings().find_map(|(_, reading)| reading.writer.clone());
+        let by = writer.map_or_else(String::new, |writer| format!("; {writer} wrote last"));
+        let words = format!("{} was read, {allowed} is ours{by}", range.highest);
         turn.block(Block::ShareHigh, words);
     }
 }

@@ -137,8 +137,8 @@ fn a_raise_by_hand_is_undone_and_an_end_by_hand_is_not_fought() {
     let (shop, _operator) = at_first_step("hands");
     weights(&shop, 40, 60);
     wait_for("the raise is undone", PATIENCE, || shop.share() == 25);
-    let events = shop.kubectl(&["get", "events", "-o=json"]);
-    assert!(events.contains("somebody"), "who wrote is told");
+    let events = || shop.kubectl(&["get", "events", "-o=json"]);
+    wait_for("who wrote is told", PATIENCE, || events().contains("somebody"));
     weights(&shop, 100, 0);
     shop.wait("a conflict", |status| status["phase"] == "Conflicted");
     std::thread::sleep(Duration::from_secs(4));
