@@ -1,0 +1,508 @@
+//! What ships for a cluster, against a real API server: who may ask for what, who asked, what only the engine
+//! writes, and that the engine may do what it needs and nothing else.
+//!
+//! Everything is applied as it lies in `deploy/kustomize`, by the real kubectl.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
+#[path = "deploy/rights.rs"]
+mod rights;
+#[path = "routes/stage.rs"]
+#[allow(dead_code, reason = "the suite of routes uses the rest")]
+mod routes;
+#[path = "deploy/stage.rs"]
+mod stage;
+
+use std::fs;
+
+use haldane_tests::cluster::{Access, Options, shared};
+use serde_json::{Value, json};
+
+use self::{
+    rights::{ENGINE_RIGHTS, USER_ROLES, rules},
+    routes::{Driven, HTTP_ROUTE, Route, VIRTUAL_SERVICE, http_route, services, virtual_service},
+    stage::{
+        ENGINE, HOME, ask, cluster, eventually, folder, install, may, patch_status, person, read,
+        rendered, request, rollout, root, wait_for_policies,
+    },
+};
+
+/// Every verb of a request, as the definition of the kind has them.
+const VERBS: [&str; 7] = ["Promote", "Skip", "Abort", "Pause", "Resume", "Retry", "Undo"];
+
+/// A namespace with the rollout `checkout`.
+fn shop(name: &str) -> String {
+    let namespace = cluster().namespace(name);
+    rollout(cluster(), &namespace, "checkout");
+    namespace
+}
+
+/// Says as the engine where a rollout is.
+fn set_phase(namespace: &str, phase: &str) {
+    let status = json!({"status": {"phase": phase, "attempt": 1, "revision": "2.4.1"}});
+    patch_status(&engine(), namespace, &status).unwrap();
+}
+
+/// The engine's own account, with the rights that the manifests give it.
+fn engine() -> Access {
+    cluster().account(HOME, "haldane")
+}
+
+#[track_caller]
+fn refused(told: Result<impl Sized, String>, words: &[&str]) {
+    let why = told.err().expect("it is refused");
+    for word in words {
+        assert!(why.contains(word), "{why:?} lacks {word:?}");
+    }
+}
+
+// === who may ask for what ===
+
+#[test]
+fn three_accounts_may_promote_abort_and_nothing() {
+    let namespace = shop("three");
+    for (role, granted) in
+        [(Some("haldane-promote"), "Promote"), (Some("haldane-abort"), "Abort"), (None, "nothing")]
+    {
+        let name = granted.to_lowercase();
+        let mut roles = vec!["haldane-view"];
+        roles.extend(role);
+        let (access, user) = person(cluster(), &namespace, &name, &roles);
+        if role.is_some() {
+            eventually("the right is known", || {
+                ask(&access, &namespace, &request(granted, Some(&user)))
+            });
+        }
+        for verb in VERBS.into_iter().filter(|verb| *verb != granted) {
+            let told = ask(&access, &namespace, &request(verb, Some(&user)));
+            if role.is_some() {
+                let verb = verb.to_lowercase();
+                refused(
+                    told,
+                    &[
+                        "spec.verb",
+                        &user,
+                        &format!("may not {verb} rollouts.haldane.dev/checkout"),
+                        "ask for the role haldane-",
+                    ],
+                );
+            } else {
+                refused(told, &["cannot create resource \"rolloutrequests\""]);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_role_for_people_gives_its_verbs_and_no_others() {
+    let namespace = shop("roles");
+    for (role, verbs) in USER_ROLES {
+        let (access, user) = person(cluster(), &namespace, role, &[role]);
+        for verb in VERBS {
+            let may = verbs.contains(&verb);
+            let what = request(verb, Some(&user));
+            if may {
+                eventually(&format!("{role}: {verb}"), || ask(&access, &namespace, &what));
+            } else {
+                let told = ask(&access, &namespace, &what);
+                assert!(told.is_err(), "{role} may {verb}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_right_for_one_rollout_is_for_no_other() {
+    let namespace = shop("one");
+    let user = format!("system:serviceaccount:{namespace}:ann");
+    let access = cluster().account(&namespace, "ann");
+    cluster().apply(
+        &namespace,
+        &format!(
+            "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: ann}}
+rules:
+- {{apiGroups: [haldane.dev], resources: [rolloutrequests], verbs: [create]}}
+- {{apiGroups: [haldane.dev], resources: [rollouts], resourceNames: [checkout], verbs: [abort]}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: ann}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: ann}}
+subjects: [{{kind: ServiceAccount, name: ann, namespace: {namespace}}}]
+"
+        ),
+    );
+    let mut what = request("Abort", Some(&user));
+    eventually("the right is known", || ask(&access, &namespace, &what));
+    what["rollout"] = json!("search");
+    refused(ask(&access, &namespace, &what), &["may not abort rollouts.haldane.dev/search"]);
+}
+
+#[test]
+fn a_gate_takes_another_right_than_a_promotion() {
+    let namespace = shop("gates");
+    let (promotes, by) = person(cluster(), &namespace, "promotes", &["haldane-promote"]);
+    let (approves, too) = person(cluster(), &namespace, "approves", &["haldane-approve"]);
+    let promote = || ask(&promotes, &namespace, &request("Promote", Some(&by)));
+    let approve = || ask(&approves, &namespace, &request("Promote", Some(&too)));
+
+    set_phase(&namespace, "Baking");
+    eventually("a promotion is granted", promote);
+    eventually("an approval is no promotion", || match approve() {
+        Err(why) if why.contains("may not promote") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+
+    set_phase(&namespace, "Waiting");
+    eventually("an approval is granted", approve);
+    eventually("a promotion opens no gate", || match promote() {
+        Err(why) if why.contains("waits at a gate") && why.contains("haldane-approve") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+}
+
+#[test]
+fn going_on_to_the_end_and_without_guards_take_rights_of_their_own() {
+    let namespace = shop("more");
+    let (access, user) = person(cluster(), &namespace, "ann", &["haldane-promote"]);
+    eventually("a promotion is granted", || {
+        ask(&access, &namespace, &request("Promote", Some(&user)))
+    });
+    let mut full = request("Promote", Some(&user));
+    full["full"] = json!(true);
+    refused(ask(&access, &namespace, &full), &["spec.full", "haldane-approve"]);
+    let mut blind = request("Promote", Some(&user));
+    blind["withoutGuards"] = json!(true);
+    blind["reason"] = json!("the source is down");
+    refused(ask(&access, &namespace, &blind), &["spec.withoutGuards", "haldane-waive-guards"]);
+
+    let roles = ["haldane-promote", "haldane-approve", "haldane-waive-guards"];
+    let (access, user) = person(cluster(), &namespace, "eve", &roles);
+    for mut what in [full, blind] {
+        what["requestedBy"] = json!(user);
+        eventually("both rights are known", || ask(&access, &namespace, &what));
+    }
+}
+
+#[test]
+fn the_roles_of_the_cluster_take_over_what_they_should() {
+    let namespace = shop("built-in");
+    for (role, sees, edits, asks) in
+        [("view", true, false, false), ("edit", true, true, false), ("admin", true, true, true)]
+    {
+        let (_, user) = person(cluster(), &namespace, role, &[role]);
+        let right = |verb: &str, resource: &str| {
+            let what = json!({"group": "haldane.dev", "resource": resource, "verb": verb, "namespace": namespace});
+            may(cluster(), &user, &what)
+        };
+        eventually("the role is complete", || {
+            let found =
+                (right("list", "rollouts"), right("patch", "rollouts"), right("abort", "rollouts"));
+            if found == (sees, edits, asks) { Ok(()) } else { Err(format!("{role}: {found:?}")) }
+        });
+        assert!(!right("waive-guards", "rollouts"), "{role}");
+        assert!(!right("patch", "rollouts/status"), "{role}");
+        assert!(!right("create", "analysisruns"), "{role}");
+        assert_eq!(right("create", "rolloutrequests"), asks, "{role}");
+    }
+}
+
+// === who asked ===
+
+#[test]
+fn a_request_bears_the_name_of_who_makes_it_or_is_refused() {
+    let namespace = shop("names");
+    let (access, user) = person(cluster(), &namespace, "ann", &["haldane-abort"]);
+    eventually("the right is known", || ask(&access, &namespace, &request("Abort", Some(&user))));
+    let remedy = format!("write {user}");
+    let told = ask(&access, &namespace, &request("Abort", Some("bob")));
+    refused(told, &["spec.requestedBy: bob is not who asks", &remedy]);
+    let told = ask(&access, &namespace, &request("Abort", None));
+    refused(told, &["spec.requestedBy: it is missing", &remedy]);
+}
+
+#[test]
+fn an_administrator_asks_under_no_other_name_either() {
+    let namespace = shop("masters");
+    let admin = cluster().admin();
+    refused(ask(admin, &namespace, &request("Abort", Some("ann"))), &["ann is not who asks"]);
+    ask(admin, &namespace, &request("Abort", Some("admin"))).unwrap();
+    let ann = admin.speaking_for("ann", &["system:masters"]);
+    ask(&ann, &namespace, &request("Abort", Some("ann"))).unwrap();
+    refused(ask(&ann, &namespace, &request("Abort", Some("admin"))), &["admin is not who asks"]);
+}
+
+#[test]
+fn kubectl_shows_the_refusal_as_it_is() {
+    let namespace = shop("kubectl");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let object = json!({"apiVersion": "haldane.dev/v1alpha1", "kind": "RolloutRequest",
+        "metadata": {"name": "stop"}, "spec": request("Abort", Some("bob"))});
+    fs::write(file.path(), object.to_string()).unwrap();
+    let told = cluster().admin().within(&namespace).try_kubectl(&[
+        "create",
+        "-f",
+        file.path().to_str().unwrap(),
+    ]);
+    let words = told.unwrap_err();
+    assert!(
+        words.contains("spec.requestedBy: bob is not who asks: write admin"),
+        "what a person reads: {words}"
+    );
+}
+
+// === what only the engine writes ===
+
+#[test]
+fn nobody_but_the_engine_writes_what_it_remembers() {
+    let namespace = shop("memory");
+    let status = json!({"status": {"phase": "Healthy"}});
+    let words = [
+        "rollouts/status: only system:serviceaccount:haldane-system:haldane writes it",
+        "write a RolloutRequest",
+    ];
+    refused(patch_status(cluster().admin(), &namespace, &status), &words);
+    patch_status(&engine(), &namespace, &status).unwrap();
+
+    // Everything of Haldane's, as a careless role gives it.
+    let access = cluster().account(&namespace, "wide");
+    cluster().apply(
+        &namespace,
+        &format!(
+            "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {{name: wide}}
+rules: [{{apiGroups: [haldane.dev], resources: ['*'], verbs: ['*']}}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {{name: wide}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: wide}}
+subjects: [{{kind: ServiceAccount, name: wide, namespace: {namespace}}}]
+"
+        ),
+    );
+    eventually("the role is known", || {
+        let told = access.within(&namespace).try_kubectl(&["get", "rollouts"]);
+        told.map(drop)
+    });
+    refused(patch_status(&access, &namespace, &status), &words);
+    let run = json!({
+        "apiVersion": "haldane.dev/v1alpha1", "kind": "AnalysisRun",
+        "metadata": {"name": "checkout-1"}, "spec": {"rollout": "checkout", "attempt": 1},
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), run.to_string()).unwrap();
+    let create = ["create", "-f", file.path().to_str().unwrap()];
+    refused(access.within(&namespace).try_kubectl(&create), &["analysisruns: only", "is not"]);
+    engine().within(&namespace).kubectl(&create);
+    // An owner or a label is nobody's memory: the garbage collector and people write them.
+    access.within(&namespace).kubectl(&["label", "har", "checkout-1", "team=shop"]);
+    let change = ["patch", "har", "checkout-1", "--type=merge", "-p", r#"{"spec":{"attempt":2}}"#];
+    refused(access.within(&namespace).try_kubectl(&change), &["analysisruns: only"]);
+    access.within(&namespace).kubectl(&["delete", "har", "checkout-1"]);
+}
+
+#[test]
+fn the_engine_writes_finalizers_and_never_what_is_wanted() {
+    let namespace = shop("wanted");
+    let engine = engine().within(&namespace);
+    let patch =
+        |text: &str| engine.try_kubectl(&["patch", "hro", "checkout", "--type=merge", "-p", text]);
+    patch(r#"{"metadata":{"finalizers":["haldane.dev/traffic"]}}"#).unwrap();
+    refused(
+        patch(r#"{"spec":{"paused":true}}"#),
+        &["spec: system:serviceaccount:haldane-system:haldane writes the finalizers of a rollout"],
+    );
+    patch(r#"{"metadata":{"finalizers":null}}"#).unwrap();
+}
+
+// === what the engine may do ===
+
+#[test]
+fn every_right_of_the_engine_has_its_reason_and_no_other_is_given() {
+    let listed = ENGINE_RIGHTS.iter().map(|right| (right.group, right.resource, right.verbs));
+    let mut listed: Vec<String> = listed
+        .flat_map(|(group, resource, verbs)| {
+            verbs.split(' ').map(move |verb| format!("{verb} {resource}.{group}"))
+        })
+        .collect();
+    listed.sort();
+    let mut given = Vec::new();
+    for part in ["cluster", "secrets"] {
+        given.extend(rules(&rendered(&folder(&format!("deploy/kustomize/{part}"))), |name| {
+            name.starts_with("haldane-engine-") || name == "haldane-lease"
+        }));
+    }
+    given.sort();
+    given.dedup();
+    assert_eq!(given, listed);
+    assert!(ENGINE_RIGHTS.iter().all(|right| right.why.len() > 10));
+}
+
+#[test]
+fn the_engine_may_do_what_is_listed() {
+    let namespace = shop("may");
+    for right in ENGINE_RIGHTS.iter().filter(|right| right.resource != "secrets") {
+        let (resource, subresource) =
+            right.resource.split_once('/').unwrap_or((right.resource, ""));
+        for verb in right.verbs.split(' ') {
+            let lease = resource == "leases";
+            let what = json!({"group": right.group, "resource": resource, "subresource": subresource,
+                "verb": verb, "namespace": if lease { HOME } else { &namespace },
+                "name": if lease { "haldane" } else { "" }});
+            assert!(may(cluster(), ENGINE, &what), "{what}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_providers_work_with_the_rights_that_ship() {
+    for (kind, document) in [(HTTP_ROUTE, http_route()), (VIRTUAL_SERVICE, virtual_service())] {
+        let namespace = cluster().namespace("drives");
+        let route = Route::make(&namespace, kind, &document);
+        services(&namespace);
+        if kind == HTTP_ROUTE {
+            route.accept();
+        }
+        let driven = Driven::new(&route, &engine());
+        driven.provider.preflight().await.unwrap();
+        driven.raise(2_500, 1).await.unwrap();
+        assert_eq!(driven.provider.read().await.unwrap().highest.basis_points(), 2_500);
+        driven.lower(2).await.unwrap();
+        driven.release().await.unwrap();
+    }
+}
+
+#[test]
+fn the_engine_may_do_nothing_that_could_hurt() {
+    let namespace = shop("may-not");
+    let here = namespace.as_str();
+    for (verb, group, resource, namespace) in [
+        ("get", "", "secrets", here),
+        ("list", "", "secrets", here),
+        ("watch", "", "secrets", here),
+        ("list", "", "configmaps", here),
+        ("create", "", "pods", here),
+        ("delete", "", "pods", here),
+        ("create", "", "pods/exec", here),
+        ("create", "", "serviceaccounts/token", here),
+        ("patch", "", "services", here),
+        ("patch", "apps", "deployments", here),
+        ("patch", "apps", "deployments/scale", here),
+        ("update", "networking.istio.io", "virtualservices", here),
+        ("create", "networking.istio.io", "virtualservices", here),
+        ("delete", "networking.istio.io", "virtualservices", here),
+        ("patch", "networking.istio.io", "destinationrules", here),
+        ("delete", "gateway.networking.k8s.io", "httproutes", here),
+        ("patch", "gateway.networking.k8s.io", "gateways", here),
+        ("create", "haldane.dev", "rollouts", here),
+        ("delete", "haldane.dev", "rollouts", here),
+        ("create", "haldane.dev", "rolloutrequests", here),
+        ("promote", "haldane.dev", "rollouts", here),
+        ("patch", "haldane.dev", "analysistemplates", here),
+        ("get", "coordination.k8s.io", "leases", here),
+        ("list", "coordination.k8s.io", "leases", HOME),
+        ("bind", "rbac.authorization.k8s.io", "clusterroles", ""),
+        ("escalate", "rbac.authorization.k8s.io", "clusterroles", ""),
+        ("impersonate", "", "users", ""),
+        ("list", "", "nodes", ""),
+        ("patch", "apiextensions.k8s.io", "customresourcedefinitions", ""),
+    ] {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let what = json!({"group": group, "resource": resource, "subresource": subresource,
+            "verb": verb, "namespace": namespace});
+        assert!(!may(cluster(), ENGINE, &what), "{what}");
+    }
+}
+
+#[test]
+fn nothing_that_ships_gives_more_than_is_named() {
+    for path in ["cluster", "namespaced", "secrets"] {
+        for line in rules(&rendered(&folder(&format!("deploy/kustomize/{path}"))), |_| true) {
+            assert!(!line.contains('*'), "{path}: {line}");
+        }
+    }
+}
+
+// === what runs ===
+
+#[test]
+fn the_deployment_makes_its_pods_where_only_restricted_ones_are_let_in() {
+    let admin = cluster().admin().within(HOME);
+    let labels = admin.kubectl(&["get", "namespace", HOME, "-o=jsonpath={.metadata.labels}"]);
+    assert!(labels.contains("\"pod-security.kubernetes.io/enforce\":\"restricted\""), "{labels}");
+    eventually("two pods", || {
+        let names = admin.kubectl(&["get", "pods", "-o=name"]);
+        if names.lines().count() == 2 { Ok(()) } else { Err(names) }
+    });
+    let loose = admin.try_kubectl(&["run", "loose", "--image=loose:1"]);
+    refused(loose, &["violates PodSecurity"]);
+    let pods: Value = serde_json::from_str(&admin.kubectl(&["get", "pods", "-o=json"])).unwrap();
+    let spec = &pods["items"][0]["spec"];
+    assert_eq!(spec["serviceAccountName"], "haldane");
+    assert_eq!(spec["containers"][0]["securityContext"]["readOnlyRootFilesystem"], true);
+    assert_eq!(spec["containers"][0]["args"], json!(["operator", "--listen=0.0.0.0:8081"]));
+}
+
+#[test]
+fn another_namespace_is_changed_in_one_place() {
+    let copy = tempfile::tempdir().unwrap();
+    let from = folder("deploy/kustomize");
+    let told = std::process::Command::new("cp").args(["-r", &from]).arg(copy.path()).status();
+    assert!(told.unwrap().success());
+    for part in ["cluster", "namespaced"] {
+        let path = copy.path().join("kustomize").join(part);
+        for name in ["kustomization.yaml", "namespace.yaml"] {
+            let file = path.join("engine").join(name);
+            if let Ok(text) = fs::read_to_string(&file) {
+                fs::write(&file, text.replace(": haldane-system", ": elsewhere")).unwrap();
+            }
+        }
+        let text = shared().admin().kubectl(&["kustomize", path.to_str().unwrap()]);
+        assert!(!text.contains(HOME), "{part} still names {HOME}:\n{text}");
+        assert!(text.contains("system:serviceaccount:elsewhere:haldane"), "{part}");
+    }
+}
+
+#[test]
+fn an_engine_for_its_own_namespace_has_rights_there_alone() {
+    let cluster = cluster().beside("namespaced", Options { controllers: false, audit: false });
+    cluster.apply(
+        "default",
+        &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": HOME}}).to_string(),
+    );
+    install(&cluster, "deploy/kustomize/namespaced");
+    wait_for_policies(&cluster, HOME);
+    let elsewhere = cluster.namespace("elsewhere");
+    rollout(&cluster, &elsewhere, "checkout");
+    for right in ENGINE_RIGHTS {
+        let (resource, subresource) =
+            right.resource.split_once('/').unwrap_or((right.resource, ""));
+        let outside = ["clusteranalysistemplates", "namespaces", "secrets"].contains(&resource);
+        for verb in right.verbs.split(' ') {
+            let mut what = json!({"group": right.group, "resource": resource, "verb": verb,
+                "subresource": subresource, "namespace": HOME, "name": "haldane"});
+            assert_eq!(may(&cluster, ENGINE, &what), !outside, "{what}");
+            what["namespace"] = json!(elsewhere);
+            assert!(!may(&cluster, ENGINE, &what), "{what}");
+        }
+    }
+    // Its policies are for its own namespace: another's engine may be another.
+    ask(cluster.admin(), &elsewhere, &request("Abort", Some("ann"))).unwrap();
+    let told = ask(cluster.admin(), HOME, &request("Abort", Some("ann")));
+    refused(told, &["ann is not who asks"]);
+}
+
+#[test]
+fn the_pages_name_every_role() {
+    let page = read("docs/install-kubernetes.md");
+    for (role, _) in USER_ROLES {
+        assert!(page.contains(role), "docs/install-kubernetes.md does not name {role}");
+    }
+    assert!(root().join("deploy/kustomize/users/roles.yaml").exists());
+}
