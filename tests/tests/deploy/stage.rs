@@ -54,12 +54,17 @@ pub fn cluster() -> &'static Cluster {
 /// Applies the CRDs, as they are generated (another suite compares the committed ones), and a folder.
 pub fn install(cluster: &Cluster, kustomize: &str) {
     let crds = tempfile::tempdir().unwrap();
-    for one in haldane_plan::custom_resources(&haldane_plan::registries()) {
-        let path = crds.path().join(format!("{}.json", one.plural));
-        fs::write(path, one.definition.to_string()).unwrap();
-    }
+    write_crds(crds.path());
     cluster.install_crds(crds.path());
     cluster.admin().kubectl(&["apply", "-k", &folder(kustomize)]);
+}
+
+/// Writes the CRDs that this code generates into a folder, as those that ship.
+pub fn write_crds(folder: &Path) {
+    for one in haldane_plan::custom_resources(&haldane_plan::registries()) {
+        let text = serde_saphyr::to_string(&one.definition).unwrap();
+        fs::write(folder.join(format!("{}.yaml", one.plural)), text).unwrap();
+    }
 }
 
 /// A policy is in force a moment after it was written: each refuses something before this returns.
