@@ -5,6 +5,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "deploy/examples.rs"]
+mod examples;
+#[path = "deploy/gitops.rs"]
+mod gitops;
+#[path = "deploy/image.rs"]
+mod image;
 #[path = "deploy/rights.rs"]
 mod rights;
 #[path = "routes/stage.rs"]
