@@ -122,25 +122,18 @@ fn a_right_for_one_rollout_is_for_no_other() {
     let namespace = shop("one");
     let user = format!("system:serviceaccount:{namespace}:ann");
     let access = cluster().account(&namespace, "ann");
-    cluster().apply(
-        &namespace,
-        &format!(
-            "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {{name: ann}}
-rules:
-- {{apiGroups: [haldane.dev], resources: [rolloutrequests], verbs: [create]}}
-- {{apiGroups: [haldane.dev], resources: [rollouts], resourceNames: [checkout], verbs: [abort]}}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {{name: ann}}
-roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: ann}}
-subjects: [{{kind: ServiceAccount, name: ann, namespace: {namespace}}}]
-"
-        ),
-    );
+    let page = read("docs/install-kubernetes.md");
+    let role = routes::blocks(&page).into_iter().find(|block| block.contains("kind: Role"));
+    let role = role.unwrap().replace("namespace: shop", &format!("namespace: {namespace}"));
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({
+        "apiVersion": format!("{group}/v1"),
+        "kind": "RoleBinding",
+        "metadata": {"name": "ann"},
+        "roleRef": {"apiGroup": group, "kind": "Role", "name": "checkout-on-call"},
+        "subjects": [{"kind": "ServiceAccount", "name": "ann", "namespace": namespace}],
+    });
+    cluster().apply(&namespace, &format!("{role}\n---\n{binding}"));
     let mut what = request("Abort", Some(&user));
     eventually("the right is known", || ask(&access, &namespace, &what));
     what["rollout"] = json!("search");

@@ -321,7 +321,7 @@ fn it_is_installed_upgraded_rolled_back_and_taken_away_and_rollouts_stay() {
 
     // An upgrade brings the definitions up to date, which Helm's own folder `crds` would not.
     let upgrade: Vec<&str> =
-        ["upgrade", "haldane", &chart, "--reuse-values", "--set", "replicas=3"]
+        ["upgrade", "haldane", &chart, "--reset-then-reuse-values", "--set", "replicas=3"]
             .into_iter()
             .chain(place)
             .collect();
@@ -342,6 +342,18 @@ fn it_is_installed_upgraded_rolled_back_and_taken_away_and_rollouts_stay() {
     });
     helm(&install);
     admin.within(&namespace).kubectl(&["get", "hro", "checkout"]);
+}
+
+#[test]
+fn definitions_that_kubectl_applied_are_taken_over() {
+    let cluster = fresh();
+    let copy = helm::copy_of_the_chart();
+    let chart = copy.path().join("haldane").to_str().unwrap().to_owned();
+    cluster.install_crds(&copy.path().join("haldane/files/crds"));
+    let install = ["install", "haldane", &chart, "--namespace", HOME, "--create-namespace"];
+    let why = helm::on(&cluster, &install).unwrap_err();
+    assert!(why.contains("cannot be imported into the current release"), "{why}");
+    helm::on(&cluster, &[&install[..], &["--take-ownership"]].concat()).unwrap();
 }
 
 #[test]
