@@ -5,8 +5,9 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 1000000
 N ?= 20000
-# Suites that need components which take long to build; tests/setup-more.sh makes them.
+# Suites that need components which take long to build, and their features; tests/setup-more.sh makes the components.
 MORE := deploy_helm
+MORE_FEATURES := haldane-tests/helm
 export INSTA_UPDATE := no
 
 .PHONY: help setup setup-more packages demo cluster build test test-more check sim analysis-sim bench soak mutants clean
@@ -39,12 +40,11 @@ test: setup ## all tests, against real servers; nothing is skipped
 
 test-more: setup-more ## the suites with components that take long to build: the chart with a real Helm
 	$(CARGO) build --workspace --bins
-	$(CARGO) test -p haldane-tests --no-fail-fast $(MORE:%=--test %)
+	$(CARGO) test -p haldane-tests --features $(MORE_FEATURES) --no-fail-fast $(MORE:%=--test %)
 
 check: ## formatting, lints, licences and duplicate dependencies
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
-	$(CARGO) clippy -p haldane-tests $(MORE:%=--test %) -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features $(MORE_FEATURES) -- -D warnings
 	@tests/setup.sh cargo-deny
 	$(CARGO) deny --workspace check --hide-inclusion-graph bans licenses sources
 

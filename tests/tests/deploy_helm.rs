@@ -255,6 +255,17 @@ fn each_provider_brings_its_own_rights_and_no_others() {
     }
 }
 
+#[test]
+fn a_name_counts_as_true_only_where_the_policy_sees_to_it() {
+    for (set, expected) in [("policy.install=true", true), ("policy.install=false", false)] {
+        let objects = template("haldane", HOME, &[set]).unwrap();
+        let has = |kind: &str| objects.iter().find(|one| one["kind"] == kind);
+        let deployment = has("Deployment").unwrap().to_string();
+        assert_eq!(deployment.contains("HALDANE_VERIFIED_REQUESTERS"), expected);
+        assert_eq!(has("ValidatingAdmissionPolicy").is_some(), expected);
+    }
+}
+
 // === the life of an installation ===
 
 fn fresh() -> Cluster {

@@ -48,7 +48,7 @@ pub const ENGINE_RIGHTS: &[Right] = &[
     right("haldane.dev", "analysisruns", "create patch delete", "the journal, of bounded length"),
     right("haldane.dev", "analysisruns/status", "patch", "what was measured and concluded"),
     right("events.k8s.io", "events", "create patch", "tells of decisions, and counts what repeats"),
-    right("coordination.k8s.io", "leases", "create get update", "which replica leads"),
+    right("coordination.k8s.io", "leases", "create get list watch update", "which replica leads"),
     // --- what the sides run ---
     right("apps", "deployments", READ, "the revision of a side, and whether it is rolled out"),
     right("apps", "statefulsets", READ, "the same of a StatefulSet"),
