@@ -16,6 +16,8 @@ mod rights;
 #[path = "routes/stage.rs"]
 #[allow(dead_code, reason = "the suite of routes uses the rest")]
 mod routes;
+#[path = "deploy/runs.rs"]
+mod runs;
 #[path = "deploy/stage.rs"]
 mod stage;
 

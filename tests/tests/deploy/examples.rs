@@ -13,7 +13,7 @@ fn folders() -> Vec<PathBuf> {
     folders
 }
 
-fn haldane() -> PathBuf {
+pub fn haldane() -> PathBuf {
     let this = env::current_exe().expect("a program knows itself");
     let binary = this.ancestors().nth(2).expect("it lies in target/PROFILE/deps").join("haldane");
     assert!(binary.exists(), "{binary:?} is missing: cargo build --workspace --bins");
