@@ -23,12 +23,13 @@ mod stage;
 
 use std::{env, fs};
 
-use haldane_tests::cluster::{Access, Options, shared};
+use haldane_tests::cluster::{Access, Foreign, Options, shared};
 use serde_json::{Value, json};
 
 use self::{
     rights::{ENGINE_RIGHTS, USER_ROLES, rules},
     routes::{Driven, HTTP_ROUTE, Route, VIRTUAL_SERVICE, http_route, services, virtual_service},
+    runs::releases_and_rolls_back,
     stage::{
         ENGINE, HOME, ask, cluster, eventually, folder, install, may, patch_status, person, read,
         rendered, request, rollout, root, wait_for_policies,
@@ -377,6 +378,16 @@ async fn the_providers_work_with_the_rights_that_ship() {
         driven.lower(2).await.unwrap();
         driven.release().await.unwrap();
     }
+}
+
+#[test]
+fn the_engine_runs_as_the_deployment_says_and_is_refused_nothing() {
+    let cluster = cluster().beside("runs", Options { controllers: true, audit: true });
+    cluster.install(Foreign::Istio);
+    cluster.install(Foreign::GatewayApi);
+    install(&cluster, "deploy/kustomize/cluster");
+    wait_for_policies(&cluster, &cluster.namespace("policies"));
+    releases_and_rolls_back(&cluster);
 }
 
 #[test]

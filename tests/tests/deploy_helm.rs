@@ -9,6 +9,11 @@ mod helm;
 #[path = "deploy/rights.rs"]
 #[allow(dead_code, reason = "the suite of the plain manifests uses the rest")]
 mod rights;
+#[path = "routes/stage.rs"]
+#[allow(dead_code, reason = "the suite of routes uses the rest")]
+mod routes;
+#[path = "deploy/runs.rs"]
+mod runs;
 #[path = "deploy/stage.rs"]
 #[allow(dead_code, reason = "the suite of the plain manifests uses the rest")]
 mod stage;
@@ -21,6 +26,7 @@ use serde_json::{Value, json};
 use self::{
     helm::{CHART, lint, template},
     rights::{ENGINE_RIGHTS, rules},
+    runs::releases_and_rolls_back,
     stage::{
         ENGINE, HOME, ask, eventually, folder, may, rendered, request, rollout, wait_for_policies,
     },
@@ -353,6 +359,20 @@ fn it_is_installed_upgraded_rolled_back_and_taken_away_and_rollouts_stay() {
     });
     helm(&install);
     admin.within(&namespace).kubectl(&["get", "hro", "checkout"]);
+}
+
+#[test]
+fn the_engine_runs_as_the_release_says_and_is_refused_nothing() {
+    let cluster = Cluster::start(Options { controllers: true, audit: true });
+    cluster.install(Foreign::GatewayApi);
+    cluster.install(Foreign::Istio);
+    let copy = helm::copy_of_the_chart();
+    let chart = copy.path().join("haldane").to_str().unwrap().to_owned();
+    let install = ["install", "haldane", &chart, "--namespace", HOME, "--create-namespace"];
+    let istio = ["--set", "providers.istio=true"];
+    helm::on(&cluster, &[&install[..], &istio].concat()).unwrap();
+    wait_for_policies(&cluster, &cluster.namespace("policies"));
+    releases_and_rolls_back(&cluster);
 }
 
 #[test]

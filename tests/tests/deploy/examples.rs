@@ -1,8 +1,8 @@
 //! The examples that ship: a real cluster takes them whole, and the binary finds nothing to say.
 
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
-use super::stage::{cluster, documents, root};
+use super::stage::{cluster, documents, haldane, root};
 
 fn folders() -> Vec<PathBuf> {
     let entries = fs::read_dir(root().join("deploy/examples")).unwrap();
@@ -11,13 +11,6 @@ fn folders() -> Vec<PathBuf> {
     folders.sort();
     assert!(folders.len() >= 4, "{folders:?}");
     folders
-}
-
-pub fn haldane() -> PathBuf {
-    let this = env::current_exe().expect("a program knows itself");
-    let binary = this.ancestors().nth(2).expect("it lies in target/PROFILE/deps").join("haldane");
-    assert!(binary.exists(), "{binary:?} is missing: cargo build --workspace --bins");
-    binary
 }
 
 #[test]

@@ -9,15 +9,14 @@ use std::{
 };
 
 use haldane_tests::{
-    cluster::{Access, Cluster, Foreign, Options},
+    cluster::{Access, Cluster},
     process::free_port,
 };
 use serde_json::{Value, json};
 
 use super::{
-    examples::haldane,
     routes::virtual_service,
-    stage::{ENGINE, HOME, cluster, eventually, install, person, wait_for_policies},
+    stage::{ENGINE, HOME, eventually, haldane, person},
 };
 
 /// A process of the engine; ended when dropped.
@@ -141,19 +140,17 @@ fn asks(access: &Access, namespace: &str, by: &str) {
     eventually("the request is taken", || access.within(namespace).try_kubectl(&create).map(drop));
 }
 
-#[test]
-fn the_engine_runs_as_the_deployment_says_and_is_refused_nothing() {
-    let cluster = cluster().beside("runs", Options { controllers: true, audit: true });
-    cluster.install(Foreign::Istio);
-    cluster.install(Foreign::GatewayApi);
-    install(&cluster, "deploy/kustomize/cluster");
-    wait_for_policies(&cluster, &cluster.namespace("policies"));
-    let mut engine = Engine::start(&cluster);
+/// Releases and rolls back on a cluster with Istio's CRDs and an audit log, where the engine is installed as `haldane`.
+///
+/// # Panics
+/// Where it does not, or where the engine is refused anything.
+pub fn releases_and_rolls_back(cluster: &Cluster) {
+    let mut engine = Engine::start(cluster);
     eventually("it is ready", || engine.get("/ready").map(drop));
     assert!(engine.get("/live").is_ok() && engine.get("/metrics").unwrap().contains("haldane_"));
 
     // A release begins.
-    let shop = shop(&cluster);
+    let shop = shop(cluster);
     let share = || shows(&shop, ["virtualservices", "checkout"], "{.spec.http[1].route[1].weight}");
     let rollout = |path: &str| shows(&shop, ["hro", "checkout"], path);
     eventually("the first step", || is(rollout("{.status.phase}"), "Baking"));
@@ -161,7 +158,7 @@ fn the_engine_runs_as_the_deployment_says_and_is_refused_nothing() {
 
     // A person who may, and is known by name, puts it back.
     let namespace = rollout("{.metadata.namespace}");
-    let (ann, user) = person(&cluster, &namespace, "ann", &["haldane-abort"]);
+    let (ann, user) = person(cluster, &namespace, "ann", &["haldane-abort"]);
     asks(&ann, &namespace, &user);
     eventually("it is put back", || is(rollout("{.status.phase}"), "Degraded"));
     assert_eq!(share(), "0");

@@ -1,7 +1,7 @@
 //! The cluster of this suite: the CRDs, and what `kubectl apply -k` makes of the folder that ships.
 
 use std::{
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     sync::OnceLock,
     time::{Duration, Instant},
@@ -95,6 +95,14 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> Result<(), String>) {
         assert!(begin.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}: {why}");
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// The binary that `cargo build --workspace --bins` made.
+pub fn haldane() -> PathBuf {
+    let this = env::current_exe().expect("a program knows itself");
+    let binary = this.ancestors().nth(2).expect("it lies in target/PROFILE/deps").join("haldane");
+    assert!(binary.exists(), "{binary:?} is missing: cargo build --workspace --bins");
+    binary
 }
 
 /// Renders a folder, as documents.
