@@ -13,12 +13,6 @@ local decided = ""
 if status.lastDecision ~= nil and status.lastDecision.message ~= nil then
   decided = status.lastDecision.message
 end
-for _, condition in ipairs(status.conditions or {}) do
-  if condition.type == "Stalled" and condition.status == "True" then
-    return { status = "Degraded", message = condition.message }
-  end
-end
-
 local health = {
   Healthy = "Healthy",
   -- A person is waited for.
@@ -30,6 +24,14 @@ local health = {
   Conflicted = "Degraded",
 }
 told.status = health[status.phase] or "Progressing"
+if told.status == "Progressing" or told.status == "Healthy" then
+  for _, condition in ipairs(status.conditions or {}) do
+    if condition.type == "Stalled" and condition.status == "True" then
+      told.status = "Degraded"
+      decided = condition.message
+    end
+  end
+end
 local where = status.phase
 if status.weight ~= nil then
   where = where .. " at " .. status.weight

@@ -85,10 +85,18 @@ fn the_health_says_where_it_is_and_why() {
     let status = json!({"phase": "Baking", "weight": "25%", "observedGeneration": 3,
         "lastDecision": {"message": "step 2 of 4 begins"}});
     assert_eq!(health(&status).1, "Baking at 25%: step 2 of 4 begins");
-    let stalled = json!({"phase": "Pending", "observedGeneration": 3, "conditions": [
-        {"type": "Ready", "status": "False", "message": "not yet"},
-        {"type": "Stalled", "status": "True", "message": "route shop/checkout does not exist"}]});
-    assert_eq!(health(&stalled), ("Degraded".into(), "route shop/checkout does not exist".into()));
+    let with = |phase: &str| {
+        json!({"phase": phase, "observedGeneration": 3, "conditions": [
+            {"type": "Ready", "status": "False", "message": "not yet"},
+            {"type": "Stalled", "status": "True", "message": "route shop/checkout cannot be read"}]})
+    };
+    let told = ("Degraded".into(), "Pending: route shop/checkout cannot be read".into());
+    assert_eq!(health(&with("Pending")), told);
+    assert_eq!(
+        health(&with("Paused")).0,
+        "Suspended",
+        "a pause is stalled, and waits for a person"
+    );
 }
 
 #[test]
