@@ -81,7 +81,7 @@ const SETS: [&[&str]; 6] = [
 fn helm_finds_nothing_wrong_with_any_set_of_values() {
     for set in SETS {
         lint(set).unwrap_or_else(|why| panic!("{set:?}: {why}"));
-        assert!(template("haldane", HOME, set).unwrap().len() >= 12, "{set:?}");
+        assert!(template("haldane", HOME, set).unwrap().len() >= 10, "{set:?}");
     }
 }
 
@@ -372,7 +372,7 @@ fn the_engine_runs_as_the_release_says_and_is_refused_nothing() {
     let istio = ["--set", "providers.istio=true"];
     helm::on(&cluster, &[&install[..], &istio].concat()).unwrap();
     wait_for_policies(&cluster, &cluster.namespace("policies"));
-    releases_and_rolls_back(&cluster);
+    releases_and_rolls_back(&cluster, &cluster.namespace("shop"));
 }
 
 #[test]

@@ -94,8 +94,7 @@ impl Drop for Engine {
 }
 
 /// A release that begins as soon as somebody looks: in its namespace, as the administrator.
-fn shop(cluster: &Cluster) -> Access {
-    let namespace = cluster.namespace("shop");
+fn shop(cluster: &Cluster, namespace: &str) -> Access {
     let service = |name: &str| {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
             "spec": {"ports": [{"port": 80}], "selector": {"app": name}}})
@@ -115,8 +114,8 @@ fn shop(cluster: &Cluster) -> Access {
         },
     });
     let all = [service("checkout-blue"), service("checkout-green"), virtual_service(), rollout];
-    cluster.apply(&namespace, &all.map(|one| one.to_string()).join("\n---\n"));
-    cluster.admin().within(&namespace)
+    cluster.apply(namespace, &all.map(|one| one.to_string()).join("\n---\n"));
+    cluster.admin().within(namespace)
 }
 
 /// What an object shows at a place.
@@ -140,26 +139,25 @@ fn asks(access: &Access, namespace: &str, by: &str) {
     eventually("the request is taken", || access.within(namespace).try_kubectl(&create).map(drop));
 }
 
-/// Releases and rolls back on a cluster with Istio's CRDs and an audit log, where the engine is installed as `haldane`.
+/// Releases and rolls back in a namespace of a cluster with Istio's CRDs and an audit log, where the engine is installed as `haldane`.
 ///
 /// # Panics
 /// Where it does not, or where the engine is refused anything.
-pub fn releases_and_rolls_back(cluster: &Cluster) {
+pub fn releases_and_rolls_back(cluster: &Cluster, namespace: &str) {
     let mut engine = Engine::start(cluster);
     eventually("it is ready", || engine.get("/ready").map(drop));
     assert!(engine.get("/live").is_ok() && engine.get("/metrics").unwrap().contains("haldane_"));
 
     // A release begins.
-    let shop = shop(cluster);
+    let shop = shop(cluster, namespace);
     let share = || shows(&shop, ["virtualservices", "checkout"], "{.spec.http[1].route[1].weight}");
     let rollout = |path: &str| shows(&shop, ["hro", "checkout"], path);
     eventually("the first step", || is(rollout("{.status.phase}"), "Baking"));
     assert_eq!(share(), "10");
 
     // A person who may, and is known by name, puts it back.
-    let namespace = rollout("{.metadata.namespace}");
-    let (ann, user) = person(cluster, &namespace, "ann", &["haldane-abort"]);
-    asks(&ann, &namespace, &user);
+    let (ann, user) = person(cluster, namespace, "ann", &["haldane-abort"]);
+    asks(&ann, namespace, &user);
     eventually("it is put back", || is(rollout("{.status.phase}"), "Degraded"));
     assert_eq!(share(), "0");
     let request = |path: &str| shows(&shop, ["hrr", "stop"], path);

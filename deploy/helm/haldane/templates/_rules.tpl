@@ -13,6 +13,8 @@
 - {apiGroups: [haldane.dev], resources: [rolloutrequests], verbs: [delete]}
 - {apiGroups: [haldane.dev], resources: [analysisruns], verbs: [create, patch, delete]}
 - {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
+# Whether a namespace is being deleted; a Role allows its own alone.
+- {apiGroups: [""], resources: [namespaces], verbs: [get]}
 {{- end }}
 
 {{- define "haldane.rules.workloads" }}
@@ -26,10 +28,6 @@
 
 {{- define "haldane.rules.templates" }}
 - {apiGroups: [haldane.dev], resources: [clusteranalysistemplates], verbs: [get, list, watch]}
-{{- end }}
-
-{{- define "haldane.rules.cluster" }}
-- {apiGroups: [""], resources: [namespaces], verbs: [get]}
 {{- end }}
 
 {{- define "haldane.rules.secrets" }}
