@@ -5,15 +5,21 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 1000000
 N ?= 20000
+# Suites that need components which take long to build, and their features; tests/setup-more.sh makes the components.
+MORE := deploy_helm
+MORE_FEATURES := haldane-tests/helm
 export INSTA_UPDATE := no
 
-.PHONY: help setup packages demo cluster build test check sim analysis-sim bench soak mutants clean
+.PHONY: help setup setup-more packages demo cluster build test test-more check sim analysis-sim bench soak mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: packages ## install what the tests need, and build a Kubernetes API server once (says what)
 	@tests/kubernetes.sh
+
+setup-more: setup ## build what `test-more` needs beside it (7 minutes, once; says what)
+	@tests/setup-more.sh
 
 packages: ## the Debian packages of it alone, which are all that the demo needs
 	@tests/setup.sh
@@ -32,9 +38,13 @@ test: setup ## all tests, against real servers; nothing is skipped
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast
 
+test-more: setup-more ## the suites with components that take long to build: the chart with a real Helm
+	$(CARGO) build --workspace --bins
+	$(CARGO) test -p haldane-tests --features $(MORE_FEATURES) --no-fail-fast $(MORE:%=--test %)
+
 check: ## formatting, lints, licences and duplicate dependencies
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features $(MORE_FEATURES) -- -D warnings
 	@tests/setup.sh cargo-deny
 	$(CARGO) deny --workspace check --hide-inclusion-graph bans licenses sources
 

