@@ -47,8 +47,13 @@ impl Live {
 
     /// Draws the picture over the last one.
     pub(crate) fn draw(&mut self, status: &Status) {
-        let width = terminal_width();
         let picture = picture(status, &self.story, self.colours);
+        self.draw_text(&picture);
+    }
+
+    /// Draws lines over the last ones.
+    pub(crate) fn draw_text(&mut self, picture: &str) {
+        let width = terminal_width();
         let mut out = String::new();
         if self.lines > 0 {
             let _ = write!(out, "\x1b[{}A", self.lines);
@@ -169,7 +174,8 @@ fn steps(status: &Status, paint: &impl Fn(&str, &str) -> String) -> String {
     names.collect::<Vec<_>>().join(" > ")
 }
 
-fn check_line(check: &CheckStatus, paint: &impl Fn(&str, &str) -> String) -> String {
+/// One check in a line.
+pub(crate) fn check_line(check: &CheckStatus, paint: &impl Fn(&str, &str) -> String) -> String {
     let (word, colour) = match check.verdict {
         None => ("...", "2"),
         Some(verdict @ Verdict::Pass) => (verdict.word(), "32"),
@@ -221,7 +227,8 @@ fn seconds(value: f64) -> String {
     }
 }
 
-fn phase_colour(phase: &str) -> &'static str {
+/// The colour code of a phase.
+pub(crate) fn phase_colour(phase: &str) -> &'static str {
     match phase {
         "Healthy" => "32",
         "RollingBack" | "Degraded" => "31",

@@ -16,11 +16,11 @@ use futures::{FutureExt, future::BoxFuture};
 use haldane_api::{Listener, Server};
 use haldane_host::{Registered, SystemClock};
 use haldane_model::{
-    Actor, Cause, Finding, JournalEntry, LeaseSeen, Now, Place, Reason, Record, Revision,
-    RolloutId, State, Verdict, Weight, Window,
+    Actor, Cause, Finding, JournalEntry, Now, Place, Reason, Record, Revision, RolloutId, State,
+    Verdict, Weight, Window,
 };
 use haldane_runtime::{
-    Input, Notice, codec,
+    Notice, codec,
     drive::{self, Handle, Ports, Sink},
     ports::{Desk, Journal, LeaseTold, Store, Stored, Swap, SwapRequest},
     trace::Packed,
@@ -231,7 +231,7 @@ impl Memory {
 
 impl Store for Memory {
     fn list(&self) -> BoxFuture<'static, Result<Vec<RolloutId>, String>> {
-        ready(Ok(self.0.lock().unwrap().keys().cloned().collect())).boxed()
+        futures::future::ready(Ok(self.0.lock().unwrap().keys().cloned().collect())).boxed()
     }
 
     fn load(&self, id: &RolloutId) -> BoxFuture<'static, Result<Option<Stored>, String>> {
