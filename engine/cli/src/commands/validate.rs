@@ -37,7 +37,7 @@ pub(crate) struct Args {
         long = "server",
         num_args = 0..=1,
         require_equals = true,
-        value_name = "",
+        value_name = "API",
         hide_possible_values = true,
         default_missing_value = API_SERVER
     )]
