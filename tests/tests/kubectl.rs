@@ -453,3 +453,37 @@ fn the_api_server_finds_what_no_file_tells_and_changes_nothing() {
     assert_eq!(told.code, 1);
     holds(&told.err, &["cannot patch resource"]);
 }
+
+#[test]
+fn the_templates_of_the_cluster_are_known_to_it() {
+    let namespace = cluster().namespace("templates");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rollout.yaml");
+    let uses = "    templates: [{name: http, arguments: {most: \"1%\"}}]\n";
+    let checks = ROLLOUT.find("    checks:").unwrap();
+    fs::write(&file, format!("{}{uses}", &ROLLOUT[..checks])).unwrap();
+    let validate =
+        || haldane(admin(), &["validate", "--server", "-n", &namespace, file.to_str().unwrap()]);
+    let told = validate();
+    assert_eq!(told.code, 1, "{}", told.out);
+    holds(&told.err, &["there is no AnalysisTemplate `http`", "the API server was not asked"]);
+    cluster().apply(
+        &namespace,
+        "
+apiVersion: haldane.dev/v1alpha1
+kind: AnalysisTemplate
+metadata: {name: http}
+spec:
+  arguments: [{name: most}]
+  checks:
+  - {name: brought, errors: {max: \"{{ most }}\", metrics: prometheus}}
+",
+    );
+    let told = validate();
+    assert_eq!((told.code, told.err.as_str()), (0, ""), "{}", told.out);
+
+    cluster().apply(&namespace, &fs::read_to_string(&file).unwrap());
+    let plan = haldane(admin(), &["get", "checkout", "-n", &namespace, "--effective"]);
+    assert_eq!(plan.code, 0, "{}", plan.err);
+    holds(&plan.out, &["brought"]);
+}

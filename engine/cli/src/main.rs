@@ -1,6 +1,7 @@
 //! The binary `haldane`: arguments and wiring.
 //!
-//! Exit codes: 0 it was done, 1 it failed, 11 it was refused, 64 it was asked wrongly; `haldane run`
+//! Exit codes: 0 it was done, 1 it failed, 11 it was refused, 16 a cluster has the request and no
+//! engine answered it in time, 64 it was asked wrongly; `haldane run`
 //! and `haldane analyze` have more of their own.
 
 mod ask;

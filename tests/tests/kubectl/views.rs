@@ -156,6 +156,11 @@ fn analyses_are_listed_and_shown_as_they_are() {
             "errors was 5.2 %",
         ],
     );
+    let other = degraded("analyses");
+    holds(
+        &haldane(admin(), &["get", "analysisruns", "-A"]).out,
+        &[&format!("{namespace}/checkout-3"), &format!("{other}/checkout-3")],
+    );
     for name in ["checkout", "checkout-3"] {
         let told = haldane(admin(), &["get", "har", name, "-n", &namespace, "-o", "yaml"]);
         assert_eq!(told.code, 0, "{}", told.err);

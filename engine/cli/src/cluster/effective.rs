@@ -16,18 +16,7 @@ impl Seat {
     /// Compiles what is written. The plan of an attempt under way may be an older one.
     pub(crate) async fn effective(&self, id: &RolloutId) -> miette::Result<Value> {
         let text = written(&self.rollout(id).await?).to_string();
-        let mut templates = Templates::default();
-        for path in [
-            format!("{API}/namespaces/{}/analysistemplates", id.namespace),
-            format!("{API}/clusteranalysistemplates"),
-        ] {
-            // Who may not read them is told where one is named.
-            for template in self.list(&path).await.unwrap_or_default() {
-                if let Ok(read) = parse(&written(&template).to_string()) {
-                    templates.add(read.templates, None);
-                }
-            }
-        }
+        let templates = self.templates(&id.namespace).await;
         let place = format!("{id}");
         let fault = |found| faults::of_file(Path::new(&place), &text, found);
         let documents = parse(&text).map_err(fault)?;
@@ -36,6 +25,32 @@ impl Seat {
         let options = Options { templates, workloads: true, ..Options::default() };
         let compiled = haldane_plan::compile(document, &haldane_plan::registries(), &options);
         Ok(haldane_plan::effective(&compiled.map_err(fault)?))
+    }
+
+    /// Reads the templates that the rollouts of a namespace may use, as far as they may be read: one that is missing
+    /// is told where it is named.
+    pub(crate) async fn templates(&self, namespace: &str) -> Templates {
+        let mut templates = Templates::default();
+        let own = super::collection("analysistemplates", Some(namespace));
+        let paths = own.into_iter().chain([format!("{API}/clusteranalysistemplates")]);
+        for path in paths {
+            for template in self.list(&path).await.unwrap_or_default() {
+                let mut template = written(&template);
+                let mut add = |template: &Value| {
+                    if let Ok(read) = parse(&template.to_string()) {
+                        templates.add(read.templates, None);
+                    }
+                };
+                add(&template);
+                // A file that names no namespace means this one.
+                if let Some(metadata) = template["metadata"].as_object_mut()
+                    && metadata.remove("namespace").is_some()
+                {
+                    add(&template);
+                }
+            }
+        }
+        templates
     }
 }
 

@@ -23,19 +23,19 @@ impl Seat {
         let connects = after > 0 && riding.first().is_some_and(|first| first.id <= after + 1);
         let copied = match connects {
             true => Vec::new(),
-            false => self.runs(Some(id), &id.namespace).await?,
+            false => self.runs(Some(id), Some(&id.namespace)).await?,
         };
         let copied = copied.iter().flat_map(|run| entries_at(run, "/status/entries"));
         Ok(page(copied.chain(riding).collect(), after, limit))
     }
 
-    /// Reads the records of the analyses of a rollout, or of all of a namespace, oldest first.
+    /// Reads the records of the analyses of a rollout, or of all of a namespace or of all of them, oldest first.
     pub(crate) async fn runs(
         &self,
         id: Option<&RolloutId>,
-        namespace: &str,
+        namespace: Option<&str>,
     ) -> miette::Result<Vec<Value>> {
-        let all = super::collection("analysisruns", Some(namespace))?;
+        let all = super::collection("analysisruns", namespace)?;
         let listed = match id {
             Some(id) => {
                 let chosen =
@@ -51,10 +51,14 @@ impl Seat {
             None => self.list(&all).await,
         };
         let listed =
-            listed.map_err(|error| super::trouble::of_list(error, "analysisruns", Some(namespace)));
+            listed.map_err(|error| super::trouble::of_list(error, "analysisruns", namespace));
         let mut listed = listed?;
         listed.retain(|run| id.is_none_or(|id| text(run, "/spec/rollout") == &*id.name));
-        listed.sort_by_key(|run| (text(run, "/spec/rollout").to_owned(), runs::attempt(run)));
+        listed.sort_by_key(|run| {
+            let [namespace, rollout] =
+                ["/metadata/namespace", "/spec/rollout"].map(|at| text(run, at));
+            (namespace.to_owned(), rollout.to_owned(), runs::attempt(run))
+        });
         Ok(listed)
     }
 }

@@ -24,6 +24,9 @@ use crate::{
 /// How often an answer is looked for.
 const PACE: Duration = Duration::from_millis(250);
 
+/// How long the server has to say who we are.
+const REVIEW_DEADLINE: Duration = Duration::from_secs(3);
+
 /// Silence that is said nothing about.
 const SILENCE: Duration = Duration::from_secs(1);
 
@@ -44,8 +47,9 @@ pub(crate) async fn send(
     ask: Ask,
     wait: Duration,
 ) -> miette::Result<ExitCode> {
-    let shown = shown(seat, id, &ask.verb).await?;
-    let user = seat.user().await;
+    // Both at once: nothing should hold up an abort.
+    let (shown, user) = futures::future::join(shown(seat, id, &ask.verb), seat.user()).await;
+    let shown = shown?;
     let spec = match spec(id, &ask, &shown, user.as_deref()) {
         Ok(spec) => spec,
         Err(why) => {
@@ -127,7 +131,7 @@ impl Seat {
     async fn user(&self) -> Option<String> {
         let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
         let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
-        let told = self.cluster.create(path, &review, DEADLINE).await.ok()?;
+        let told = self.cluster.create(path, &review, REVIEW_DEADLINE).await.ok()?;
         let user = text(&told, "/status/userInfo/username");
         (!user.is_empty()).then(|| user.to_owned())
     }

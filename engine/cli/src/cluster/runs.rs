@@ -17,17 +17,19 @@ pub(crate) fn attempt(run: &Value) -> u64 {
 // === impl Seat ===
 
 impl Seat {
-    /// Reads the records that are asked for: all of a namespace, those of a rollout, or one by its own name.
+    /// Reads the records that are asked for: all of a namespace, or of all of them, those of a rollout, or one by its
+    /// own name.
     pub(crate) async fn asked_runs(
         &self,
-        namespace: &str,
+        namespace: Option<&str>,
         asked: Option<&str>,
     ) -> miette::Result<Vec<Value>> {
         let mut found = match asked {
             None => self.runs(None, namespace).await?,
             Some(name) => {
-                let of_rollout =
-                    self.runs(Some(&RolloutId::new(namespace, name)), namespace).await?;
+                let namespace = namespace.unwrap_or_else(|| self.namespace());
+                let id = RolloutId::new(namespace, name);
+                let of_rollout = self.runs(Some(&id), Some(namespace)).await?;
                 match of_rollout.is_empty() {
                     false => of_rollout,
                     // A rollout's own name wins over an attempt's.
@@ -39,7 +41,7 @@ impl Seat {
         if let (true, Some(name)) = (found.is_empty(), asked) {
             return Err(miette!(
                 help = "name a rollout, or a rollout and an attempt: checkout-3",
-                "there is no rollout with an analysis, and no analysis, called {namespace}/{name}"
+                "there is no rollout with an analysis, and no analysis, called {name}"
             ));
         }
         Ok(found)

@@ -59,7 +59,7 @@ impl Seat {
         let written = object.pointer("/spec/sides").and_then(Value::as_array);
         let sides = written.into_iter().flatten().map(|side| self.side(id, side, &rollout));
         let (sides, runs) =
-            futures::future::join(join_all(sides), self.runs(Some(id), &id.namespace)).await;
+            futures::future::join(join_all(sides), self.runs(Some(id), Some(&id.namespace))).await;
         let mut unread = Vec::new();
         let runs = runs.unwrap_or_else(|why| {
             unread.push(why.to_string());
@@ -104,7 +104,7 @@ fn analysis(run: &Value) -> Analysis {
 /// A line, and what is below it.
 struct Node {
     line: String,
-    below: Vec<Node>,
+    below: Vec<Self>,
 }
 
 /// Draws a tree as lines; with or without colours.

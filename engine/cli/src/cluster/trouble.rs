@@ -84,6 +84,12 @@ pub(crate) fn of_request(
                 INSTALL.to_owned(),
             )
         }
+        ClusterError::Unavailable(why) if !why.contains("answered 401") => {
+            let help = format!(
+                "it may be there nevertheless: `kubectl -n {namespace} get rolloutrequests`, then try again"
+            );
+            report(format!("{id}: whether {verb} is asked for is not known: {why}"), help)
+        }
         error @ (ClusterError::Refused(_) | ClusterError::Unavailable(_)) => of(error, &what),
     }
 }

@@ -182,7 +182,7 @@ fn place(status: &Status) -> String {
     });
     let of = format!("{revision}, attempt {attempt}");
     match status.phase.as_str() {
-        "Loading" => "is being loaded".to_owned(),
+        "Loading" => "is being loaded: no engine has told anything of it yet".to_owned(),
         "Pending" => format!("waits for something to roll out; {serving} serves"),
         "Waiting" => format!("waits for the gates before{step} of {of}"),
         "Shifting" => format!("moves to{step} of {of}"),

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// The rollout's namespace; without it `default`, or the one of the cluster's context.
     #[arg(short, long)]
     namespace: Option<String>,
-    /// In a cluster: the rollouts of all namespaces.
+    /// In a cluster: those of all namespaces.
     #[arg(short = 'A', long, conflicts_with = "namespace")]
     all_namespaces: bool,
     /// Go on showing what changes, until interrupted.
@@ -186,8 +186,9 @@ async fn effective(args: Args, context: &Context) -> miette::Result<ExitCode> {
 /// A cluster's analyses are objects, and are shown as they are.
 async fn runs_of_cluster(args: &Args, seat: &Seat, context: &Context) -> miette::Result<ExitCode> {
     let own = args.namespace.as_deref().unwrap_or_else(|| seat.namespace());
+    let own = (!args.all_namespaces).then_some(own);
     let (namespace, name) = match args.of.as_deref().and_then(|of| of.split_once('/')) {
-        Some((namespace, name)) => (namespace, Some(name)),
+        Some((namespace, name)) => (Some(namespace), Some(name)),
         None => (own, args.of.as_deref()),
     };
     let found = seat.asked_runs(namespace, name).await?;

@@ -15,7 +15,7 @@ use haldane_plan::{
 use serde_json::{Value, json};
 
 use crate::{
-    cluster::dry_run::Tried,
+    cluster::{Seat, dry_run::Tried},
     context::{API_SERVER, Context, Output},
     faults, place, print,
     templates::More,
@@ -35,10 +35,7 @@ pub(crate) struct Args {
     #[arg(
         id = "server",
         long = "server",
-        num_args = 0..=1,
-        require_equals = true,
-        value_name = "API",
-        hide_possible_values = true,
+        num_args = 0,
         default_missing_value = API_SERVER
     )]
     server: Option<String>,
@@ -82,11 +79,23 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     let mut files = Vec::new();
     let asks = args.server.as_deref() == Some(API_SERVER);
     let target = if asks { Some(Where::Kubernetes) } else { args.target };
+    let seat = match asks {
+        true => Some(place::cluster(context).await?),
+        false => None,
+    };
+    let namespace = args.namespace.clone().or_else(|| Some(seat.as_ref()?.namespace().to_owned()));
+    let namespace = namespace.as_deref().unwrap_or("default");
+    let there = match &seat {
+        Some(seat) => seat.templates(namespace).await,
+        None => Templates::default(),
+    };
     for path in &args.files {
-        files.push(Checked::new(path, &registries, &shelf.beside(path), target)?);
+        let mut others = shelf.beside(path);
+        others.extend(&there);
+        files.push(Checked::new(path, &registries, &others, target)?);
     }
-    if asks {
-        ask(&mut files, args.namespace.as_deref(), context).await?;
+    if let Some(seat) = &seat {
+        ask(&mut files, namespace, seat).await?;
     }
     let fights = fights(&files);
     let broken = !fights.is_empty() || files.iter().any(Checked::is_broken);
@@ -110,15 +119,9 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
 /// Has the API server look at every file that is right as far as it can be told here.
 async fn ask(
     files: &mut [Checked],
-    namespace: Option<&str>,
-    context: &Context,
+    namespace: &str,
+    seat: &Seat,
 ) -> miette::Result<()> {
-    if files.iter().all(Checked::is_broken) {
-        print::aside("the API server was not asked: nothing here is right yet");
-        return Ok(());
-    }
-    let seat = place::cluster(context).await?;
-    let namespace = namespace.unwrap_or_else(|| seat.namespace());
     for file in files {
         if file.is_broken() {
             let path = file.path.display();
