@@ -158,7 +158,7 @@ impl Book {
 fn untraced(id: &RolloutId) -> miette::Report {
     miette!(
         help = format!(
-            "`haldane get analysisruns {} -o yaml` shows the newest measurements of each attempt",
+            "`haldane explain --plot` draws, and `haldane get analysisruns {} -o yaml` shows the newest measurements of each attempt",
             id.name
         ),
         "of {id} the cluster keeps its decisions and the newest measurements, not all that was taken in"

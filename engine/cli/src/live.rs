@@ -102,7 +102,9 @@ pub(crate) fn picture(status: &Status, story: &VecDeque<String>, colours: bool) 
         name(&status.revision),
         status.attempt,
     );
-    let _ = writeln!(out, "  {}", steps(status, &paint));
+    if !status.steps.is_empty() {
+        let _ = writeln!(out, "  {}", steps(status, &paint));
+    }
     if let Some(step) = &status.step {
         let left = (step.bake - step.baked).max(0.0);
         let rest: f64 = status.steps.iter().skip(step.index + 1).map(|step| step.bake).sum();

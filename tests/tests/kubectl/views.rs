@@ -6,7 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haldane_model::{Actor, Cause, Finding, JournalEntry, Reason, State, Verdict, Weight, Window};
+use haldane_model::{
+    Actor, Cause, Finding, JournalEntry, Now, Place, Reason, Record, Stamp, State, Verdict, Weight,
+    Window,
+};
+use haldane_runtime::codec;
 use haldane_tests::{cluster::Kubelet, process::wait_for, rig::built};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -66,6 +70,12 @@ fn texts(entries: &[JournalEntry]) -> Vec<String> {
     entries.iter().map(|entry| serde_json::to_string(entry).unwrap()).collect()
 }
 
+fn measurement(nth: u32) -> Value {
+    let at = |secs: u32| format!("2026-05-01T14:00:{secs:02}Z");
+    json!({"at": at(nth * 10), "window": {"begin": at(nth * 10 - 5), "end": at(nth * 10)}, "limit": "max 1 %",
+           "verdict": if nth < 4 { "Pass" } else { "Fail" }, "value": 0.013 * f64::from(nth), "samples": 1200})
+}
+
 /// A namespace with a rollout that was rolled back, as an engine leaves it.
 fn degraded(name: &str) -> String {
     let namespace = baking(name);
@@ -76,7 +86,7 @@ fn degraded(name: &str) -> String {
 apiVersion: haldane.dev/v1alpha1
 kind: AnalysisRun
 metadata: {name: checkout-3}
-spec: {rollout: checkout, attempt: 3, revision: 2.4.1}
+spec: {rollout: checkout, attempt: 3, revision: 2.4.1, checks: [{name: errors, rule: {max: 0.01}}]}
 ",
     );
     set_status(
@@ -85,7 +95,8 @@ spec: {rollout: checkout, attempt: 3, revision: 2.4.1}
         "checkout-3",
         &json!({
             "phase": "Failed", "startedAt": "2026-05-01T14:00:01Z", "message": "errors was 5.2 %",
-            "checks": [{"name": "errors", "verdict": "Fail", "breach": true, "looks": {"Pass": 3, "Fail": 1}}],
+            "checks": [{"name": "errors", "verdict": "Fail", "breach": true, "looks": {"Pass": 3, "Fail": 1},
+                    "measurements": (1..=4).map(measurement).collect::<Vec<_>>()}],
             "entries": texts(&story[..3]),
         }),
     );
@@ -134,6 +145,13 @@ fn explain_and_history_answer_from_what_the_engine_wrote() {
     let journal: Value = serde_json::from_str(&told.out).unwrap();
     assert_eq!(journal["entries"].as_array().unwrap().len(), 4);
     let told = haldane(admin(), &["explain", "checkout", "-n", &namespace, "--plot"]);
+    assert_eq!(told.code, 0, "{}", told.err);
+    holds(&told.out, &["errors, attempt 3 of 2.4.1", "limit"]);
+    let told =
+        haldane(admin(), &["explain", "checkout", "-n", &namespace, "--plot", "--attempt", "2"]);
+    assert_eq!(told.code, 1);
+    holds(&told.err, &["is recorded of attempt 2", "get analysisruns"]);
+    let told = haldane(admin(), &["replay", "checkout", "-n", &namespace]);
     assert_eq!(told.code, 1);
     holds(
         &told.err,
@@ -239,7 +257,7 @@ fn a_tree_leads_down_to_the_pod_that_crashes() {
             &format!("Rollout {namespace}/checkout  Degraded  2.4.1, attempt 3"),
             "├─ Traffic\n│  └─ edge  wanted 25 %, observed 25 %  Accepted",
             "├─ Side blue (serves)\n│  └─ Deployment checkout-blue  2/2 ready",
-            "├─ Side green\n│  └─ Deployment checkout-green  1/2 ready",
+            "├─ Side green (idle)\n│  └─ Deployment checkout-green  1/2 ready",
             &format!("Pod {broken}  CrashLoopBackOff  0/1 ready  7 restarts  back-off 5m0s"),
             "errors               0.40 %  max 1 %        Pass  1200 samples",
             "AnalysisRun checkout-3  Failed",
@@ -351,4 +369,36 @@ fn no_credential_is_ever_said() {
     assert!(heard.contains("TRACE") || heard.contains("DEBUG"), "the log was on");
     assert!(!heard.contains(token), "a token is said");
     assert!(!ROLLOUT.contains(token));
+}
+
+#[test]
+fn the_record_tells_the_steps_and_what_was_pinned() {
+    let namespace = baking("record");
+    let documents = haldane_plan::parse(ROLLOUT).unwrap();
+    let options = haldane_plan::Options { workloads: true, ..haldane_plan::Options::default() };
+    let registries = haldane_plan::registries();
+    let plan = haldane_plan::compile(&documents.rollouts[0], &registries, &options).unwrap().plan;
+    let bake = plan.steps[1].bake;
+    let now = Now { wall: Timestamp::now(), mono: Duration::ZERO, boot: 1 };
+    let mut record = Record::new("green".into(), "blue".into(), 1, now);
+    let from = Stamp { wall: now.wall, sources: std::collections::BTreeMap::new() };
+    record.plan = Some(plan);
+    record.serving = Some("blue".into());
+    record.attempt = 3;
+    record.place = Place::Baking { step: 1, baked: bake / 2, from, done_at: None };
+    let text = String::from_utf8(codec::encode(&record)).unwrap();
+    set_status(
+        &namespace,
+        "rollout",
+        "checkout",
+        &json!({
+            "step": {"index": 1, "count": 4, "weight": "25%", "baked": format!("{}s", bake.as_secs() / 2), "shown": "2/4"},
+            "record": {"version": 1, "term": 1, "text": text},
+        }),
+    );
+    let told = haldane(admin(), &["status", "checkout", "-n", &namespace]);
+    holds(&told.out, &[" > [25 %] > ", "100 %", "############............"]);
+    let told = haldane(admin(), &["get", "checkout", "-n", &namespace]);
+    holds(&told.out, &["Side blue (serves)", "Side green (on trial)"]);
+    assert!(!told.out.contains("ticked"), "the engine's memory is not for readers: {}", told.out);
 }

@@ -2,7 +2,7 @@
 //! engine wrote for people, which is newer.
 
 use haldane_crds::{ConditionStatus, RolloutStatus, VerdictWord};
-use haldane_model::{Acknowledged, RolloutId, Verdict, Weight};
+use haldane_model::{Acknowledged, RolloutId, SideName, Verdict, Weight};
 use haldane_runtime::{
     codec::{self, Decoded},
     status::{
@@ -11,7 +11,7 @@ use haldane_runtime::{
 };
 use serde_json::Value;
 
-use super::id_of;
+use super::{id_of, text};
 
 /// Returns the status of an object; an empty one where it has none that can be read.
 pub(crate) fn status_of(rollout: &Value) -> RolloutStatus {
@@ -30,7 +30,18 @@ pub(crate) fn picture(rollout: &Value) -> Status {
         Some(Err(_)) | None => empty(&id),
     };
     lay_over(&mut status, &written);
+    if status.test.is_none() {
+        status.test = other_side(rollout, &status);
+    }
     status
+}
+
+/// The side that does not serve, as it is written.
+fn other_side(rollout: &Value, status: &Status) -> Option<SideName> {
+    let serving = status.serving.as_ref()?;
+    let sides = rollout.pointer("/spec/sides").and_then(Value::as_array)?;
+    let mut names = sides.iter().map(|side| text(side, "/name"));
+    names.find(|name| !name.is_empty() && *name != serving.as_str()).map(SideName::from)
 }
 
 fn empty(id: &RolloutId) -> Status {

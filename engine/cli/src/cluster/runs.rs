@@ -47,6 +47,17 @@ impl Seat {
         Ok(found)
     }
 
+    /// Reads what is kept of one attempt of a rollout.
+    pub(crate) async fn run_of(
+        &self,
+        id: &RolloutId,
+        attempt: u32,
+    ) -> miette::Result<Option<AnalysisRun>> {
+        let all = self.runs(Some(id), Some(&id.namespace)).await?;
+        let found = all.into_iter().rfind(|run| self::attempt(run) == u64::from(attempt));
+        Ok(found.and_then(|run| serde_json::from_value(run).ok()))
+    }
+
     async fn one_run(&self, namespace: &str, name: &str) -> miette::Result<Vec<Value>> {
         let id = RolloutId::new(namespace, name);
         match self.get(&super::object("analysisruns", &id)?).await {

@@ -33,7 +33,7 @@ pub(crate) struct Tree {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct Side {
     name: String,
-    /// `serves` or `on trial`, where the engine has said so.
+    /// `serves`, `on trial` or `idle`, where the engine has said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +76,8 @@ impl Seat {
         };
         let role = match (is(&rollout.serving), is(&rollout.test)) {
             (true, _) => Some("serves"),
-            (false, true) => Some("on trial"),
+            (false, true) if is_under_way(rollout) => Some("on trial"),
+            (false, true) => Some("idle"),
             (false, false) => None,
         };
         let written: Option<Written> =
@@ -87,6 +88,12 @@ impl Seat {
         };
         Side { name, role, workload }
     }
+}
+
+/// Whether an attempt is.
+fn is_under_way(rollout: &Status) -> bool {
+    rollout.attempt > 0
+        && !matches!(rollout.phase.as_str(), "Loading" | "Pending" | "Healthy" | "Degraded")
 }
 
 fn analysis(run: &Value) -> Analysis {
