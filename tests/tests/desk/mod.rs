@@ -231,7 +231,7 @@ impl Memory {
 
 impl Store for Memory {
     fn list(&self) -> BoxFuture<'static, Result<Vec<RolloutId>, String>> {
-        futures::future::ready(Ok(self.0.lock().unwrap().keys().cloned().collect())).boxed()
+        std::future::ready(Ok(self.0.lock().unwrap().keys().cloned().collect())).boxed()
     }
 
     fn load(&self, id: &RolloutId) -> BoxFuture<'static, Result<Option<Stored>, String>> {
