@@ -232,11 +232,25 @@ impl Engine {
 
     /// Tells the loop of a rollout that its file is gone.
     pub async fn deleted(&self, id: &RolloutId) {
-        self.loop_of(id, None).await;
+        self.ended_with(id, SpecSeen::Deleted).await;
+    }
+
+    /// Tells the loop of a rollout how it came to its end; what it drives is free for others.
+    pub async fn ended_with(&self, id: &RolloutId, end: SpecSeen) -> Handle {
+        let handle = self.loop_of(id, None).await;
         let preflight = self.begin_preflight(id);
-        self.tell(id, preflight, SpecSeen::Deleted).await;
+        self.tell(id, preflight, end).await;
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         claims.retain(|_, owner| owner != id);
+        handle
+    }
+
+    /// Returns the handle on a rollout whose loop runs.
+    #[must_use]
+    pub fn handle(&self, id: &RolloutId) -> Option<Handle> {
+        let running = self.running();
+        let running = running.get(id).filter(|running| !running.task.is_finished());
+        running.map(|running| running.handle.clone())
     }
 
     async fn loop_of(&self, id: &RolloutId, effective: Option<&Value>) -> Handle {

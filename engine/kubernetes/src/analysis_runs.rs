@@ -23,7 +23,10 @@ const AGAIN: Duration = Duration::from_secs(2);
 const LABEL: &str = "haldane.dev/rollout";
 
 /// Reads the journal of a rollout out of its AnalysisRuns.
-pub(crate) async fn journal(outside: &Outside, id: &RolloutId) -> Result<Vec<JournalEntry>, String> {
+pub(crate) async fn journal(
+    outside: &Outside,
+    id: &RolloutId,
+) -> Result<Vec<JournalEntry>, String> {
     let listed = list(outside, id).await.map_err(|error| api::told(&error))?;
     let mut entries: Vec<JournalEntry> = listed.iter().flat_map(entries_in).collect();
     entries.sort_by_key(|entry| entry.id);
@@ -77,8 +80,7 @@ pub(crate) async fn copy(
 }
 
 async fn copy_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> {
-    let (entries, looks) =
-        store.shelf.with(id, |kept| (kept.uncopied.clone(), kept.looks.clone()));
+    let (entries, looks) = store.shelf.with(id, |kept| (kept.uncopied.clone(), kept.looks.clone()));
     let Some(last) = entries.last().map(|entry| entry.id) else { return Ok(()) };
     let batch = Packed::pack(1, &looks).unpack();
     let mut by_attempt: HashMap<u32, Vec<JournalEntry>> = HashMap::new();
@@ -117,8 +119,7 @@ async fn write(
     let run = analysis_run::analysis_runs(id, &all, std::slice::from_ref(batch));
     let run = run.iter().find(|run| run.spec.attempt == attempt);
     let Some(mut run) = run.map(haldane_plan::analysis_run) else { return Ok(()) };
-    run.status.entries =
-        all.iter().filter_map(|entry| serde_json::to_string(entry).ok()).collect();
+    run.status.entries = all.iter().filter_map(|entry| serde_json::to_string(entry).ok()).collect();
     keep_measured(&mut run, old.as_ref());
     if old.is_none() {
         let created = create(store, id, &name, &run).await;

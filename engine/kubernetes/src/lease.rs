@@ -61,7 +61,8 @@ impl Keeper {
         let (told, lease) = watch::channel(LeaseTold { seen: LeaseSeen::Unsure, until: None });
         let collection = Collection {
             field: Some(format!("metadata.name={}", place.name).into()),
-            ..Collection::everywhere("/apis/coordination.k8s.io/v1", "leases").within(&place.namespace)
+            ..Collection::everywhere("/apis/coordination.k8s.io/v1", "leases")
+                .within(&place.namespace)
         };
         let mirror = outside.mirror_of(collection, |_| {});
         (Self { outside, clock, place, told, floor, mirror, seen: None }, lease)
@@ -142,7 +143,11 @@ impl Keeper {
         self.tell(LeaseTold { seen: LeaseSeen::Other { term: term_of(&lease) }, until: None });
         let left = (since + lasts).saturating_sub(self.now());
         let live = self.mirror.as_ref().is_some_and(Mirror::is_live);
-        if live { left.max(Duration::from_millis(10)) } else { left.clamp(Duration::from_millis(10), LOOK) }
+        if live {
+            left.max(Duration::from_millis(10))
+        } else {
+            left.clamp(Duration::from_millis(10), LOOK)
+        }
     }
 
     /// Takes it, in a term above every other; loses where somebody else was faster.

@@ -64,7 +64,13 @@ pub(crate) fn draw(
         attempt: Some(shown.attempt),
         step: shown.step.as_ref().map(step),
         weight: shown.traffic.iter().map(|entry| entry.wanted).max().map(percent),
-        verdict: shown.checks.iter().filter(|check| !check.dry_run).filter_map(|c| c.verdict).map(word).max_by_key(|word| rank(*word)),
+        verdict: shown
+            .checks
+            .iter()
+            .filter(|check| !check.dry_run)
+            .filter_map(|c| c.verdict)
+            .map(word)
+            .max_by_key(|word| rank(*word)),
         traffic: shown.traffic.iter().map(traffic).collect(),
         checks: shown.checks.iter().map(check).collect(),
         holds: shown.holds.iter().map(hold).collect(),
@@ -196,7 +202,12 @@ fn conditions(
     let phase = if shown.phase.is_empty() { "Unknown" } else { &shown.phase };
     let (stalled_reason, stalled_why) = stalled.clone().unwrap_or(("Moving", String::new()));
     let mut all = vec![
-        ("Ready", is_ready, if is_ready { phase } else { stalled.as_ref().map_or(phase, |(reason, _)| *reason) }, said.clone()),
+        (
+            "Ready",
+            is_ready,
+            if is_ready { phase } else { stalled.as_ref().map_or(phase, |(reason, _)| *reason) },
+            said.clone(),
+        ),
         ("Reconciling", moves, phase, if moves { said } else { String::new() }),
         ("Stalled", stalled.is_some(), stalled_reason, stalled_why),
     ];
@@ -235,8 +246,13 @@ fn stalled(shown: &Status, blind: Option<&str>) -> Option<(&'static str, String)
     }
     let held = || shown.held_by.join(", ");
     match shown.phase.as_str() {
-        "Degraded" => Some(("Degraded", "rolled back; a new revision or `retry` begins anew".to_owned())),
-        "Conflicted" => Some(("Conflicted", "somebody else writes the split; `resume` asserts it again".to_owned())),
+        "Degraded" => {
+            Some(("Degraded", "rolled back; a new revision or `retry` begins anew".to_owned()))
+        }
+        "Conflicted" => Some((
+            "Conflicted",
+            "somebody else writes the split; `resume` asserts it again".to_owned(),
+        )),
         "Paused" => Some(("Paused", "a person resumes it".to_owned())),
         "Held" => Some(("NewerFormat", held())),
         _ => None,
@@ -319,9 +335,8 @@ fn later(store: StatusStore, id: RolloutId, at: Instant) {
 
 async fn publish_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> {
     let Some(rollout) = store.mirrored(id) else { return Ok(()) };
-    let (live, generation, blind) = store.shelf.with(id, |kept| {
-        (kept.picture.clone(), kept.generation, kept.blind.clone())
-    });
+    let (live, generation, blind) =
+        store.shelf.with(id, |kept| (kept.picture.clone(), kept.generation, kept.blind.clone()));
     let Some(live) = live else { return Ok(()) };
     if live.phase == "Loading" && live.spec_error.is_none() && blind.is_none() {
         return Ok(());
@@ -336,7 +351,9 @@ async fn publish_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> 
     if let (Some(fields), Some(old)) = (fields.as_object_mut(), old.as_object()) {
         // The record is the store's alone, and so is what rides with it.
         fields.retain(|name, _| !matches!(name.as_str(), "record" | "lastDecision" | "engine"));
-        for name in old.keys().filter(|name| !matches!(name.as_str(), "record" | "lastDecision" | "engine")) {
+        for name in
+            old.keys().filter(|name| !matches!(name.as_str(), "record" | "lastDecision" | "engine"))
+        {
             fields.entry(name).or_insert(Value::Null);
         }
     }

@@ -73,7 +73,8 @@ fn meant(template: &Value) -> Value {
             labels.retain(|name, _| !CONTROLLERS_LABELS.contains(&name.as_str()));
         }
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            let foreign = |name: &str| FOREIGN_ANNOTATIONS.iter().any(|start| name.starts_with(start));
+            let foreign =
+                |name: &str| FOREIGN_ANNOTATIONS.iter().any(|start| name.starts_with(start));
             annotations.retain(|name, _| !foreign(name));
         }
     }
@@ -147,8 +148,7 @@ mod tests {
         let filled = with(|template| {
             template["metadata"]["creationTimestamp"] = Value::Null;
             template["metadata"]["labels"]["pod-template-hash"] = "5d4f".into();
-            template["metadata"]["annotations"] =
-                json!({"kubectl.kubernetes.io/restartedAt": "now", "sidecar.istio.io/status": "{}"});
+            template["metadata"]["annotations"] = json!({"kubectl.kubernetes.io/restartedAt": "now", "sidecar.istio.io/status": "{}"});
             let spec = &mut template["spec"];
             spec["restartPolicy"] = "Always".into();
             spec["dnsPolicy"] = "ClusterFirst".into();
@@ -169,7 +169,9 @@ mod tests {
         let was = of_template(&template());
         let changed: [fn(&mut Value); 4] = [
             |template| template["spec"]["containers"][0]["image"] = "checkout:3".into(),
-            |template| template["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "b"}]),
+            |template| {
+                template["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "b"}])
+            },
             |template| template["metadata"]["annotations"] = json!({"checksum/config": "abc"}),
             |template| template["spec"]["terminationGracePeriodSeconds"] = 60.into(),
         ];

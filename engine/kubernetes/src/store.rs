@@ -154,8 +154,7 @@ impl StatusStore {
         } else {
             status.last_decision = before.and_then(|before| before.last_decision);
         }
-        status.record =
-            Some(StoredRecord { version: request.version, term: request.term, text });
+        status.record = Some(StoredRecord { version: request.version, term: request.term, text });
         serde_json::to_value(status).map_err(|error| error.to_string())
     }
 
@@ -169,6 +168,14 @@ impl StatusStore {
         });
         if !request.entries.is_empty() {
             self.shelf.entries().add(id);
+        }
+    }
+
+    /// Lets an object go of which nothing was ever recorded.
+    pub(crate) async fn let_go_of_nothing(&self, id: &RolloutId) -> Result<(), String> {
+        match self.read(id).await.map_err(|error| api::told(&error))? {
+            Some(rollout) if record_of(&rollout)?.is_none() => self.let_go(id).await,
+            Some(_) | None => Ok(()),
         }
     }
 

@@ -129,7 +129,12 @@ impl ClusterWorkloads {
         let objects = self.objects(&namespace);
         for one in asked {
             let seen = self.look(&objects, &one.workload);
-            one.told.send_if_modified(|was| *was != seen && { *was = seen; true });
+            one.told.send_if_modified(|was| {
+                *was != seen && {
+                    *was = seen;
+                    true
+                }
+            });
         }
     }
 
@@ -212,7 +217,11 @@ impl Objects<'_> {
             return self.by_labels(&json!({"matchLabels": pods}));
         };
         let plural = plural_of(workload);
-        let found = self.workloads.mirrors(plural).iter().find_map(|mirror| mirror.get(self.namespace, name.as_str()));
+        let found = self
+            .workloads
+            .mirrors(plural)
+            .iter()
+            .find_map(|mirror| mirror.get(self.namespace, name.as_str()));
         // What is not there has no pods and no revision.
         let Some(object) = found else {
             return SideSeen { health: Some(Health::Down), revisions: None };
@@ -232,7 +241,9 @@ impl Objects<'_> {
             _ if number("/status/observedGeneration") < number("/metadata/generation") => None,
             _ => {
                 let made_of = |pod: &Arc<Value>| {
-                    pod["metadata"]["labels"]["controller-revision-hash"].as_str().map(Revision::from)
+                    pod["metadata"]["labels"]["controller-revision-hash"]
+                        .as_str()
+                        .map(Revision::from)
                 };
                 let kinds: BTreeSet<Revision> = pods.iter().filter_map(made_of).collect();
                 let old = if kinds.len() > 1 { kinds } else { BTreeSet::new() };
@@ -335,7 +346,14 @@ fn trim(object: &mut Value) {
         metadata.retain(|name, _| {
             matches!(
                 name.as_str(),
-                "name" | "namespace" | "uid" | "generation" | "labels" | "ownerReferences" | "deletionTimestamp" | "resourceVersion"
+                "name"
+                    | "namespace"
+                    | "uid"
+                    | "generation"
+                    | "labels"
+                    | "ownerReferences"
+                    | "deletionTimestamp"
+                    | "resourceVersion"
             )
         });
     }
@@ -349,4 +367,3 @@ fn trim(object: &mut Value) {
         }
     }
 }
-

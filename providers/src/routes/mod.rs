@@ -1,7 +1,7 @@
 //! Routes in a Kubernetes API server: weights that lie in an object of somebody else's.
 //!
-//! What [`gateway`](crate::gateway) and [`istio`](crate::istio) have in common. One look is one GET, one write
-//! one JSON Patch; the first patch of a lowering goes out before anything is asked. An object is never made,
+//! What [`gateway`](crate::gateway) and [`istio`](crate::istio) have in common. One look is one GET, or none where the
+//! engine watches the kind; one write is one JSON Patch; the first patch of a lowering goes out before anything is asked. An object is never made,
 //! replaced or deleted, and nothing in it changes but the two weights of each rule and one annotation.
 
 pub(crate) mod kind;
@@ -249,8 +249,8 @@ impl TrafficProvider for Routes {
         within(WRITE_DEADLINE, self.release()).boxed()
     }
 
-    /// Changes are found by reading.
+    /// Told by the watch, where there is one.
     fn changes(&self) -> BoxStream<'static, ()> {
-        stream::pending().boxed()
+        stream::select_all(self.objects.iter().map(Object::changes)).boxed()
     }
 }

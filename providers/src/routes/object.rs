@@ -5,15 +5,20 @@
 
 use std::{
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use futures::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use haldane_model::Direction;
-use haldane_outside::{Cluster, ClusterError, Outside, Refusal};
+use haldane_outside::{Cluster, ClusterError, Key, Mirror, Outside, Refusal};
 use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
 
 use super::{
     layout::{Layout, Target},
@@ -34,6 +39,8 @@ pub(crate) struct Object {
     /// Which of the kind's versions the server has.
     version: AtomicUsize,
     known: Mutex<Known>,
+    /// The watch of the version in use, where anything is watched.
+    mirror: Mutex<Option<(usize, Mirror)>>,
 }
 
 /// What was read last, and since when it asks for what it asks for.
@@ -55,12 +62,73 @@ enum Run {
 
 impl Object {
     pub(crate) fn new(target: Target, outside: Outside) -> Self {
-        Self { target, outside, version: AtomicUsize::new(0), known: Mutex::default() }
+        Self {
+            target,
+            outside,
+            version: AtomicUsize::new(0),
+            known: Mutex::default(),
+            mirror: Mutex::default(),
+        }
     }
 
     /// Reads it; this is what the next write rests on.
     pub(crate) async fn look(&self) -> Result<Layout, Error> {
+        match self.mirrored() {
+            Some(document) => Ok(self.note(&document)),
+            None => self.look_there().await,
+        }
+    }
+
+    /// Reads it at the server, whatever the watch says.
+    async fn look_there(&self) -> Result<Layout, Error> {
         Ok(self.note(&self.fetch().await?))
+    }
+
+    /// Returns it as the watch told it, where that hears everything, and is not behind what was read or written here.
+    fn mirrored(&self) -> Option<Arc<Value>> {
+        let mirror = self.mirror()?;
+        if !mirror.is_live() {
+            return None;
+        }
+        let document = mirror.get(&self.target.namespace, &self.target.name)?;
+        let number = |version: &str| version.parse::<u64>().ok();
+        let version = document.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        let told = number(version.unwrap_or_default())?;
+        let known = self.known().map_or(Some(0), |known| number(&known.resource_version))?;
+        (told >= known).then_some(document)
+    }
+
+    fn mirror(&self) -> Option<Mirror> {
+        let at = self.version.load(Ordering::Relaxed);
+        let mut held = self.mirror.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, mirror)) = held.as_ref()
+            && *of == at
+        {
+            return Some(mirror.clone());
+        }
+        let Target { kind, namespace, .. } = &self.target;
+        let api = format!("/apis/{}/{}", kind.group, kind.versions[at]);
+        let mirror = self.outside.mirror(namespace, &api, kind.plural, |_| {})?;
+        *held = Some((at, mirror.clone()));
+        Some(mirror)
+    }
+
+    /// Tells each time that somebody wrote it; never where nothing is watched.
+    pub(crate) fn changes(&self) -> BoxStream<'static, ()> {
+        let Some(mirror) = self.mirror() else { return stream::pending().boxed() };
+        let key: Key = (self.target.namespace.as_str().into(), self.target.name.as_str().into());
+        // The watch lives as long as somebody hears it.
+        let heard = (mirror.changes(), mirror, key);
+        let told = stream::unfold(heard, |(mut changes, mirror, key)| async move {
+            loop {
+                match changes.recv().await {
+                    Ok(changed) if changed != key => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) => return Some(((), (changes, mirror, key))),
+                    Err(RecvError::Closed) => return None,
+                }
+            }
+        });
+        told.boxed()
     }
 
     async fn fetch(&self) -> Result<Value, Error> {
@@ -158,7 +226,7 @@ impl Object {
                 wish.operations(&self.target, &layout).map_err(|why| self.invalid(&why))?;
             layout = match self.ask(Some((&operations, Run::Real))).await {
                 Ok(document) => self.note(&document),
-                Err(error) if has_moved(&error) => self.look().await?,
+                Err(error) if has_moved(&error) => self.look_there().await?,
                 Err(error) => return Err(self.error(error)),
             };
             if wish.is_in(&self.target, &layout) {
