@@ -1,7 +1,7 @@
 //! What every request shares: which rollout is meant, what the request is made for, and how its
 //! outcome is told.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use haldane_api::{Answer, Ask};
 use haldane_model::RolloutId;
@@ -10,12 +10,16 @@ use miette::miette;
 
 use crate::{
     book::Book,
+    cluster,
     context::{Context, Output},
     faults, print,
 };
 
 /// The code for a request that was refused.
-const REFUSED: u8 = 11;
+pub(crate) const REFUSED: u8 = 11;
+
+/// The code for a request that stands, and that no engine answered in time.
+pub(crate) const UNANSWERED: u8 = 16;
 
 /// A request: which rollout is meant, and what it is made for.
 #[derive(Clone, Debug, clap::Args)]
@@ -31,9 +35,9 @@ pub(crate) struct Request {
 pub(crate) struct Target {
     /// The rollout, as NAME or NAMESPACE/NAME; may be left out where there is only one.
     pub(crate) name: Option<String>,
-    /// The rollout's namespace.
-    #[arg(short, long, default_value = "default")]
-    pub(crate) namespace: String,
+    /// The rollout's namespace; without it `default`, or the one of the cluster's context.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
 }
 
 /// What a request is made for. What is left out is what the rollout shows now.
@@ -51,6 +55,9 @@ struct Made {
     /// Refuse unless this step is under way; the first is 1.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     step: Option<u32>,
+    /// In a cluster: how long to wait for the engine's answer; `0s` does not wait.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    wait: Duration,
 }
 
 // === impl Target ===
@@ -61,12 +68,15 @@ impl Target {
         if let Some(name) = &self.name {
             return Ok(match name.split_once('/') {
                 Some((namespace, name)) => RolloutId::new(namespace, name),
-                None => RolloutId::new(&self.namespace, name),
+                None => RolloutId::new(self.namespace(book), name),
             });
         }
-        let all = book.list().await?;
+        let all = book.list(Some(self.namespace(book))).await?;
         match all.as_slice() {
             [one] => Ok(id_of(one)),
+            [] if matches!(book, Book::Cluster(_)) => {
+                Err(miette!("namespace {} has no rollouts", self.namespace(book)))
+            }
             [] => Err(miette!("this engine has no rollouts")),
             several => {
                 let names: Vec<&str> = several.iter().map(|one| one.rollout.as_str()).collect();
@@ -77,6 +87,10 @@ impl Target {
                 ))
             }
         }
+    }
+
+    fn namespace<'a>(&'a self, book: &'a Book) -> &'a str {
+        self.namespace.as_deref().unwrap_or_else(|| book.namespace())
     }
 }
 
@@ -91,8 +105,8 @@ pub(crate) fn id_of(status: &Status) -> RolloutId {
 impl Request {
     /// Makes the request, and tells how it went.
     pub(crate) async fn send(self, context: &Context, ask: Ask) -> miette::Result<ExitCode> {
-        let client = context.client()?;
-        let id = self.target.resolve(&Book::Engine(client.clone())).await?;
+        let book = Book::open_live(context).await?;
+        let id = self.target.resolve(&book).await?;
         let made = self.made;
         let ask = Ask {
             reason: made.reason,
@@ -101,6 +115,11 @@ impl Request {
             step: made.step.and_then(|step| usize::try_from(step - 1).ok()),
             requested_by: Some(crate::context::user()),
             ..ask
+        };
+        let client = match &book {
+            Book::Engine(client) => client,
+            Book::Cluster(seat) => return cluster::send(seat, context, &id, ask, made.wait).await,
+            Book::Left(_) => return Err(miette!("no engine is running")),
         };
         let answer = client.request(&id, &ask).await.map_err(faults::of_client)?;
         let told = told(&id, &ask.verb, &answer);
@@ -113,7 +132,8 @@ impl Request {
     }
 }
 
-fn told(id: &RolloutId, verb: &str, answer: &Answer) -> String {
+/// Says how a request went.
+pub(crate) fn told(id: &RolloutId, verb: &str, answer: &Answer) -> String {
     if !answer.is_accepted() {
         let why = answer.reason.as_deref().unwrap_or("no reason was given");
         return format!("{id}: {verb} refused: {why}");

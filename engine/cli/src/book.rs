@@ -1,6 +1,8 @@
-//! What there is to read of rollouts: from the engine, or from what it left while none runs.
+//! What there is to read of rollouts: from the engine, from what it left while none runs, or from a cluster.
 
-use haldane_api::{Client, ClientError, Entry, JournalPage};
+use std::time::Duration;
+
+use haldane_api::{Client, Entry, JournalPage, Picture};
 use haldane_model::RolloutId;
 use haldane_runtime::{
     codec::Decoded,
@@ -11,7 +13,13 @@ use haldane_runtime::{
 use haldane_standalone::Offline;
 use miette::miette;
 
-use crate::{context::Context, faults, print};
+use crate::{
+    cluster::{Seat, picture},
+    context::Context,
+    faults,
+    place::Place,
+    print,
+};
 
 /// How many batches of a trace are read at once.
 const BATCHES: usize = 20;
@@ -21,7 +29,9 @@ pub(crate) enum Book {
     /// From the engine that runs.
     Engine(Client),
     /// From the state directory.
-    Left(Offline),
+    Left(Box<Offline>),
+    /// From a cluster.
+    Cluster(Seat),
 }
 
 // === impl Book ===
@@ -29,23 +39,37 @@ pub(crate) enum Book {
 impl Book {
     /// Opens the engine's book, or the one it left.
     pub(crate) async fn open(context: &Context) -> miette::Result<Self> {
-        let client = context.client()?;
-        match client.version().await {
-            Ok(_) => Ok(Self::Engine(client)),
-            Err(error @ ClientError::NoEngine { .. }) if !context.is_remote() => {
-                let Ok(left) = Offline::open(&context.state_dir()?) else {
-                    return Err(faults::of_client(error));
-                };
+        Ok(match Place::find(context).await? {
+            Place::Engine(client) => Self::Engine(client),
+            Place::Left(left, _) => {
                 print::aside("no engine is running; this is what was recorded last");
-                Ok(Self::Left(left))
+                Self::Left(left)
             }
-            Err(error) => Err(faults::of_client(error)),
+            Place::Cluster(seat) => Self::Cluster(seat),
+        })
+    }
+
+    /// Opens a book that is being written: the engine's or a cluster's.
+    pub(crate) async fn open_live(context: &Context) -> miette::Result<Self> {
+        match Place::find(context).await? {
+            Place::Engine(client) => Ok(Self::Engine(client)),
+            Place::Left(_, error) => Err(faults::of_client(error)),
+            Place::Cluster(seat) => Ok(Self::Cluster(seat)),
         }
     }
 
-    /// Lists every rollout.
-    pub(crate) async fn list(&self) -> miette::Result<Vec<Status>> {
+    /// Returns the namespace that is meant where none is named.
+    pub(crate) fn namespace(&self) -> &str {
         match self {
+            Self::Engine(_) | Self::Left(_) => "default",
+            Self::Cluster(seat) => seat.namespace(),
+        }
+    }
+
+    /// Lists every rollout; in a cluster those of one namespace, or of all.
+    pub(crate) async fn list(&self, namespace: Option<&str>) -> miette::Result<Vec<Status>> {
+        match self {
+            Self::Cluster(seat) => seat.rollouts(namespace).await,
             Self::Engine(client) => client.list().await.map_err(faults::of_client),
             Self::Left(left) => {
                 let ids = left.rollouts().map_err(|why| miette!("{why}"))?;
@@ -59,6 +83,26 @@ impl Book {
         match self {
             Self::Engine(client) => client.get(id).await.map_err(faults::of_client),
             Self::Left(left) => recorded(left, id),
+            Self::Cluster(seat) => Ok(picture(&seat.rollout(id).await?)),
+        }
+    }
+
+    /// Waits until a rollout shows something else than what was seen. What was left never changes.
+    pub(crate) async fn wait(
+        &self,
+        id: &RolloutId,
+        seen: Option<&str>,
+        patience: Duration,
+    ) -> miette::Result<Picture> {
+        match self {
+            Self::Engine(client) => {
+                client.wait(id, seen, patience).await.map_err(faults::of_client)
+            }
+            Self::Left(left) => {
+                let status = recorded(left, id)?;
+                Ok(Picture { version: status.engine.version.to_string(), status })
+            }
+            Self::Cluster(seat) => seat.wait(id, seen, patience).await,
         }
     }
 
@@ -73,6 +117,7 @@ impl Book {
             Self::Engine(client) => {
                 client.journal(id, after, limit).await.map_err(faults::of_client)
             }
+            Self::Cluster(seat) => seat.journal(id, after, limit).await,
             Self::Left(left) => {
                 let journal = left.journal(id, after, limit).map_err(|why| miette!("{why}"))?;
                 let entries = journal.entries.into_iter().map(|entry| {
@@ -96,6 +141,7 @@ impl Book {
                 Self::Engine(client) => {
                     client.trace(id, after, BATCHES).await.map_err(faults::of_client)?
                 }
+                Self::Cluster(_) => return Err(untraced(id)),
                 Self::Left(left) => {
                     left.trace(id, after, BATCHES).map_err(|why| miette!("{why}"))?
                 }
@@ -106,6 +152,17 @@ impl Book {
             all.extend(page.iter().map(Packed::unpack));
         }
     }
+}
+
+/// In a cluster every answer that was judged is kept nowhere.
+fn untraced(id: &RolloutId) -> miette::Report {
+    miette!(
+        help = format!(
+            "`haldane explain --plot` draws, and `haldane get analysisruns {} -o yaml` shows the newest measurements of each attempt",
+            id.name
+        ),
+        "of {id} the cluster keeps its decisions and the newest measurements, not all that was taken in"
+    )
 }
 
 /// The picture of a record that nobody drives.

@@ -11,6 +11,7 @@ use std::{
 use haldane_api::{Client, Listener, Server};
 use haldane_host::{Uncompiled, Written};
 use haldane_model::RolloutId;
+use haldane_outside::ClusterConfig;
 use haldane_runtime::ports::Desk;
 use haldane_standalone::Shelf;
 use miette::miette;
@@ -21,6 +22,9 @@ use crate::faults;
 
 /// The socket's name in the state directory.
 const SOCKET: &str = "haldane.sock";
+
+/// What `validate --server` says, which takes the place of the `--server` of all commands.
+pub(crate) const API_SERVER: &str = "the API server";
 
 /// Arguments of every subcommand.
 #[derive(Debug, clap::Args)]
@@ -40,6 +44,12 @@ pub(crate) struct Globals {
     /// The file that holds the token, for --server.
     #[arg(long, value_name = "FILE", env = "HALDANE_SERVER_TOKEN_FILE", global = true)]
     server_token_file: Option<PathBuf>,
+    /// Look into the cluster of this kubeconfig.
+    #[arg(long, value_name = "FILE", global = true)]
+    kubeconfig: Option<PathBuf>,
+    /// Look into the cluster of this context of the kubeconfig.
+    #[arg(long, value_name = "NAME", global = true)]
+    context: Option<String>,
     /// How answers are shown.
     #[arg(short, long, value_enum, default_value_t = Output::Table, global = true)]
     output: Output,
@@ -63,21 +73,63 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     state: Option<PathBuf>,
     server: Option<(String, PathBuf)>,
-}
-
-impl From<Globals> for Context {
-    fn from(globals: Globals) -> Self {
-        Self {
-            output: globals.output,
-            state: globals.state,
-            server: globals.server.zip(globals.server_token_file),
-        }
-    }
+    kubeconfig: Option<PathBuf>,
+    context: Option<String>,
+    is_plugin: bool,
 }
 
 // === impl Context ===
 
 impl Context {
+    /// Takes the arguments up. `is_plugin`: it was called as `kubectl haldane`.
+    pub(crate) fn new(globals: Globals, is_plugin: bool) -> Self {
+        Self {
+            output: globals.output,
+            state: globals.state,
+            server: globals.server.filter(|url| url != API_SERVER).zip(globals.server_token_file),
+            kubeconfig: globals.kubeconfig,
+            context: globals.context,
+            is_plugin,
+        }
+    }
+
+    /// Returns the cluster that is named by an argument; `None` where none is.
+    pub(crate) fn named_cluster(&self) -> miette::Result<Option<ClusterConfig>> {
+        let context = self.context.clone();
+        let config = match (&self.kubeconfig, &context) {
+            (None, None) => return Ok(None),
+            (Some(path), _) => ClusterConfig::Kubeconfig { path: path.clone(), context },
+            (None, Some(_)) => ClusterConfig::Personal(context),
+        };
+        // What stands in the environment gives way to an argument; two arguments contradict each other.
+        let written = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let state = self
+            .state
+            .as_ref()
+            .filter(|state| written("HALDANE_STATE").is_none_or(|set| set != state.as_os_str()));
+        let server = self
+            .server
+            .as_ref()
+            .filter(|(url, _)| written("HALDANE_SERVER").is_none_or(|set| set != url.as_str()));
+        if state.is_some() || server.is_some() {
+            return Err(miette!(
+                help = "name one of them: --state or --server for an engine, --kubeconfig or --context for a cluster",
+                "an engine and a cluster are named at once"
+            ));
+        }
+        Ok(Some(config))
+    }
+
+    /// Returns whether it was called as `kubectl haldane`.
+    pub(crate) fn is_plugin(&self) -> bool {
+        self.is_plugin
+    }
+
+    /// Returns whether an engine is named, by arguments or the environment.
+    pub(crate) fn names_an_engine(&self) -> bool {
+        self.state.is_some() || self.server.is_some()
+    }
+
     /// Returns the state directory: as given, or the user's own.
     pub(crate) fn state_dir(&self) -> miette::Result<PathBuf> {
         let given = self.state.clone().or_else(haldane_standalone::store::default_state_dir);

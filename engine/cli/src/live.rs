@@ -17,6 +17,9 @@ const STORY_MAX: usize = 6;
 /// How wide a terminal is that does not tell.
 const WIDTH: usize = 110;
 
+/// How high a terminal is that does not tell.
+const HEIGHT: usize = 40;
+
 /// How wide the bar of a bake is.
 const BAR: usize = 24;
 
@@ -47,17 +50,29 @@ impl Live {
 
     /// Draws the picture over the last one.
     pub(crate) fn draw(&mut self, status: &Status) {
-        let width = terminal_width();
         let picture = picture(status, &self.story, self.colours);
+        self.draw_text(&picture);
+    }
+
+    /// Draws lines over the last ones.
+    pub(crate) fn draw_text(&mut self, picture: &str) {
+        let (width, height) = (terminal_width(), terminal_height());
         let mut out = String::new();
         if self.lines > 0 {
             let _ = write!(out, "\x1b[{}A", self.lines);
         }
         out.push_str("\x1b[J");
         self.lines = 0;
-        for line in picture.lines() {
+        // What has left the screen cannot be drawn over.
+        let all = picture.lines().count();
+        let shown = if all > height { height.saturating_sub(1) } else { all };
+        for line in picture.lines().take(shown) {
             out.push_str(&cut(line, width));
             out.push('\n');
+            self.lines += 1;
+        }
+        if all > shown {
+            let _ = writeln!(out, "... {} more lines", all - shown);
             self.lines += 1;
         }
         let mut terminal = io::stdout().lock();
@@ -87,7 +102,9 @@ pub(crate) fn picture(status: &Status, story: &VecDeque<String>, colours: bool) 
         name(&status.revision),
         status.attempt,
     );
-    let _ = writeln!(out, "  {}", steps(status, &paint));
+    if !status.steps.is_empty() {
+        let _ = writeln!(out, "  {}", steps(status, &paint));
+    }
     if let Some(step) = &status.step {
         let left = (step.bake - step.baked).max(0.0);
         let rest: f64 = status.steps.iter().skip(step.index + 1).map(|step| step.bake).sum();
@@ -169,7 +186,8 @@ fn steps(status: &Status, paint: &impl Fn(&str, &str) -> String) -> String {
     names.collect::<Vec<_>>().join(" > ")
 }
 
-fn check_line(check: &CheckStatus, paint: &impl Fn(&str, &str) -> String) -> String {
+/// One check in a line.
+pub(crate) fn check_line(check: &CheckStatus, paint: &impl Fn(&str, &str) -> String) -> String {
     let (word, colour) = match check.verdict {
         None => ("...", "2"),
         Some(verdict @ Verdict::Pass) => (verdict.word(), "32"),
@@ -221,7 +239,8 @@ fn seconds(value: f64) -> String {
     }
 }
 
-fn phase_colour(phase: &str) -> &'static str {
+/// The colour code of a phase.
+pub(crate) fn phase_colour(phase: &str) -> &'static str {
     match phase {
         "Healthy" => "32",
         "RollingBack" | "Degraded" => "31",
@@ -233,6 +252,12 @@ fn phase_colour(phase: &str) -> &'static str {
 /// Returns how wide the terminal is.
 pub(crate) fn terminal_width() -> usize {
     terminal_size::terminal_size().map_or(WIDTH, |(width, _)| usize::from(width.0))
+}
+
+/// Returns how many lines may be drawn: all but the cursor's own.
+fn terminal_height() -> usize {
+    let told = terminal_size::terminal_size();
+    told.map_or(HEIGHT, |(_, height)| usize::from(height.0).saturating_sub(1).max(2))
 }
 
 /// Cuts a line to the terminal's width, leaving colour codes whole.

@@ -1,23 +1,26 @@
 //! The binary `haldane`: arguments and wiring.
 //!
-//! Exit codes: 0 it was done, 1 it failed, 11 it was refused, 64 it was asked wrongly; `haldane run`
+//! Exit codes: 0 it was done, 1 it failed, 11 it was refused, 16 a cluster has the request and no
+//! engine answered it in time, 64 it was asked wrongly; `haldane run`
 //! and `haldane analyze` have more of their own.
 
 mod ask;
 mod book;
+mod cluster;
 mod commands;
 mod context;
 mod faults;
 mod live;
 mod logs;
+mod place;
 mod plot;
 mod print;
 mod templates;
 mod told;
 
-use std::process::ExitCode;
+use std::{ffi::OsString, path::Path, process::ExitCode};
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 use crate::context::Globals;
 
@@ -38,7 +41,9 @@ fn main() -> ExitCode {
     // First thing: whoever opens TLS finds one provider, and always the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     faults::install_hook();
-    let cli = match Cli::try_parse() {
+    let is_plugin = is_plugin(std::env::args_os().next());
+    let parsed = command(is_plugin).try_get_matches();
+    let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
@@ -46,7 +51,7 @@ fn main() -> ExitCode {
             return code;
         }
     };
-    let context = cli.globals.into();
+    let context = context::Context::new(cli.globals, is_plugin);
     logs::install(&context, cli.command.is_a_service());
     match run(cli.command, &context) {
         Ok(code) => code,
@@ -54,6 +59,21 @@ fn main() -> ExitCode {
             faults::show(&report);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Whether kubectl called it: a plugin is a program whose name begins with `kubectl-`.
+fn is_plugin(program: Option<OsString>) -> bool {
+    let program = program.unwrap_or_default();
+    let name = Path::new(&program).file_name().unwrap_or_default();
+    name.to_string_lossy().starts_with("kubectl-")
+}
+
+/// The arguments, by the name that it is called by.
+pub(crate) fn command(is_plugin: bool) -> clap::Command {
+    match is_plugin {
+        true => Cli::command().name("kubectl-haldane").bin_name("kubectl haldane"),
+        false => Cli::command(),
     }
 }
 

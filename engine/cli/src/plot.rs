@@ -1,11 +1,12 @@
 //! One check of one attempt as a picture: what both sides had, the limit, the evidence, the steps.
 //!
 //! It is drawn from what was recorded, never asked for anew: a picture of a rollback shows what the
-//! engine saw.
+//! engine saw. In a cluster the newest measurements of each attempt are kept, and drawn.
 
 mod svg;
 mod terminal;
 
+use haldane_crds::{AnalysisRun, AnalysisRunCheck, VerdictWord};
 use haldane_model::{CheckName, JournalEntry, Reason, State, Verdict, Weight};
 use haldane_runtime::{replay::looks, trace::Batch};
 
@@ -51,32 +52,105 @@ pub(crate) fn plot(
     };
     let taken: Vec<_> = of_it().filter(|look| look.check == check).collect();
     let (first, last) = (taken.first()?, taken.last()?);
-    let since = |at: jiff::Timestamp| at.duration_since(first.at.wall).as_secs_f64();
-    let (unit, factor) = match last.finding.unit.as_str() {
+    let points: Vec<Point> = taken
+        .iter()
+        .map(|look| Point {
+            at: look.at.wall,
+            value: look.finding.value,
+            compared: look.finding.compared.map(|compared| {
+                (compared.serving, Some(compared.odds), Some(compared.odds_needed))
+            }),
+        })
+        .collect();
+    let revision = first.revision.as_ref().map(|revision| revision.as_str());
+    let rule = serde_json::from_str(&last.rule).unwrap_or_default();
+    let about = About { check: check.as_str(), attempt, revision };
+    put_together(&about, &last.finding.unit, limit(&rule), &points, journal)
+}
+
+/// The same of what a cluster keeps of an attempt. `unit`: the unit of a check, which is not kept with it.
+pub(crate) fn plot_of_run(
+    run: &AnalysisRun,
+    journal: &[JournalEntry],
+    unit: impl Fn(&str) -> String,
+    check: Option<&str>,
+) -> Option<Plot> {
+    let with_numbers = || run.status.checks.iter().filter(|one| !one.measurements.is_empty());
+    let compares =
+        |one: &&AnalysisRunCheck| one.measurements.iter().any(|found| found.compared.is_some());
+    let found = match check {
+        Some(name) => with_numbers().find(|one| one.name == name)?,
+        None => with_numbers()
+            .find(|one| one.breach || one.verdict == VerdictWord::Fail)
+            .or_else(|| with_numbers().find(compares))
+            .or_else(|| with_numbers().next())?,
+    };
+    let points: Vec<Point> = found
+        .measurements
+        .iter()
+        .map(|one| Point {
+            at: one.at,
+            value: one.value,
+            compared: one.compared.map(|one| (one.serving, one.odds, one.odds_needed)),
+        })
+        .collect();
+    let asked = run.spec.checks.iter().find(|asked| asked.name == found.name);
+    let limit = asked.and_then(|asked| limit(&asked.rule));
+    let (attempt, revision) = (run.spec.attempt, run.spec.revision.as_deref());
+    let about = About { check: &found.name, attempt, revision };
+    put_together(&about, &unit(&found.name), limit, &points, journal)
+}
+
+/// One look at one check: when, what the side under test had, and what it was compared with: the serving side's
+/// value, the odds, and the odds that suffice.
+struct Point {
+    at: jiff::Timestamp,
+    value: Option<f64>,
+    compared: Option<(Option<f64>, Option<f64>, Option<f64>)>,
+}
+
+/// What a picture is about.
+struct About<'a> {
+    check: &'a str,
+    attempt: u32,
+    revision: Option<&'a str>,
+}
+
+fn put_together(
+    about: &About<'_>,
+    unit: &str,
+    limit: Option<f64>,
+    points: &[Point],
+    journal: &[JournalEntry],
+) -> Option<Plot> {
+    let first = points.first()?;
+    let since = |at: jiff::Timestamp| at.duration_since(first.at).as_secs_f64();
+    let (unit, factor) = match unit {
         "%" => ("%", 100.0),
         "s" => ("ms", 1_000.0),
         other => (other, 1.0),
     };
+    let About { check, attempt, revision } = about;
     let mut plot = Plot {
-        title: match &first.revision {
+        title: match revision {
             Some(revision) => format!("{check}, attempt {attempt} of {revision}"),
             None => format!("{check}, attempt {attempt}"),
         },
         unit: unit.to_owned(),
-        limit: limit(&last.rule).map(|limit| limit * factor),
+        limit: limit.map(|limit| limit * factor),
         ..Plot::default()
     };
-    for look in &taken {
-        let (at, finding) = (since(look.at.wall), &look.finding);
+    for point in points {
+        let at = since(point.at);
         plot.span = plot.span.max(at);
-        plot.test.extend(finite(at, finding.value.map(|value| value * factor)));
-        if let Some(compared) = &finding.compared {
-            plot.serving.extend(finite(at, compared.serving.map(|value| value * factor)));
-            plot.evidence.extend(finite(at, Some(compared.odds.log10())));
-            plot.needed = Some(compared.odds_needed.log10());
+        plot.test.extend(finite(at, point.value.map(|value| value * factor)));
+        if let Some((serving, odds, needed)) = point.compared {
+            plot.serving.extend(finite(at, serving.map(|value| value * factor)));
+            plot.evidence.extend(finite(at, odds.map(f64::log10)));
+            plot.needed = needed.map(f64::log10);
         }
     }
-    for entry in journal.iter().filter(|entry| entry.attempt == attempt) {
+    for entry in journal.iter().filter(|entry| entry.attempt == *attempt) {
         let at = since(entry.at).max(0.0);
         if entry.reason == Reason::StepConfirmed {
             plot.steps.push((at, entry.weight));
@@ -102,8 +176,7 @@ fn telling(batches: &[Batch], attempt: u32) -> Option<CheckName> {
 }
 
 /// The limit that a rule names.
-fn limit(rule: &str) -> Option<f64> {
-    let rule: serde_json::Value = serde_json::from_str(rule).ok()?;
+fn limit(rule: &serde_json::Value) -> Option<f64> {
     ["max", "min"].iter().find_map(|name| rule.get(name)?.as_f64())
 }
 

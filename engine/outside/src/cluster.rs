@@ -42,6 +42,8 @@ pub enum ClusterConfig {
     Inferred,
     /// The cluster that the engine runs in, as its ServiceAccount.
     InCluster,
+    /// The files that kubectl reads, and the context to be used of them; without one the current. No pod's cluster.
+    Personal(Option<String>),
     /// A file, and the context to be used of it; without one the current.
     Kubeconfig {
         /// The file.
@@ -138,16 +140,14 @@ impl ClusterConfig {
         let config = match self {
             Self::Inferred => Config::infer().await.map_err(|error| chain(&error)),
             Self::InCluster => Config::incluster().map_err(|error| chain(&error)),
-            Self::Kubeconfig { path, context } => {
-                let options =
-                    KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-                match Kubeconfig::read_from(path) {
-                    Ok(read) => Config::from_custom_kubeconfig(read, &options)
-                        .await
-                        .map_err(|error| chain(&error)),
-                    Err(error) => Err(chain(&error)),
-                }
-            }
+            Self::Personal(context) => match Kubeconfig::read() {
+                Ok(read) => of_context(read, context).await,
+                Err(error) => Err(chain(&error)),
+            },
+            Self::Kubeconfig { path, context } => match Kubeconfig::read_from(path) {
+                Ok(read) => of_context(read, context).await,
+                Err(error) => Err(chain(&error)),
+            },
         };
         config.map_err(|why| self.unusable(&why))
     }
@@ -160,12 +160,21 @@ impl ClusterConfig {
     }
 }
 
+async fn of_context(read: Kubeconfig, context: &Option<String>) -> Result<Config, String> {
+    let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+    Config::from_custom_kubeconfig(read, &options).await.map_err(|error| chain(&error))
+}
+
 /// For people.
 impl fmt::Display for ClusterConfig {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inferred => out.write_str("the engine's own cluster"),
             Self::InCluster => out.write_str("the cluster that the engine runs in"),
+            Self::Personal(None) => out.write_str("the kubeconfig of this user"),
+            Self::Personal(Some(context)) => {
+                write!(out, "the context {context} of this user's kubeconfig")
+            }
             Self::Kubeconfig { path, context: None } => {
                 write!(out, "the kubeconfig {}", path.display())
             }
@@ -183,6 +192,12 @@ impl Cluster {
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// Returns the namespace that is meant where none is named: the context's, or the pod's own.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.client.default_namespace()
     }
 
     /// Reads what lies under a path.
@@ -245,6 +260,21 @@ impl Cluster {
     ) -> Result<Value, ClusterError> {
         let body = document.to_string().into_bytes();
         self.ask_as(Method::PATCH, path, ("application/merge-patch+json", body), deadline).await
+    }
+
+    /// Says which fields of an object are wanted, by server-side apply, and returns what it is afterwards; makes it
+    /// where it is missing. Who says so, and whether by force, stands in the path.
+    ///
+    /// # Errors
+    /// Where the server does not answer in time, or refuses; 409: somebody else wants a field otherwise.
+    pub async fn apply(
+        &self,
+        path: &str,
+        object: &Value,
+        deadline: Duration,
+    ) -> Result<Value, ClusterError> {
+        let body = object.to_string().into_bytes();
+        self.ask_as(Method::PATCH, path, ("application/apply-patch+yaml", body), deadline).await
     }
 
     /// Deletes an object.

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory as _;
-
 use crate::{context::Context, print};
 
 /// Arguments of `completion`.
@@ -14,9 +12,11 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(crate) async fn run(args: Args, _: &Context) -> miette::Result<ExitCode> {
+pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut crate::Cli::command(), "haldane", &mut script);
+    let name = if context.is_plugin() { "kubectl-haldane" } else { "haldane" };
+    let mut command = crate::command(false);
+    clap_complete::generate(args.shell, &mut command, name, &mut script);
     print::text(&String::from_utf8_lossy(&script));
     Ok(ExitCode::SUCCESS)
 }

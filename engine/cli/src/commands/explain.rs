@@ -3,13 +3,13 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use haldane_api::Entry;
-use haldane_model::{JournalEntry, Reason, RolloutId, State, Verdict};
+use haldane_model::{JournalEntry, Reason, State, Verdict};
 use haldane_runtime::{Notice, explain, status::Status};
 use miette::miette;
 use serde::Serialize;
 
 use crate::{
-    ask::Target,
+    ask::{self, Target},
     book::Book,
     commands::history,
     context::{Context, Output},
@@ -76,7 +76,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     print::value(context.output, &explanation, || text(&explanation))?;
     if args.plot || args.svg.is_some() {
         let attempt = args.attempt.unwrap_or(status.attempt);
-        draw(&args, context, &book, &id, attempt, journal).await?;
+        draw(&args, context, &book, &status, attempt, journal).await?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -85,13 +85,21 @@ async fn draw(
     args: &Args,
     context: &Context,
     book: &Book,
-    id: &RolloutId,
+    status: &Status,
     attempt: u32,
     journal: Vec<Entry>,
 ) -> miette::Result<()> {
     let journal: Vec<JournalEntry> = journal.into_iter().map(|told| told.entry).collect();
-    let batches = book.trace(id).await?;
-    let plot = plot::plot(&journal, &batches, attempt, args.check.as_deref());
+    let (id, check) = (&ask::id_of(status), args.check.as_deref());
+    let plot = match book {
+        Book::Cluster(seat) => {
+            let run = seat.run_of(id, attempt).await?;
+            run.and_then(|run| plot::plot_of_run(&run, &journal, |name| unit(name, status, &journal), check))
+        }
+        Book::Engine(_) | Book::Left(_) => {
+            plot::plot(&journal, &book.trace(id).await?, attempt, check)
+        }
+    };
     let plot = plot.ok_or_else(|| {
         let of = args.check.as_ref().map(|check| format!(" of check {check}")).unwrap_or_default();
         miette!(
@@ -109,6 +117,14 @@ async fn draw(
         print::text(&plot::terminal(&plot, live::terminal_width(), context.colours()));
     }
     Ok(())
+}
+
+/// The unit of a check, as it was last told.
+fn unit(check: &str, status: &Status, journal: &[JournalEntry]) -> String {
+    let shown = status.checks.iter().find(|one| one.name == check).map(|one| one.unit.clone());
+    let findings = journal.iter().rev().filter_map(|entry| entry.finding.as_ref());
+    let told = || findings.filter(|one| one.check.as_str() == check).map(|one| one.unit.clone());
+    shown.into_iter().chain(told()).find(|unit| !unit.is_empty()).unwrap_or_default()
 }
 
 fn text(explanation: &Explanation) -> String {
@@ -182,7 +198,7 @@ fn place(status: &Status) -> String {
     });
     let of = format!("{revision}, attempt {attempt}");
     match status.phase.as_str() {
-        "Loading" => "is being loaded".to_owned(),
+        "Loading" => "is being loaded: no engine has told anything of it yet".to_owned(),
         "Pending" => format!("waits for something to roll out; {serving} serves"),
         "Waiting" => format!("waits for the gates before{step} of {of}"),
         "Shifting" => format!("moves to{step} of {of}"),

@@ -2,7 +2,6 @@
 
 use std::{collections::VecDeque, io::IsTerminal, process::ExitCode, time::Duration};
 
-use haldane_api::Client;
 use haldane_model::RolloutId;
 use haldane_runtime::explain;
 
@@ -11,7 +10,6 @@ use crate::{
     book::Book,
     commands::history,
     context::{Context, Output},
-    faults,
     live::{Live, picture},
     print,
 };
@@ -35,7 +33,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCode> {
     if args.watch {
-        let book = Book::Engine(context.client()?);
+        let book = Book::open_live(context).await?;
         let id = args.target.resolve(&book).await?;
         let mut follow = Follow::new(&book, &id, context).await?;
         loop {
@@ -53,7 +51,6 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
 /// A rollout that is followed.
 struct Follow<'a> {
     book: &'a Book,
-    client: Client,
     id: &'a RolloutId,
     output: Output,
     live: Option<Live>,
@@ -79,15 +76,13 @@ impl<'a> Follow<'a> {
         };
         let live = on_terminal.then(|| Live::new(context.colours()));
         let output = context.output;
-        let client = context.client()?;
-        Ok(Self { book, client, id, output, live, seen: None, told, record: None })
+        Ok(Self { book, id, output, live, seen: None, told, record: None })
     }
 
     /// Waits for a change, and shows it.
     async fn once(&mut self) -> miette::Result<()> {
         let seen = self.seen.as_deref();
-        let picture = self.client.wait(self.id, seen, PATIENCE).await;
-        let picture = picture.map_err(faults::of_client)?;
+        let picture = self.book.wait(self.id, seen, PATIENCE).await?;
         if self.seen.as_ref() == Some(&picture.version) {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! `haldane validate`: everything that is wrong with rollouts and templates, with line and remedy.
 //!
-//! It reads files and nothing else: no engine, no provider and no source is asked.
+//! It reads files and nothing else: no engine, no provider and no source is asked. With `--server` an API server is
+//! asked as well, and changes nothing.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,13 +10,14 @@ use std::{
 
 use haldane_model::RolloutId;
 use haldane_plan::{
-    Diagnostic, Document, Options, Registries, Severity, Template, Templates, validate_template,
+    Diagnostic, Document, Documents, Options, Registries, Severity, Template, Templates, validate_template,
 };
 use serde_json::{Value, json};
 
 use crate::{
-    context::{Context, Output},
-    faults, print,
+    cluster::{Seat, dry_run::Tried},
+    context::{API_SERVER, Context, Output},
+    faults, place, print,
     templates::More,
 };
 
@@ -28,6 +30,18 @@ pub(crate) struct Args {
     /// Say as well which lines must move before a file can be applied there.
     #[arg(long = "for", value_enum, value_name = "WHERE")]
     target: Option<Where>,
+    /// Ask the cluster's API server as well, once a file is right for Kubernetes; nothing is changed there.
+    // The name is that of the option of all commands, which this one takes the place of: its value is a text too.
+    #[arg(
+        id = "server",
+        long = "server",
+        num_args = 0,
+        default_missing_value = API_SERVER
+    )]
+    server: Option<String>,
+    /// With --server: the namespace of what names none.
+    #[arg(short, long)]
+    namespace: Option<String>,
     #[command(flatten)]
     more: More,
 }
@@ -43,6 +57,7 @@ enum Where {
 struct Checked {
     path: PathBuf,
     text: String,
+    documents: Documents,
     rollouts: Vec<Rollout>,
     /// The names of its templates.
     templates: Vec<String>,
@@ -62,8 +77,25 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     let registries = haldane_plan::registries();
     let shelf = args.more.shelf()?;
     let mut files = Vec::new();
+    let asks = args.server.as_deref() == Some(API_SERVER);
+    let target = if asks { Some(Where::Kubernetes) } else { args.target };
+    let seat = match asks {
+        true => Some(place::cluster(context).await?),
+        false => None,
+    };
+    let namespace = args.namespace.clone().or_else(|| Some(seat.as_ref()?.namespace().to_owned()));
+    let namespace = namespace.as_deref().unwrap_or("default");
+    let there = match &seat {
+        Some(seat) => seat.templates(namespace).await,
+        None => Templates::default(),
+    };
     for path in &args.files {
-        files.push(Checked::new(path, &registries, &shelf.beside(path), args.target)?);
+        let mut others = shelf.beside(path);
+        others.extend(&there);
+        files.push(Checked::new(path, &registries, &others, target)?);
+    }
+    if let Some(seat) = &seat {
+        ask(&mut files, namespace, seat).await?;
     }
     let fights = fights(&files);
     let broken = !fights.is_empty() || files.iter().any(Checked::is_broken);
@@ -84,6 +116,29 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Has the API server look at every file that is right as far as it can be told here.
+async fn ask(
+    files: &mut [Checked],
+    namespace: &str,
+    seat: &Seat,
+) -> miette::Result<()> {
+    for file in files {
+        if file.is_broken() {
+            let path = file.path.display();
+            print::aside(&format!("{path}: the API server was not asked: it is not right yet"));
+            continue;
+        }
+        let rollouts = file.documents.rollouts.iter().map(Tried::Rollout);
+        let templates = file.documents.templates.iter().map(Tried::Template);
+        let mut found = Vec::new();
+        for document in templates.chain(rollouts) {
+            found.extend(seat.try_out(document, namespace).await?);
+        }
+        file.found.extend(found);
+    }
+    Ok(())
+}
+
 /// Rollouts that would fight over one route, or that are written twice.
 fn fights(files: &[Checked]) -> Vec<Diagnostic> {
     let rollouts = files.iter().flat_map(|file| &file.rollouts);
@@ -102,8 +157,14 @@ impl Checked {
         target: Option<Where>,
     ) -> miette::Result<Self> {
         let text = haldane_host::text(path).map_err(|why| miette::miette!("{why}"))?;
-        let (rollouts, templates, found) = (Vec::new(), Vec::new(), Vec::new());
-        let mut file = Self { path: path.to_owned(), text, rollouts, templates, found };
+        let mut file = Self {
+            path: path.to_owned(),
+            text,
+            documents: Documents::default(),
+            rollouts: Vec::new(),
+            templates: Vec::new(),
+            found: Vec::new(),
+        };
         match haldane_plan::parse(&file.text) {
             Ok(documents) => {
                 let mut templates = Templates::default();
@@ -120,6 +181,7 @@ impl Checked {
                 for document in &documents.rollouts {
                     file.compile(document, registries, &options, target);
                 }
+                file.documents = documents;
             }
             Err(found) => file.found = found,
         }
