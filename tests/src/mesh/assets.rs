@@ -19,6 +19,7 @@ const SCRIPT: &str = include_str!("../../mesh.sh");
 pub(super) fn istiod() -> PathBuf {
     let mut lines = ISTIOD.lines().map(str::trim);
     let version = lines.find_map(|line| line.strip_prefix("istio.io/istio "));
+    let version = version.and_then(|rest| rest.split_whitespace().next());
     let version = version.expect("go.mod requires Istio");
     find("HALDANE_ISTIOD", &cache().join("istiod").join(version).join("pilot-discovery"))
 }

@@ -32,13 +32,11 @@ impl Envoy {
         let file = ward.folder().join("envoy.json");
         let text = bootstrap(namespace, address, istiod.proxies).to_string();
         fs::write(&file, text).expect("the folder can be written");
-        let arguments = [
-            format!("--config-path={}", file.display()),
-            // With it, Envoy would end with the thread that started it.
-            "--disable-hot-restart".to_owned(),
-            "--concurrency=2".to_owned(),
-            "--log-level=warning".to_owned(),
-        ];
+        let file = file.display().to_string();
+        // With hot restart, Envoy would end with the thread that started it.
+        let arguments =
+            ["--disable-hot-restart", "--concurrency", "2", "-l", "warning", "-c", &file];
+        let arguments = arguments.map(str::to_owned);
         let mut server = ward.start(&assets::envoy(), "envoy", &arguments);
         let admin = SocketAddr::from((address, ADMIN_PORT));
         let begin = Instant::now();
