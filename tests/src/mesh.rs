@@ -139,7 +139,7 @@ impl Mesh {
 
     /// Returns green's share of a route by its name, in percent, as the proxy has it; `None`: no such route.
     ///
-    /// The name is what Istio writes into the route: that of the http route for a VirtualService.
+    /// The name is that of a VirtualService's http route, or of an HTTPRoute's rule.
     #[must_use]
     pub fn share(&self, door: Door, route: &str) -> Option<f64> {
         self.envoy.share(self.address(door), route)

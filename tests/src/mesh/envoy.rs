@@ -72,10 +72,10 @@ impl Envoy {
         let routes = list(&dump, "configs")
             .into_iter()
             .map(|config| config["route_config"].clone())
-            .filter(|config| config["name"].as_str().is_some_and(|name| name.contains(&port)))
+            .filter(|config| is_of(config, &port))
             .flat_map(|config| list(&config, "virtual_hosts"))
             .flat_map(|host| list(&host, "routes"));
-        let found = routes.into_iter().find(|found| is_named(found, route))?;
+        let found = routes.into_iter().find(|found| found["name"] == route)?;
         green_of(&found["route"])
     }
 }
@@ -86,9 +86,9 @@ impl Drop for Envoy {
     }
 }
 
-/// Istio writes `http.primary` or `primary` for a named route, and for an HTTPRoute its name and the rule's place.
-fn is_named(found: &Value, route: &str) -> bool {
-    found["name"].as_str().is_some_and(|name| name == route || name.ends_with(&format!(".{route}")))
+/// They are called `http.8080` or `http.8080.127.1.2.3`.
+fn is_of(config: &Value, port: &str) -> bool {
+    config["name"].as_str().is_some_and(|name| name.split('.').nth(1) == Some(port))
 }
 
 /// A split of which one side has nothing has one destination alone.
