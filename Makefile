@@ -7,13 +7,16 @@ SEEDS ?= 1000000
 N ?= 20000
 export INSTA_UPDATE := no
 
-.PHONY: help setup packages demo cluster build test check sim analysis-sim bench soak mutants clean
+.PHONY: help setup setup-more packages demo cluster build test test-more check sim analysis-sim bench soak mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: packages ## install what the tests need, and build a Kubernetes API server once (says what)
 	@tests/kubernetes.sh
+
+setup-more: setup ## the same, and build what the suites of test-more need: istiod and Envoy (20 minutes, once)
+	@tests/mesh.sh
 
 packages: ## the Debian packages of it alone, which are all that the demo needs
 	@tests/setup.sh
@@ -32,9 +35,13 @@ test: setup ## all tests, against real servers; nothing is skipped
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast
 
+test-more: setup-more ## the suites that need a real mesh
+	$(CARGO) build --workspace --bins
+	$(CARGO) test -p haldane-tests --features mesh --no-fail-fast --test mesh --test mesh_rollout
+
 check: ## formatting, lints, licences and duplicate dependencies
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features haldane-tests/mesh -- -D warnings
 	@tests/setup.sh cargo-deny
 	$(CARGO) deny --workspace check --hide-inclusion-graph bans licenses sources
 

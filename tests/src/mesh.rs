@@ -13,10 +13,16 @@ mod istiod;
 mod objects;
 mod page;
 mod places;
+mod routes;
+mod shop;
+mod story;
 mod traffic;
 
 pub use istiod::Istiod;
-pub use traffic::{Counts, Seen, Traffic};
+pub use routes::Way;
+pub use shop::{Engine, Shop};
+pub use story::{Outcome, Promotion, Rollback, Step};
+pub use traffic::{Counts, Seen, Traffic, requests_for};
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -100,12 +106,6 @@ impl Mesh {
             Door::GatewayApi => ROUTE_PORT,
         };
         (self.envoy.address(), port).into()
-    }
-
-    /// Returns what the proxy calls a side's Service in its metrics, as a label `cluster_name`.
-    #[must_use]
-    pub fn cluster_name(&self, side: &str) -> String {
-        format!("outbound|80||web-{side}.{}.svc.cluster.local", self.namespace)
     }
 
     /// Returns the proxy's metrics, to be scraped.

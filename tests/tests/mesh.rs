@@ -12,29 +12,18 @@ mod stage;
 use std::time::{Duration, Instant};
 
 use haldane_tests::{
-    mesh::{Counts, Seen, VERSIONS},
+    mesh::{Counts, Seen, VERSIONS, Way, requests_for},
     process::wait_for,
 };
 use serde_json::Value;
 
-use self::stage::{Driven, Way, turn};
+use self::stage::{Driven, turn};
 
 /// How far the measured share may be from the written one, in percentage points.
 const TOLERANCE: f64 = 1.0;
 
-/// How many standard deviations the tolerance is: the proxy throws dice for every request, so that a right
-/// split is measured wrong once in 150 000 times.
-const DEVIATIONS: f64 = 4.5;
-
 /// What the providers say a change takes until proxies have it.
 const SETTLING: Duration = Duration::from_secs(2);
-
-/// How many requests it takes to be that sure of a share: 50 625 for a half.
-fn requests_for(percent: u32) -> u64 {
-    let share = f64::from(percent) / 100.0;
-    let needed = share * (1.0 - share) * (100.0 * DEVIATIONS / TOLERANCE).powi(2);
-    (needed.ceil() as u64).max(4_000)
-}
 
 #[track_caller]
 fn none_failed(counts: &Counts) {
@@ -53,7 +42,7 @@ async fn climbs(name: &str, way: Way) {
         driven.settle(percent).await;
         assert_eq!(driven.share(), Some(f64::from(percent)), "settled means that the proxy has it");
         let begin = Instant::now();
-        let counts = driven.mesh.count(way.door(), requests_for(percent));
+        let counts = driven.mesh.count(way.door(), requests_for(f64::from(percent), TOLERANCE));
         let (measured, total) = (counts.percent(VERSIONS[1]), counts.total());
         println!(
             "{way:?}: {percent} % wanted, {measured:.2} % of {total} requests in {:.1?}",
@@ -66,7 +55,7 @@ async fn climbs(name: &str, way: Way) {
         assert!(off <= allowed, "{way:?}: {measured} % is not {percent} %");
     }
     let seen = users.stop();
-    let failed: Vec<_> = seen.iter().filter(|one| !is_good(one)).collect();
+    let failed: Vec<_> = seen.iter().filter(|one| !one.is_good()).collect();
     println!(
         "{way:?}: {} requests of users during the changes, {} failed",
         seen.len(),
@@ -74,10 +63,6 @@ async fn climbs(name: &str, way: Way) {
     );
     assert!(failed.is_empty(), "{failed:?}");
     assert!(seen.len() > 1_000, "there was a load");
-}
-
-fn is_good(one: &Seen) -> bool {
-    one.answer.as_ref().is_ok_and(|answer| answer.status == 200)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,7 +158,7 @@ async fn rollbacks(driven: &mut Driven) -> Vec<Took> {
         let last_old = of(VERSIONS[1]).into_iter().max().unwrap_or_default();
         all.push(Took { patched, first_new, last_old });
     }
-    assert!(users.stop().iter().all(is_good), "no request fails");
+    assert!(users.stop().iter().all(Seen::is_good), "no request fails");
     all
 }
 

@@ -1,4 +1,4 @@
-//! The routes of this suite, each with its testers' and its mirrored route, and what drives them.
+//! The routes of this suite, and what drives them.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -10,23 +10,12 @@ use haldane_outside::{ClusterConfig, Outside};
 use haldane_providers::{Scope, Sides, TrafficProvider, find};
 use haldane_tests::{
     cluster::{Cluster, Foreign, shared},
-    mesh::{Door, HOST, Istiod, Mesh},
+    mesh::{Istiod, Mesh, Way},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A way to say the split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// A VirtualService between two Services.
-    Hosts,
-    /// A VirtualService between two subsets of one.
-    Subsets,
-    /// An HTTPRoute.
-    HttpRoute,
-}
 
 /// A route in front of a mesh, driven as the engine drives it.
 pub struct Driven {
@@ -54,108 +43,6 @@ pub async fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().await
 }
 
-// === impl Way ===
-
-impl Way {
-    pub fn door(self) -> Door {
-        match self {
-            Self::Hosts | Self::Subsets => Door::Istio,
-            Self::HttpRoute => Door::GatewayApi,
-        }
-    }
-
-    pub fn plural(self) -> &'static str {
-        match self {
-            Self::Hosts | Self::Subsets => "virtualservices",
-            Self::HttpRoute => "httproutes",
-        }
-    }
-
-    /// The route, and the settings that drive it.
-    fn document_and_settings(self) -> (Value, &'static str, Value) {
-        let destinations = |to: fn(&str, &str) -> Value| json!({"blue": to("blue", "v1"), "green": to("green", "v2")});
-        match self {
-            Self::Hosts => {
-                let to = |side: &str, _: &str| json!({"host": format!("web-{side}")});
-                let settings =
-                    json!({"virtualService": {"name": "web"}, "destinations": destinations(to)});
-                (virtual_service(to), "istio", settings)
-            }
-            Self::Subsets => {
-                let to = |_: &str, version: &str| json!({"host": "web", "subset": version});
-                let settings =
-                    json!({"virtualService": {"name": "web"}, "destinations": destinations(to)});
-                (virtual_service(to), "istio", settings)
-            }
-            Self::HttpRoute => {
-                let to =
-                    |side: &str, _: &str| json!({"service": format!("web-{side}"), "port": 80});
-                let settings =
-                    json!({"httpRoute": {"name": "web"}, "destinations": destinations(to)});
-                (http_route(), "gateway", settings)
-            }
-        }
-    }
-}
-
-fn virtual_service(to: fn(&str, &str) -> Value) -> Value {
-    let (blue, green) = (to("blue", "v1"), to("green", "v2"));
-    json!({
-        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": {"name": "web"},
-        "spec": {
-            "hosts": [HOST],
-            "gateways": ["gw"],
-            "http": [
-                {
-                    "name": "testers",
-                    "match": [{"headers": {"x-canary": {"exact": "1"}}}],
-                    "route": [{"destination": green}],
-                },
-                {
-                    "name": "mirrored",
-                    "match": [{"uri": {"prefix": "/mirrored"}}],
-                    "route": [{"destination": blue}],
-                    "mirror": green,
-                    "mirrorPercentage": {"value": 100.0},
-                },
-                {
-                    "name": "primary",
-                    "route": [
-                        {"destination": blue, "weight": 100},
-                        {"destination": green, "weight": 0},
-                    ],
-                },
-            ],
-        },
-    })
-}
-
-fn http_route() -> Value {
-    let to = |side: &str| json!({"name": format!("web-{side}"), "port": 80});
-    let weighed = |side: &str, weight: u64| json!({"name": format!("web-{side}"), "port": 80, "weight": weight});
-    json!({
-        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "web"},
-        "spec": {
-            "parentRefs": [{"name": "edge"}],
-            "hostnames": [HOST],
-            "rules": [
-                {
-                    "name": "testers",
-                    "matches": [{"headers": [{"name": "x-canary", "value": "1"}]}],
-                    "backendRefs": [to("green")],
-                },
-                {
-                    "name": "mirrored",
-                    "matches": [{"path": {"type": "PathPrefix", "value": "/mirrored"}}],
-                    "filters": [{"type": "RequestMirror", "requestMirror": {"backendRef": to("green")}}],
-                    "backendRefs": [to("blue")],
-                },
-                {"name": "primary", "backendRefs": [weighed("blue", 100), weighed("green", 0)]},
-            ],
-        },
-    })
-}
-
 // === impl Driven ===
 
 impl Driven {
@@ -164,12 +51,11 @@ impl Driven {
         let (cluster, istiod) = world();
         let namespace = cluster.namespace(name);
         let mesh = Mesh::start(cluster, istiod, &namespace);
-        let (document, kind, settings) = way.document_and_settings();
-        cluster.apply(&namespace, &document.to_string());
+        cluster.apply(&namespace, &way.document().to_string());
         let sides = Sides { first: "blue".into(), second: "green".into() };
-        let entry = find(kind).unwrap();
+        let entry = find(way.provider()).unwrap();
         let scope = Scope { namespace: &namespace, sides: &sides };
-        let settings = (entry.check)(&settings, scope).unwrap();
+        let settings = (entry.check)(&way.settings(), scope).unwrap();
         let path = cluster.admin().path().to_owned();
         let outside = Outside::in_cluster(ClusterConfig::Kubeconfig { path, context: None });
         let provider = (entry.build)(&settings, &sides, &outside).unwrap();

@@ -1,0 +1,294 @@
+//! Two releases of a [`Shop`], told by what its users got: one that is promoted, and one that begins to fail.
+//!
+//! Asserts nothing: a suite does, and the demo prints.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::{Engine, Shop, VERSIONS, requests_for};
+use crate::cluster::Access;
+
+/// The steps of the release that is promoted: each bakes for longer than its share takes to be counted.
+const STEPS: [(u32, &str); 4] = [(10, "12s"), (25, "18s"), (50, "24s"), (100, "8s")];
+/// Those of the release that fails at its second step.
+const BAD_STEPS: [(u32, &str); 3] = [(10, "5s"), (25, "60s"), (100, "5s")];
+/// Which part of the requests then fails.
+const FAULT: &str = "error_rate=0.2";
+
+/// How long a step or an end may be waited for.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// How a release ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The new version serves.
+    Promoted,
+    /// The old version serves.
+    RolledBack,
+    /// Neither, in words.
+    Other(String),
+}
+
+/// A step as users saw it.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The share that was to be, in percent.
+    pub wanted: u32,
+    /// The share that users got.
+    pub measured: f64,
+    /// Of how many requests.
+    pub requests: u64,
+    /// How many of them failed.
+    pub failed: usize,
+    /// Whether the proxy still had the share at the end of the count.
+    pub lasted: bool,
+}
+
+/// A release that went well.
+#[derive(Clone, Debug)]
+pub struct Promotion {
+    /// Each step.
+    pub steps: Vec<Step>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How many requests the steady load sent meanwhile.
+    pub requests: usize,
+    /// How many of them failed.
+    pub failed: usize,
+}
+
+/// A release that was rolled back.
+#[derive(Clone, Debug)]
+pub struct Rollback {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// From the fault to the engine's PATCH, by the API server's own log.
+    pub to_patch: Option<Duration>,
+    /// From the fault until the proxy had no share of the side under test any more.
+    pub to_zero: Option<Duration>,
+    /// From the fault to the last answer of that side.
+    pub to_last: Option<Duration>,
+    /// How many requests the steady load sent from the fault on until then.
+    pub requests: usize,
+    /// How many requests failed because they were told to.
+    pub injected: usize,
+    /// How many failed besides, in the whole release.
+    pub other: usize,
+}
+
+/// An engine at work on one release; ended when dropped.
+#[derive(Debug)]
+struct Release<'a> {
+    engine: Engine,
+    child: Option<Child>,
+    admin: Access,
+    shop: &'a Shop<'a>,
+}
+
+// === impl Shop ===
+
+impl Shop<'_> {
+    /// Releases `web:v2` on green, and counts the split at each step.
+    ///
+    /// # Panics
+    /// Where a step is not reached in four minutes.
+    pub fn promote(&self, engine: Engine, haldane: &Path, tell: impl Fn(&str)) -> Promotion {
+        self.deploy("green", "web:v2");
+        let users = self.mesh.traffic(self.way.door(), 200);
+        let mut release = Release::start(self, engine, haldane, "v2", &STEPS);
+        let mut steps = Vec::new();
+        for (wanted, _) in STEPS {
+            release.wait_for_share("green", wanted);
+            let needed = requests_for(f64::from(wanted), 1.0);
+            let counts = self.mesh.count(self.way.door(), needed);
+            let step = Step {
+                wanted,
+                measured: counts.percent(VERSIONS[1]),
+                requests: counts.total(),
+                failed: counts.failures.len(),
+                lasted: self.share("green") == Some(f64::from(wanted)),
+            };
+            let Step { measured, requests, failed, .. } = step;
+            tell(&format!(
+                "{wanted:>3} % wanted, {measured:6.2} % of {requests} requests, {failed} failed"
+            ));
+            steps.push(step);
+        }
+        let outcome = release.outcome();
+        let seen = users.stop();
+        let failed = seen.iter().filter(|one| !one.is_good()).count();
+        Promotion { steps, outcome, requests: seen.len(), failed }
+    }
+
+    /// Releases `web:v3` on blue, while green serves, and lets it fail once it has 25 %.
+    ///
+    /// # Panics
+    /// Where that share is not reached in four minutes.
+    pub fn roll_back(&self, engine: Engine, haldane: &Path, tell: impl Fn(&str)) -> Rollback {
+        self.deploy("blue", "web:v3");
+        let users = self.mesh.traffic(self.way.door(), 400);
+        let mut release = Release::start(self, engine, haldane, "v3", &BAD_STEPS);
+        release.wait_for_share("blue", 25);
+        // The step is at work for a while.
+        thread::sleep(Duration::from_secs(5));
+        let (fault, at) = (Instant::now(), Timestamp::now());
+        self.inject("blue", FAULT);
+        tell("25 % reached; a fifth of the new version's answers fail from now on");
+        let mut to_zero = None;
+        let begin = Instant::now();
+        while to_zero.is_none() && begin.elapsed() < Duration::from_secs(60) {
+            if self.share("blue") == Some(0.0) {
+                to_zero = Some(fault.elapsed());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let outcome = release.outcome();
+        thread::sleep(Duration::from_secs(1));
+        self.inject("blue", "error_rate=0");
+        let seen = users.stop();
+        let last = seen.iter().filter(|one| one.is_by(VERSIONS[0])).map(|one| one.at).max();
+        let bad = || seen.iter().filter(|one| !one.is_good());
+        let is_injected =
+            |one: &&super::Seen| one.answer.as_ref().is_ok_and(|answer| answer.injected);
+        let injected = bad().filter(is_injected).count();
+        Rollback {
+            outcome,
+            to_patch: self.patched_since(at),
+            to_zero,
+            to_last: last.map(|last| last.saturating_duration_since(fault)),
+            requests: seen
+                .iter()
+                .filter(|one| one.began >= fault && Some(one.began) <= last)
+                .count(),
+            injected,
+            other: bad().count() - injected,
+        }
+    }
+
+    /// How long after a moment the API server was first sent a patch of the route.
+    fn patched_since(&self, at: Timestamp) -> Option<Duration> {
+        let route = format!("/namespaces/{}/{}/web", self.mesh.namespace(), self.way.plural());
+        let patched = |request: &&crate::cluster::Request| {
+            request.verb == "patch" && request.uri.contains(&route) && request.at >= at
+        };
+        let requests = self.cluster.requests();
+        let first = requests.iter().find(patched)?;
+        Duration::try_from(first.at.duration_since(at)).ok()
+    }
+}
+
+// === impl Release ===
+
+impl<'a> Release<'a> {
+    fn start(
+        shop: &'a Shop<'a>,
+        engine: Engine,
+        haldane: &Path,
+        revision: &str,
+        steps: &[(u32, &str)],
+    ) -> Self {
+        let rollout = shop.rollout(engine, revision, steps).to_string();
+        let admin = shop.cluster.admin().within(shop.mesh.namespace());
+        let child = match engine {
+            Engine::Run => Some(run(shop, haldane, &admin, &rollout)),
+            Engine::Operator => {
+                shop.cluster.apply(shop.mesh.namespace(), &rollout);
+                None
+            }
+        };
+        Self { engine, child, admin, shop }
+    }
+
+    #[track_caller]
+    fn wait_for_share(&mut self, side: &str, percent: u32) {
+        let begin = Instant::now();
+        while self.shop.share(side) != Some(f64::from(percent)) {
+            let ended = self.ended();
+            assert!(ended.is_none(), "{ended:?} before {percent} %: {}", self.words());
+            assert!(begin.elapsed() < PATIENCE, "{percent} % is not reached: {}", self.words());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits for the end.
+    fn outcome(&mut self) -> Outcome {
+        let begin = Instant::now();
+        loop {
+            match self.ended() {
+                Some(outcome) => return outcome,
+                None if begin.elapsed() > PATIENCE => {
+                    return Outcome::Other(format!("not ended: {}", self.words()));
+                }
+                None => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn ended(&mut self) -> Option<Outcome> {
+        match &mut self.child {
+            Some(child) => {
+                let status = child.try_wait().ok().flatten()?;
+                Some(match status.code() {
+                    Some(0) => Outcome::Promoted,
+                    Some(10) => Outcome::RolledBack,
+                    _ => Outcome::Other(format!("{status}: {}", self.words())),
+                })
+            }
+            None => phase_of(&self.rollout()),
+        }
+    }
+
+    fn rollout(&self) -> Value {
+        let told = self.admin.try_kubectl(&["get", "rollouts.haldane.dev", "web", "-o=json"]);
+        told.ok().and_then(|told| serde_json::from_str(&told).ok()).unwrap_or_default()
+    }
+
+    /// What the engine said last.
+    fn words(&self) -> String {
+        match self.engine {
+            Engine::Run => {
+                let log = fs::read_to_string(self.shop.folder().join("haldane.log"));
+                log.unwrap_or_default()
+            }
+            Engine::Operator => self.rollout()["status"].to_string(),
+        }
+    }
+}
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn run(shop: &Shop<'_>, haldane: &Path, admin: &Access, rollout: &str) -> Child {
+    let folder = shop.folder();
+    let file = folder.join("rollout.yaml");
+    fs::write(&file, rollout).expect("the folder can be written");
+    let log = File::create(folder.join("haldane.log")).expect("the folder can be written");
+    let errors = log.try_clone().expect("a second handle");
+    let mut command = Command::new(haldane);
+    command.arg("run").arg(file).arg("--state").arg(folder.join("state"));
+    command.env("KUBECONFIG", admin.path()).stdin(Stdio::null()).stdout(log).stderr(errors);
+    command.spawn().unwrap_or_else(|error| panic!("{} must be built: {error}", haldane.display()))
+}
+
+/// How the status of a rollout says that it has ended.
+fn phase_of(rollout: &Value) -> Option<Outcome> {
+    match rollout["status"]["phase"].as_str()? {
+        "Promoted" => Some(Outcome::Promoted),
+        "RolledBack" => Some(Outcome::RolledBack),
+        _ => None,
+    }
+}
