@@ -7,10 +7,10 @@ SEEDS ?= 1000000
 N ?= 20000
 export INSTA_UPDATE := no
 
-.PHONY: help setup setup-more packages demo cluster build test test-more check sim analysis-sim bench soak mutants clean
+.PHONY: help setup setup-more packages demo demo-kubernetes cluster build test test-more check sim analysis-sim bench soak mutants clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: packages ## install what the tests need, and build a Kubernetes API server once (says what)
 	@tests/kubernetes.sh
@@ -27,11 +27,14 @@ build: ## build the release binary: target/release/haldane
 demo: packages build ## six releases through a real HAProxy, gated on a real Prometheus (under 4 minutes)
 	@target/release/demo
 
+demo-kubernetes: setup-more build ## releases in that API server through a real mesh: istiod, Envoy, Prometheus (7 minutes)
+	@target/release/demo-kubernetes
+
 cluster: setup ## a real Kubernetes API server for a person: prints the KUBECONFIG, stops on Ctrl-C
 	$(CARGO) build -p haldane-tests --bin cluster
 	@target/debug/cluster
 
-test: setup ## all tests, against real servers; nothing is skipped
+test: setup ## all tests but those of test-more, against real servers; nothing is skipped
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast
 

@@ -11,6 +11,7 @@ mod assets;
 mod envoy;
 mod istiod;
 mod objects;
+mod operator;
 mod page;
 mod places;
 mod routes;
@@ -19,9 +20,10 @@ mod story;
 mod traffic;
 
 pub use istiod::Istiod;
+pub use operator::Operator;
 pub use routes::Way;
-pub use shop::{Engine, Shop};
-pub use story::{Outcome, Promotion, Rollback, Step};
+pub use shop::Shop;
+pub use story::{Engine, Outcome, Promotion, Rollback, Step};
 pub use traffic::{Counts, Seen, Traffic, requests_for};
 
 use std::{net::SocketAddr, time::Duration};

@@ -49,13 +49,17 @@ fn haldane() -> PathBuf {
 }
 
 /// A release that is promoted, then one that fails and is rolled back.
-fn releases(name: &str, way: Way, engine: Engine) {
+fn releases(name: &str, way: Way, engine: Engine<'_>) {
     let _turn = turn();
     let (cluster, istiod) = world();
     let shop = Shop::open(cluster, istiod, name, way);
-    let tell = |words: &str| println!("{way:?}, {engine:?}: {words}");
+    let how = match engine {
+        Engine::Run(_) => "run",
+        Engine::Operator => "operator",
+    };
+    let tell = |words: &str| println!("{way:?} by haldane {how}: {words}");
 
-    let good = shop.promote(engine, &haldane(), tell);
+    let good = shop.promote(engine, tell);
     assert_eq!(good.outcome, Outcome::Promoted);
     tell(&format!(
         "promoted; {} requests of users meanwhile, {} failed",
@@ -67,7 +71,7 @@ fn releases(name: &str, way: Way, engine: Engine) {
         assert!(step.lasted && step.failed == 0 && off <= TOLERANCE, "{step:?}");
     }
 
-    let bad = shop.roll_back(engine, &haldane(), tell);
+    let bad = shop.roll_back(engine, tell);
     tell(&format!("{bad:?}"));
     assert_eq!(bad.outcome, Outcome::RolledBack);
     assert_eq!(bad.other, 0, "what failed was told to");
@@ -79,10 +83,10 @@ fn releases(name: &str, way: Way, engine: Engine) {
 
 #[test]
 fn a_file_releases_through_a_virtual_service() {
-    releases("file-istio", Way::Hosts, Engine::Run);
+    releases("file-istio", Way::Hosts, Engine::Run(&haldane()));
 }
 
 #[test]
 fn a_file_releases_through_an_http_route() {
-    releases("file-gateway", Way::HttpRoute, Engine::Run);
+    releases("file-gateway", Way::HttpRoute, Engine::Run(&haldane()));
 }

@@ -3,7 +3,7 @@
 //!
 //! The Deployments' pods run nowhere: the harness writes their status, and the mesh's copies answer for them.
 
-use std::{net::TcpStream, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -16,15 +16,6 @@ use crate::{
 
 /// How long something may take until it is as it was asked to be.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How the engine runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
-    /// `haldane run` with a file, outside of the cluster.
-    Run,
-    /// `haldane operator`, with the rollout in the cluster.
-    Operator,
-}
 
 /// One namespace with everything that a release needs but the engine; ended when dropped.
 #[derive(Debug)]
@@ -96,28 +87,15 @@ impl<'a> Shop<'a> {
         self.prometheus.folder().to_owned()
     }
 
-    /// Returns where its Prometheus answers.
-    #[must_use]
-    pub fn prometheus_url(&self) -> &str {
-        &self.prometheus.url
-    }
-
-    /// Returns whether its Prometheus can be reached.
-    #[must_use]
-    pub fn is_watched(&self) -> bool {
-        let address = self.prometheus.url.trim_start_matches("http://");
-        TcpStream::connect(address).is_ok()
-    }
-
     /// Returns the rollout `web`: limits on the failed requests, as the proxy counts them for each side.
     ///
-    /// Outside of the cluster the rollout says the revision; inside, the Deployments do.
+    /// With a revision for outside of the cluster; without one for inside, where the Deployments tell it.
     #[must_use]
-    pub fn rollout(&self, engine: Engine, revision: &str, steps: &[(u32, &str)]) -> Value {
+    pub fn rollout(&self, revision: Option<&str>, steps: &[(u32, &str)]) -> Value {
         let side = |side: &str| {
             let labels = json!({"cluster_name": self.cluster_name(side)});
             let mut entry = json!({"name": side, "labels": labels});
-            if engine == Engine::Operator {
+            if revision.is_none() {
                 entry["workload"] = json!({"deployment": format!("web-{side}")});
             }
             entry
@@ -143,7 +121,7 @@ impl<'a> Shop<'a> {
                 },
             },
         });
-        if engine == Engine::Run {
+        if let Some(revision) = revision {
             rollout["spec"]["revision"] = revision.into();
         }
         rollout

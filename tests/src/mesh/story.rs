@@ -13,8 +13,11 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Engine, Shop, VERSIONS, requests_for};
-use crate::cluster::Access;
+use super::{Seen, Shop, VERSIONS, requests_for};
+use crate::{
+    cluster::{Access, Request},
+    process::wait_for,
+};
 
 /// The steps of the release that is promoted: each bakes for longer than its share takes to be counted.
 const STEPS: [(u32, &str); 4] = [(10, "12s"), (25, "18s"), (50, "24s"), (100, "8s")];
@@ -25,6 +28,15 @@ const FAULT: &str = "error_rate=0.2";
 
 /// How long a step or an end may be waited for.
 const PATIENCE: Duration = Duration::from_secs(240);
+
+/// How the engine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Engine<'a> {
+    /// `haldane run` with a file, outside of the cluster: this program, for each release anew.
+    Run(&'a Path),
+    /// `haldane operator`, which is in charge of the namespace already, with the rollout in the cluster.
+    Operator,
+}
 
 /// How a release ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,10 +99,12 @@ pub struct Rollback {
 /// An engine at work on one release; ended when dropped.
 #[derive(Debug)]
 struct Release<'a> {
-    engine: Engine,
-    child: Option<Child>,
-    admin: Access,
     shop: &'a Shop<'a>,
+    admin: Access,
+    /// The process of a run.
+    child: Option<Child>,
+    /// The attempts that the rollout in the cluster had before.
+    attempts: u64,
 }
 
 // === impl Shop ===
@@ -100,10 +114,9 @@ impl Shop<'_> {
     ///
     /// # Panics
     /// Where a step is not reached in four minutes.
-    pub fn promote(&self, engine: Engine, haldane: &Path, tell: impl Fn(&str)) -> Promotion {
-        self.deploy("green", "web:v2");
+    pub fn promote(&self, engine: Engine<'_>, tell: impl Fn(&str)) -> Promotion {
         let users = self.mesh.traffic(self.way.door(), 200);
-        let mut release = Release::start(self, engine, haldane, "v2", &STEPS);
+        let mut release = Release::start(self, engine, ("green", "v2"), &STEPS);
         let mut steps = Vec::new();
         for (wanted, _) in STEPS {
             release.wait_for_share("green", wanted);
@@ -132,10 +145,9 @@ impl Shop<'_> {
     ///
     /// # Panics
     /// Where that share is not reached in four minutes.
-    pub fn roll_back(&self, engine: Engine, haldane: &Path, tell: impl Fn(&str)) -> Rollback {
-        self.deploy("blue", "web:v3");
+    pub fn roll_back(&self, engine: Engine<'_>, tell: impl Fn(&str)) -> Rollback {
         let users = self.mesh.traffic(self.way.door(), 400);
-        let mut release = Release::start(self, engine, haldane, "v3", &BAD_STEPS);
+        let mut release = Release::start(self, engine, ("blue", "v3"), &BAD_STEPS);
         release.wait_for_share("blue", 25);
         // The step is at work for a while.
         thread::sleep(Duration::from_secs(5));
@@ -156,8 +168,7 @@ impl Shop<'_> {
         let seen = users.stop();
         let last = seen.iter().filter(|one| one.is_by(VERSIONS[0])).map(|one| one.at).max();
         let bad = || seen.iter().filter(|one| !one.is_good());
-        let is_injected =
-            |one: &&super::Seen| one.answer.as_ref().is_ok_and(|answer| answer.injected);
+        let is_injected = |one: &&Seen| one.answer.as_ref().is_ok_and(|answer| answer.injected);
         let injected = bad().filter(is_injected).count();
         Rollback {
             outcome,
@@ -176,7 +187,7 @@ impl Shop<'_> {
     /// How long after a moment the API server was first sent a patch of the route.
     fn patched_since(&self, at: Timestamp) -> Option<Duration> {
         let route = format!("/namespaces/{}/{}/web", self.mesh.namespace(), self.way.plural());
-        let patched = |request: &&crate::cluster::Request| {
+        let patched = |request: &&Request| {
             request.verb == "patch" && request.uri.contains(&route) && request.at >= at
         };
         let requests = self.cluster.requests();
@@ -188,23 +199,33 @@ impl Shop<'_> {
 // === impl Release ===
 
 impl<'a> Release<'a> {
+    /// Puts an image on a side, and has it released.
     fn start(
         shop: &'a Shop<'a>,
-        engine: Engine,
-        haldane: &Path,
-        revision: &str,
+        engine: Engine<'_>,
+        (side, revision): (&str, &str),
         steps: &[(u32, &str)],
     ) -> Self {
-        let rollout = shop.rollout(engine, revision, steps).to_string();
         let admin = shop.cluster.admin().within(shop.mesh.namespace());
-        let child = match engine {
-            Engine::Run => Some(run(shop, haldane, &admin, &rollout)),
-            Engine::Operator => {
-                shop.cluster.apply(shop.mesh.namespace(), &rollout);
-                None
+        let mut release = Self { shop, admin, child: None, attempts: 0 };
+        let image = format!("web:{revision}");
+        match engine {
+            Engine::Run(haldane) => {
+                shop.deploy(side, &image);
+                let rollout = shop.rollout(Some(revision), steps).to_string();
+                release.child = Some(run(shop, haldane, &release.admin, &rollout));
             }
-        };
-        Self { engine, child, admin, shop }
+            Engine::Operator => {
+                let rollout = shop.rollout(None, steps).to_string();
+                shop.cluster.apply(shop.mesh.namespace(), &rollout);
+                wait_for("the engine has taken the rollout", PATIENCE, || {
+                    release.status()["phase"] == "Healthy"
+                });
+                release.attempts = release.status()["attempt"].as_u64().unwrap_or(0);
+                shop.deploy(side, &image);
+            }
+        }
+        release
     }
 
     #[track_caller]
@@ -242,23 +263,31 @@ impl<'a> Release<'a> {
                     _ => Outcome::Other(format!("{status}: {}", self.words())),
                 })
             }
-            None => phase_of(&self.rollout()),
+            None => ended(&self.status(), self.attempts),
         }
     }
 
-    fn rollout(&self) -> Value {
+    /// What the rollout in the cluster says of itself.
+    fn status(&self) -> Value {
         let told = self.admin.try_kubectl(&["get", "rollouts.haldane.dev", "web", "-o=json"]);
-        told.ok().and_then(|told| serde_json::from_str(&told).ok()).unwrap_or_default()
+        let rollout = told.ok().and_then(|told| serde_json::from_str::<Value>(&told).ok());
+        rollout.map(|rollout| rollout["status"].clone()).unwrap_or_default()
     }
 
     /// What the engine said last.
     fn words(&self) -> String {
-        match self.engine {
-            Engine::Run => {
-                let log = fs::read_to_string(self.shop.folder().join("haldane.log"));
-                log.unwrap_or_default()
+        match self.child {
+            Some(_) => {
+                fs::read_to_string(self.shop.folder().join("haldane.log")).unwrap_or_default()
             }
-            Engine::Operator => self.rollout()["status"].to_string(),
+            None => {
+                let mut status = self.status();
+                if let Some(fields) = status.as_object_mut() {
+                    // What the engine remembers is not for people.
+                    fields.remove("record");
+                }
+                format!("{status:#}")
+            }
         }
     }
 }
@@ -284,11 +313,14 @@ fn run(shop: &Shop<'_>, haldane: &Path, admin: &Access, rollout: &str) -> Child 
     command.spawn().unwrap_or_else(|error| panic!("{} must be built: {error}", haldane.display()))
 }
 
-/// How the status of a rollout says that it has ended.
-fn phase_of(rollout: &Value) -> Option<Outcome> {
-    match rollout["status"]["phase"].as_str()? {
-        "Promoted" => Some(Outcome::Promoted),
-        "RolledBack" => Some(Outcome::RolledBack),
+/// How a rollout says that it has ended, once it has made an attempt of its own.
+fn ended(status: &Value, attempts: u64) -> Option<Outcome> {
+    if status["attempt"].as_u64()? <= attempts {
+        return None;
+    }
+    match status["phase"].as_str()? {
+        "Healthy" => Some(Outcome::Promoted),
+        "Degraded" => Some(Outcome::RolledBack),
         _ => None,
     }
 }
