@@ -2,11 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use haldane_host::{Intent, Written};
 use haldane_model::{EntryName, LeaseSeen, Now, Place};
 use haldane_providers::Error;
 use haldane_runtime::{Command, Core, Input, ports::Swap};
 use haldane_sources::SourceFacts;
-use haldane_standalone::{Intent, Written};
 use haldane_tests::bench::fleet::{self, Kind, Seed};
 use jiff::{SignedDuration, Timestamp};
 

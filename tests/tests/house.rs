@@ -21,12 +21,14 @@ const FLOORS: &[(&str, &str, u8)] = &[
     ("crds", "haldane-crds", 1),
     ("engine/runtime", "haldane-runtime", 2),
     ("engine/plan", "haldane-plan", 3),
-    ("engine/standalone", "haldane-standalone", 4),
-    ("engine/api", "haldane-api", 4),
-    ("engine/cli", "haldane", 5),
-    ("tests/analysis", "haldane-analysis-tests", 6),
-    ("tests/machine", "haldane-machine-tests", 6),
-    ("tests", "haldane-tests", 7),
+    ("engine/host", "haldane-host", 4),
+    ("engine/standalone", "haldane-standalone", 5),
+    ("engine/kubernetes", "haldane-kubernetes", 5),
+    ("engine/api", "haldane-api", 5),
+    ("engine/cli", "haldane", 6),
+    ("tests/analysis", "haldane-analysis-tests", 7),
+    ("tests/machine", "haldane-machine-tests", 7),
+    ("tests", "haldane-tests", 8),
 ];
 
 fn root() -> PathBuf {

@@ -5,6 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures::FutureExt as _;
 use haldane_outside::{BODY_BYTES_MAX, Outside, OutsideError, Secret, SecretText, Tls};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use schemars::JsonSchema;
@@ -113,7 +114,8 @@ impl Access {
         })
     }
 
-    /// Reads every certificate and secret once.
+    /// Reads every certificate and secret once, but those that lie in a cluster: they are asked for when they are
+    /// needed.
     pub(crate) fn check_outside(&self, outside: &Outside) -> Result<(), Vec<SettingsError>> {
         let mut errors = Vec::new();
         // Without TLS there is nothing to read; the system's certificates take longer than all else here.
@@ -121,14 +123,31 @@ impl Access {
         if encrypted && let Err(error) = outside.client(&self.url, &self.tls) {
             errors.push(at("/tls", error));
         }
-        if let Err(error) = self.request_headers() {
+        let headers = self.here().request_headers(outside).now_or_never();
+        if let Err(error) = headers.expect("files and variables are read at once") {
             errors.push(error);
         }
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
+    /// Returns the same with those secrets alone that are on this machine.
+    fn here(&self) -> Self {
+        let is_here = |secret: &Secret| !matches!(secret, Secret::SecretKeyRef(_));
+        let mut here = self.clone();
+        here.bearer = here.bearer.filter(is_here);
+        here.basic = here.basic.filter(|basic| is_here(&basic.password));
+        here.headers.retain(|_, header| match header {
+            Header::Text(_) => true,
+            Header::Secret(secret) => is_here(secret),
+        });
+        here
+    }
+
     /// Reads the secrets and writes the headers of one request.
-    pub(crate) fn request_headers(&self) -> Result<HeaderMap, SettingsError> {
+    pub(crate) async fn request_headers(
+        &self,
+        outside: &Outside,
+    ) -> Result<HeaderMap, SettingsError> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let path = format!("/headers/{name}");
@@ -138,18 +157,22 @@ impl Access {
                 Header::Text(text) => {
                     HeaderValue::from_str(text).map_err(|_odd| unsendable(&path))?
                 }
-                Header::Secret(secret) => sensitive(&path, secret, |text| text.to_owned())?,
+                Header::Secret(secret) => {
+                    sensitive(outside, &path, secret, |text| text.to_owned()).await?
+                }
             };
             headers.insert(header, value);
         }
         if let Some(bearer) = &self.bearer {
-            let value = sensitive("/bearer", bearer, |token| format!("Bearer {token}"))?;
+            let value =
+                sensitive(outside, "/bearer", bearer, |token| format!("Bearer {token}")).await?;
             headers.insert(reqwest::header::AUTHORIZATION, value);
         }
         if let Some(Basic { username, password }) = &self.basic {
-            let value = sensitive("/basic/password", password, |password| {
+            let write = |password: &str| {
                 format!("Basic {}", BASE64_STANDARD.encode(format!("{username}:{password}")))
-            })?;
+            };
+            let value = sensitive(outside, "/basic/password", password, write).await?;
             headers.insert(reqwest::header::AUTHORIZATION, value);
         }
         Ok(headers)
@@ -187,12 +210,13 @@ fn unsendable(path: &str) -> SettingsError {
     SettingsError::new(path, "it cannot be sent as a header", help)
 }
 
-fn sensitive(
+async fn sensitive(
+    outside: &Outside,
     path: &str,
     secret: &Secret,
     write: impl FnOnce(&str) -> String,
 ) -> Result<HeaderValue, SettingsError> {
-    let text: SecretText = secret.read().map_err(|error| at(path, error))?;
+    let text: SecretText = outside.secret(secret).await.map_err(|error| at(path, error))?;
     let mut value =
         HeaderValue::from_str(&write(text.reveal())).map_err(|_odd| unsendable(path))?;
     value.set_sensitive(true);

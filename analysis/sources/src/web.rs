@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use haldane_outside::{BodyError, Outside, body};
+use haldane_outside::{BodyError, Outside, Secret, SecretText, body};
 use jiff::Timestamp;
 use reqwest::{
     Method, Response,
@@ -103,7 +103,7 @@ impl Web {
     }
 
     async fn ask(&self, request: Request) -> Result<Response, Refusal> {
-        let mut headers = self.headers()?;
+        let mut headers = self.headers().await?;
         for (name, value) in &request.headers {
             headers.entry(name).or_insert_with(|| value.clone());
         }
@@ -142,8 +142,14 @@ impl Web {
     }
 
     /// Who we are, with secrets read now.
-    pub(crate) fn headers(&self) -> Result<HeaderMap, Refusal> {
-        self.access.request_headers().map_err(|error| refused(error.to_string()))
+    pub(crate) async fn headers(&self) -> Result<HeaderMap, Refusal> {
+        let headers = self.access.request_headers(&self.outside).await;
+        headers.map_err(|error| refused(error.to_string()))
+    }
+
+    /// Reads a secret now.
+    pub(crate) async fn secret(&self, secret: &Secret) -> Result<SecretText, Refusal> {
+        self.outside.secret(secret).await.map_err(|error| refused(error.message))
     }
 
     /// How long one request may take now.

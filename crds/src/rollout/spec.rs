@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Analysis;
@@ -58,18 +58,23 @@ pub struct Side {
 }
 
 /// The Kubernetes workload that runs a side, in the rollout's namespace; exactly one of its fields.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Workload {
     /// The name of a Deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deployment: Option<Name>,
     /// The name of a StatefulSet.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stateful_set: Option<Name>,
     /// The name of a DaemonSet.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub daemon_set: Option<Name>,
     /// The name of a ReplicaSet.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub replica_set: Option<Name>,
     /// The labels that all pods of the side have, and no others, where none of these runs them.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
     pub pods: Option<BTreeMap<String, String>>,
 }

@@ -7,6 +7,7 @@
 mod access;
 mod client;
 mod form;
+mod ops;
 mod place;
 mod routes;
 mod server;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use self::{
     client::{Ask, Client, ClientError},
+    ops::{Ops, serve_ops},
     place::{Error, Listener},
     server::{Server, serve},
     wire::{

@@ -31,6 +31,8 @@ commands! {
     Run in run;
     /// Serve every rollout file of a directory, with the local HTTP API.
     Serve in serve;
+    /// Run the engine of a Kubernetes cluster.
+    Operator in operator;
     /// List rollouts, or show one.
     Get in get;
     /// Show where a rollout is.
@@ -78,6 +80,6 @@ commands! {
 impl Command {
     /// Returns whether it runs on its own, so that its log is its voice.
     pub(crate) fn is_a_service(&self) -> bool {
-        matches!(self, Self::Serve(_))
+        matches!(self, Self::Serve(_) | Self::Operator(_))
     }
 }

@@ -9,9 +9,10 @@ use std::{
 };
 
 use haldane_api::{Client, Listener, Server};
+use haldane_host::{Uncompiled, Written};
 use haldane_model::RolloutId;
 use haldane_runtime::ports::Desk;
-use haldane_standalone::{Shelf, Uncompiled, Written};
+use haldane_standalone::Shelf;
 use miette::miette;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -135,8 +136,8 @@ impl Context {
         path: &Path,
         shelf: &Shelf,
     ) -> miette::Result<Result<Vec<Written>, (Uncompiled, miette::Report)>> {
-        let text = haldane_standalone::text(path).map_err(|why| miette!("{why}"))?;
-        let written = match haldane_standalone::compile_with(&text, &shelf.beside(path)).await {
+        let text = haldane_host::text(path).map_err(|why| miette!("{why}"))?;
+        let written = match haldane_host::compile_with(&text, &shelf.beside(path)).await {
             Ok(written) => written,
             Err(wrong) => {
                 let report = faults::of_file(path, &text, wrong.diagnostics.clone());

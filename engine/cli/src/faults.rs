@@ -63,7 +63,7 @@ pub(crate) fn of_file(path: &Path, text: &str, diagnostics: Vec<Diagnostic>) -> 
     let fault = |diagnostic: Diagnostic| {
         // A fault of a template may lie in another file; without its text its place is told all the same.
         let other = diagnostic.file.clone();
-        let read = other.as_ref().map(|file| haldane_standalone::text(Path::new(&**file)));
+        let read = other.as_ref().map(|file| haldane_host::text(Path::new(&**file)));
         let text: Option<Arc<str>> = match read {
             Some(read) => read.ok().map(|text| without_passwords(&text).into()),
             None => Some(source.clone()),

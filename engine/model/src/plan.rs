@@ -49,6 +49,9 @@ pub struct Side {
     pub labels: BTreeMap<String, String>,
     /// Where its revision is asked for, as JSON; without it the revision is the user's word.
     pub revision_query: Option<Arc<str>>,
+    /// What runs it in a cluster, as JSON: it tells the revision, and whether it can take traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Arc<str>>,
 }
 
 /// One traffic entry: a provider and its settings.
@@ -315,6 +318,6 @@ impl Plan {
     /// Returns whether something outside tells which revision the sides run.
     #[must_use]
     pub fn revisions_are_told(&self) -> bool {
-        self.sides.iter().any(|side| side.revision_query.is_some())
+        self.sides.iter().any(|side| side.revision_query.is_some() || side.workload.is_some())
     }
 }

@@ -13,7 +13,10 @@ use std::{
 use reqwest::{Client, redirect};
 use url::{Host, Url};
 
-use crate::{Cluster, ClusterConfig, OutsideError, Tls, tls::TlsMaterial};
+use crate::{
+    Cluster, ClusterConfig, Collection, Mirror, OutsideError, Secret, SecretText, Tls, Trim,
+    mirror::Mirrors, secrets::Secrets, tls::TlsMaterial,
+};
 
 /// The longest that any call takes, whatever its user waits for.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(120);
@@ -29,6 +32,21 @@ pub struct Outside {
     clients: Arc<Mutex<Vec<(ClientKey, Client)>>>,
     own_cluster: ClusterConfig,
     cluster: Arc<tokio::sync::Mutex<Option<Cluster>>>,
+    /// The namespace of the rollout on whose behalf it is used.
+    namespace: Option<Arc<str>>,
+    /// What was read of Secrets; `None` outside a cluster, where none are read.
+    secrets: Option<Arc<Secrets>>,
+    /// What is watched, where anything is.
+    mirrors: Option<(Arc<Mirrors>, Reach)>,
+}
+
+/// Where in its cluster an engine looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Everywhere.
+    Cluster,
+    /// In these namespaces alone.
+    Namespaces(Vec<Arc<str>>),
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -40,10 +58,78 @@ struct ClientKey {
 // === impl Outside ===
 
 impl Outside {
-    /// Makes one whose own cluster is found here; by default it is found as kubectl finds it.
+    /// Makes one whose own cluster is found here; by default it is found as kubectl finds it. Rollouts may name
+    /// Secrets of their own namespaces there.
     #[must_use]
     pub fn in_cluster(own_cluster: ClusterConfig) -> Self {
-        Self { own_cluster, ..Self::default() }
+        Self { own_cluster, secrets: Some(Arc::default()), ..Self::default() }
+    }
+
+    /// Returns the same way out on behalf of a rollout of this namespace: whatever it names lies there.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self { namespace: Some(namespace.into()), ..self.clone() }
+    }
+
+    /// Returns the same with watches: kinds that are asked for often are mirrored, as far as the engine looks.
+    #[must_use]
+    pub fn watching(self, reach: Reach) -> Self {
+        Self { mirrors: Some((Arc::default(), reach)), ..self }
+    }
+
+    pub(crate) fn without_mirrors(&self) -> Self {
+        Self { mirrors: None, ..self.clone() }
+    }
+
+    /// Returns the mirror of a kind as far as a namespace is concerned; `None` where nothing is watched, or not
+    /// there. Everybody must trim a kind alike: the first one's word counts.
+    #[must_use]
+    pub fn mirror(&self, namespace: &str, api: &str, plural: &str, trim: Trim) -> Option<Mirror> {
+        let (mirrors, reach) = self.mirrors.as_ref()?;
+        let everywhere = Collection::everywhere(api, plural);
+        let collection = match reach {
+            Reach::Cluster => everywhere,
+            Reach::Namespaces(known) if known.iter().any(|known| &**known == namespace) => {
+                everywhere.within(namespace)
+            }
+            Reach::Namespaces(_) => return None,
+        };
+        Some(mirrors.get(self, collection, trim))
+    }
+
+    /// Returns the mirrors of a kind that together hold all that the engine looks at.
+    #[must_use]
+    pub fn mirrors(&self, api: &str, plural: &str, trim: Trim) -> Vec<Mirror> {
+        let Some((mirrors, reach)) = &self.mirrors else { return Vec::new() };
+        let everywhere = Collection::everywhere(api, plural);
+        let collections = match reach {
+            Reach::Cluster => vec![everywhere],
+            Reach::Namespaces(known) => {
+                known.iter().map(|namespace| everywhere.clone().within(namespace)).collect()
+            }
+        };
+        let mirror = |collection| mirrors.get(self, collection, trim);
+        collections.into_iter().map(mirror).collect()
+    }
+
+    /// Returns the mirror of one collection, whatever the engine looks at; `None` where nothing is watched.
+    #[must_use]
+    pub fn mirror_of(&self, collection: Collection, trim: Trim) -> Option<Mirror> {
+        let (mirrors, _) = self.mirrors.as_ref()?;
+        Some(mirrors.get(self, collection, trim))
+    }
+
+    /// Reads a secret: one of this machine at once, one of the cluster where it was not read just now.
+    ///
+    /// # Errors
+    /// Where it is absent, empty or may not be read, naming the place and what to do.
+    pub async fn secret(&self, secret: &Secret) -> Result<SecretText, OutsideError> {
+        match (secret, &self.secrets, &self.namespace) {
+            (Secret::SecretKeyRef(key), Some(secrets), Some(namespace)) => {
+                secrets.read(self, namespace, key).await
+            }
+            (_, _, _) => secret.read(),
+        }
     }
 
     /// Returns the engine's own cluster: one client for all, made at the first use.

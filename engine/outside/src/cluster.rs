@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use futures::Stream;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{
     Method, Request,
@@ -23,6 +24,7 @@ use kube::{
     Client, Config,
     client::Body,
     config::{KubeConfigOptions, Kubeconfig},
+    core::WatchEvent,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -205,6 +207,93 @@ impl Cluster {
         self.ask(Method::PATCH, path, body, deadline).await
     }
 
+    /// Makes an object in a collection, and returns it.
+    ///
+    /// # Errors
+    /// Where the server does not answer in time, or refuses; 409: there is one of this name.
+    pub async fn create(
+        &self,
+        path: &str,
+        object: &Value,
+        deadline: Duration,
+    ) -> Result<Value, ClusterError> {
+        self.ask(Method::POST, path, object.to_string().into_bytes(), deadline).await
+    }
+
+    /// Writes an object as it is meant to be, and returns what it is afterwards.
+    ///
+    /// # Errors
+    /// Where the server does not answer in time, or refuses; 409: it has another resourceVersion than this one.
+    pub async fn replace(
+        &self,
+        path: &str,
+        object: &Value,
+        deadline: Duration,
+    ) -> Result<Value, ClusterError> {
+        self.ask(Method::PUT, path, object.to_string().into_bytes(), deadline).await
+    }
+
+    /// Lays a document over an object, as a JSON Merge Patch: what is null goes, and what is not named stays.
+    ///
+    /// # Errors
+    /// Where the server does not answer in time, or refuses; 409: it has another resourceVersion than this one.
+    pub async fn merge(
+        &self,
+        path: &str,
+        document: &Value,
+        deadline: Duration,
+    ) -> Result<Value, ClusterError> {
+        let body = document.to_string().into_bytes();
+        self.ask_as(Method::PATCH, path, ("application/merge-patch+json", body), deadline).await
+    }
+
+    /// Deletes an object.
+    ///
+    /// # Errors
+    /// Where the server does not answer in time, or refuses; 404: it is not there.
+    pub async fn delete(&self, path: &str, deadline: Duration) -> Result<(), ClusterError> {
+        self.ask(Method::DELETE, path, Vec::new(), deadline).await.map(|_| ())
+    }
+
+    /// Opens a watch; the deadline is for its beginning alone. How long it lasts stands in the path.
+    pub(crate) async fn events(
+        &self,
+        path: &str,
+        deadline: Duration,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<Value>, kube::Error>> + use<>, ClusterError>
+    {
+        let broken = |why: String| {
+            ClusterError::Unavailable(format!(
+                "the API server at {} does not answer: {why}",
+                self.url
+            ))
+        };
+        let request = Request::get(path)
+            .header(ACCEPT, "application/json")
+            .body(Vec::new())
+            .map_err(|error| broken(error.to_string()))?;
+        let opened = tokio::time::timeout(deadline, self.client.request_events::<Value>(request));
+        match opened.await {
+            Ok(Ok(events)) => Ok(events),
+            Ok(Err(kube::Error::Api(status))) => {
+                if status.code == 401 {
+                    self.refused.store(true, Ordering::Relaxed);
+                }
+                let refusal = Refusal {
+                    code: status.code,
+                    message: status.message.clone(),
+                    ..Refusal::default()
+                };
+                Err(match status.code {
+                    401 | 408 | 429 | 500.. => ClusterError::Unavailable(refusal.to_string()),
+                    _ => ClusterError::Refused(refusal),
+                })
+            }
+            Ok(Err(error)) => Err(broken(chain(&error))),
+            Err(_late) => Err(broken(format!("not within {deadline:?}"))),
+        }
+    }
+
     /// Whether the server no longer takes our credentials: then a client is made anew.
     pub(crate) fn is_refused(&self) -> bool {
         self.refused.load(Ordering::Relaxed)
@@ -217,6 +306,20 @@ impl Cluster {
         body: Vec<u8>,
         deadline: Duration,
     ) -> Result<Value, ClusterError> {
+        let content = match method {
+            Method::PATCH => "application/json-patch+json",
+            _ => "application/json",
+        };
+        self.ask_as(method, path, (content, body), deadline).await
+    }
+
+    async fn ask_as(
+        &self,
+        method: Method,
+        path: &str,
+        (content, body): (&'static str, Vec<u8>),
+        deadline: Duration,
+    ) -> Result<Value, ClusterError> {
         let join = if path.contains('?') { '&' } else { '?' };
         // The server gives up when we do: a write that is late does not land later.
         let path = format!("{path}{join}timeout={}ms", deadline.as_millis());
@@ -224,7 +327,7 @@ impl Cluster {
             .method(method)
             .uri(path)
             .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/json-patch+json")
+            .header(CONTENT_TYPE, content)
             .body(Body::from(body))
             .map_err(|error| ClusterError::Unavailable(format!("no request: {error}")))?;
         let told = tokio::time::timeout(deadline, self.send(request)).await;

@@ -7,13 +7,16 @@
 mod body;
 mod client;
 mod cluster;
+mod mirror;
 mod secret;
+mod secrets;
 mod tls;
 
 pub use self::{
     body::{BODY_BYTES_MAX, BodyError, body},
-    client::{DEADLINE_MAX, Outside},
+    client::{DEADLINE_MAX, Outside, Reach},
     cluster::{Cluster, ClusterConfig, ClusterError, Refusal},
+    mirror::{Collection, Key, Mirror, Sight, Trim},
     secret::{Secret, SecretKeyRef, SecretText},
     tls::Tls,
 };

@@ -66,7 +66,12 @@ impl Secret {
                 ));
             }
         };
-        let text = text.trim();
+        self.text(&text)
+    }
+
+    /// Takes what was read there.
+    pub(crate) fn text(&self, read: &str) -> Result<SecretText, OutsideError> {
+        let text = read.trim();
         if text.is_empty() {
             let message = format!("{self} is empty");
             return Err(OutsideError::new(message, "write the secret into it"));

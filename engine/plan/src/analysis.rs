@@ -132,6 +132,9 @@ fn sources(
         else {
             continue;
         };
+        if !options.workloads {
+            refuse_secrets_of_a_cluster(faults, settings, &path.key(kind));
+        }
         compiled.extend(self::source(
             faults,
             (registries, scope),
@@ -152,6 +155,27 @@ fn sources(
         ));
     }
     compiled
+}
+
+/// A Secret lies in a rollout's namespace, and a file has none.
+fn refuse_secrets_of_a_cluster(faults: &mut Faults<'_>, settings: &Value, path: &Path) {
+    match settings {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                if name == "secretKeyRef" {
+                    let help = "use `file` or `env`";
+                    faults.key(&path.key(name), "secretKeyRef works in Kubernetes only", help);
+                }
+                refuse_secrets_of_a_cluster(faults, value, &path.key(name));
+            }
+        }
+        Value::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                refuse_secrets_of_a_cluster(faults, item, &path.index(at));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 fn source(

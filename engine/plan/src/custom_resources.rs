@@ -120,7 +120,7 @@ fn of_form(
     kind: Kind,
     registries: &Registries<'_>,
 ) -> Vec<Diagnostic> {
-    let schema = kinds::written(kind, registries);
+    let schema = kinds::form(kind, registries);
     let spec = &schema["properties"]["spec"];
     let mut found = check_form(&value["spec"], spec, &Path::of(&["spec"]), places);
     for fault in &mut found {

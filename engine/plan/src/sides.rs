@@ -66,6 +66,9 @@ fn side(
         name: SideName::from(written.name.as_str()),
         labels: written.labels.clone(),
         revision_query,
+        workload: written.workload.as_ref().map(|workload| {
+            serde_json::to_string(workload).expect("names and labels are JSON").into()
+        }),
     }
 }
 

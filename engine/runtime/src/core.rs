@@ -182,6 +182,8 @@ impl Core {
             }
             Input::Facts { source, facts } => self.questions.facts(source, facts, now),
             Input::Revisions { side, revisions } => self.questions.revisions(side, revisions, now),
+            Input::Side { side, seen } => self.questions.side(side, seen),
+            Input::Changed { entry } => self.entries.changed(&entry),
             Input::Gate { gate, answer } => self.questions.gate(gate, answer, now),
             Input::Spec(spec) => {
                 self.spec = Some(spec);

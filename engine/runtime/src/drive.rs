@@ -5,12 +5,13 @@
 mod providers;
 mod sources;
 mod store;
+mod watches;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use haldane_model::{
-    Direction, EntryName, GateAnswer, JournalEntry, Outcome, Request, RequestId, RolloutId,
-    SourceName,
+    Direction, EntryName, GateAnswer, JournalEntry, LeaseSeen, Outcome, Request, RequestId,
+    RolloutId, SourceName,
 };
 use haldane_outside::Outside;
 use haldane_providers::{Error, Sides, TrafficProvider};
@@ -21,9 +22,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::watches::Watches;
 use crate::{
     Command, Core, Input, Notice, explain,
-    ports::{CALL_MAX, Clock, STORE_DEADLINE, Store},
+    ports::{CALL_MAX, Clock, LeaseTold, STORE_DEADLINE, Store, Workloads},
     status::{DecisionStatus, Status},
 };
 
@@ -39,6 +41,10 @@ pub trait Sink: Send + Sync + 'static {
     fn told(&self, rollout: &RolloutId, entry: &JournalEntry);
     /// Something about the engine itself.
     fn noticed(&self, rollout: &RolloutId, notice: &Notice);
+    /// The picture of a rollout is another one now.
+    fn shown(&self, rollout: &RolloutId, status: &Arc<Status>) {
+        let (_, _) = (rollout, status);
+    }
 }
 
 /// How settings become something that can be asked.
@@ -73,6 +79,11 @@ pub struct Ports {
     pub outside: Outside,
     /// Where decisions are told.
     pub sink: Arc<dyn Sink>,
+    /// Whether this engine may raise. Asked before every turn, so that a process that was stopped for a while
+    /// knows before it does anything else.
+    pub lease: watch::Receiver<LeaseTold>,
+    /// What runs the sides.
+    pub workloads: Arc<dyn Workloads>,
 }
 
 /// A handle on one rollout's loop.
@@ -99,14 +110,17 @@ pub fn start(
     let (core, commands) = Core::new(id.clone(), ports.clock.now());
     let (publish, status) = watch::channel(Arc::new(Status::of(&core, None)));
     let (answers, answered) = mpsc::channel(QUEUE_MAX);
+    let ports = Ports { outside: ports.outside.within(&id.namespace), ..ports };
     let driver = Driver {
         core,
         ports,
+        lease: None,
         clients: Clients::default(),
         answers,
         waiting: HashMap::new(),
         raising: HashMap::new(),
         tasks: JoinSet::new(),
+        watches: Watches::default(),
         last: None,
         swapping: false,
         publish,
@@ -118,12 +132,16 @@ pub fn start(
 struct Driver {
     core: Core,
     ports: Ports,
+    /// What the loop was told of the lease.
+    lease: Option<LeaseSeen>,
     clients: Clients,
     /// Boxed: a channel keeps room for many, and ten thousand loops have two each.
     answers: mpsc::Sender<Box<Input>>,
     waiting: HashMap<RequestId, Vec<oneshot::Sender<Outcome>>>,
     raising: HashMap<EntryName, AbortHandle>,
     tasks: JoinSet<()>,
+    /// What tells something new by itself; ended with the loop.
+    watches: Watches,
     last: Option<DecisionStatus>,
     /// Whether the store has not answered the last swap.
     swapping: bool,
@@ -183,18 +201,25 @@ impl Driver {
     ) {
         self.execute(commands);
         while !self.core.is_stopped() {
-            let now = self.ports.clock.now();
-            let wait = self.core.wake_at().map(|at| at.saturating_sub(now.mono));
+            self.note_lease();
+            let now = self.ports.clock.now().mono;
+            let until = self.ports.lease.borrow_and_update().until.filter(|until| *until > now);
+            let wakes = [self.core.wake_at(), until].into_iter().flatten().min();
+            let wait = wakes.map(|at| at.saturating_sub(now));
             let sleep = tokio::time::sleep(wait.unwrap_or(Duration::from_secs(3_600)));
             let input = tokio::select! {
                 () = token.cancelled() => break,
                 Some(input) = answered.recv() => *input,
                 Some(message) = inputs.recv() => self.message(*message),
+                Ok(()) = self.ports.lease.changed() => continue,
                 () = sleep => Input::Tick,
             };
+            // What was true when the wait began need not be true any more.
+            self.note_lease();
             self.swapping &= !matches!(input, Input::Swapped(_));
             let commands = self.core.handle(input, self.ports.clock.now());
             self.execute(commands);
+            self.follow_sides();
             self.show();
             while self.tasks.try_join_next().is_some() {}
         }
@@ -205,6 +230,17 @@ impl Driver {
             while self.tasks.join_next().await.is_some() {}
         })
         .await;
+    }
+
+    /// Tells the loop what is known of the lease now, where that is news.
+    fn note_lease(&mut self) {
+        let now = self.ports.clock.now();
+        let seen = self.ports.lease.borrow().at(now.mono);
+        if self.lease.replace(seen) != Some(seen) {
+            let commands = self.core.handle(Input::Lease(seen), now);
+            self.execute(commands);
+            self.show();
+        }
     }
 
     /// Records and tells what was decided last, and nothing more is begun: above all, no raise.
@@ -232,11 +268,15 @@ impl Driver {
 
     fn show(&self) {
         let status = Arc::new(Status::of(&self.core, self.last.clone()));
-        self.publish.send_if_modified(|old| {
+        let news = status.clone();
+        let changed = self.publish.send_if_modified(|old| {
             let changed = **old != *status;
             *old = status;
             changed
         });
+        if changed {
+            self.ports.sink.shown(self.core.id(), &news);
+        }
     }
 
     fn execute(&mut self, commands: Vec<Command>) {

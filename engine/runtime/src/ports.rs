@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use haldane_model::{JournalEntry, Now, RolloutId};
+use haldane_model::{JournalEntry, LeaseSeen, Now, RolloutId, SideSeen};
+use tokio::sync::watch;
 
 use crate::trace::{Packed, Traced};
 
@@ -53,6 +54,8 @@ pub struct SwapRequest {
 ///
 /// Every call ends by itself; one that cannot say how it ended says so.
 pub trait Store: Send + Sync + 'static {
+    /// Lists every rollout that has a record.
+    fn list(&self) -> BoxFuture<'static, Result<Vec<RolloutId>, String>>;
     /// Loads a record; `None` where there is none.
     fn load(&self, id: &RolloutId) -> BoxFuture<'static, Result<Option<Stored>, String>>;
     /// Swaps a record and its journal entries in, in one transaction.
@@ -84,10 +87,51 @@ pub struct Journal {
     pub complete_since: Option<jiff::Timestamp>,
 }
 
+/// What runs the sides, as in a cluster.
+///
+/// An engine that makes, scales and removes the pods of a side itself would ask for it here.
+pub trait Workloads: Send + Sync + 'static {
+    /// Watches what runs a side of a rollout; `workload` is the plan's word for it. What is not known is told as
+    /// such, and what was told counts until something else is.
+    fn watch(&self, id: &RolloutId, workload: &str) -> watch::Receiver<SideSeen>;
+}
+
+/// Nothing runs the sides that anything could tell of: files name no workloads.
+impl Workloads for () {
+    fn watch(&self, _: &RolloutId, _: &str) -> watch::Receiver<SideSeen> {
+        watch::channel(SideSeen::default()).1
+    }
+}
+
 /// The clocks.
 pub trait Clock: Send + Sync + 'static {
     /// Looks at both.
     fn now(&self) -> Now;
+}
+
+/// What an engine knows of its lease, and for how long that is true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseTold {
+    /// What it knows.
+    pub seen: LeaseSeen,
+    /// Until when, on the monotonic clock: afterwards it cannot tell. `None`: for as long as it lives.
+    pub until: Option<Duration>,
+}
+
+// === impl LeaseTold ===
+
+impl LeaseTold {
+    /// Returns what is known at a moment of the monotonic clock.
+    #[must_use]
+    pub fn at(self, now: Duration) -> LeaseSeen {
+        if self.until.is_some_and(|until| until <= now) { LeaseSeen::Unsure } else { self.seen }
+    }
+
+    /// Returns a lease that nobody takes away.
+    #[must_use]
+    pub fn forever(term: u64) -> watch::Receiver<Self> {
+        watch::channel(Self { seen: LeaseSeen::Held { term }, until: None }).1
+    }
 }
 
 /// The longest time a call to the store may take before its answer counts as unknown.

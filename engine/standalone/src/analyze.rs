@@ -31,7 +31,7 @@ pub use self::{
     shadow::{Change, follow},
     split::Splits,
 };
-use crate::factory::Registered;
+use haldane_host::Registered;
 
 /// How long one question to a source may take.
 const DEADLINE: Duration = Duration::from_secs(10);

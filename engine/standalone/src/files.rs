@@ -14,16 +14,13 @@ use std::{
 };
 
 use haldane_crds::Diagnostic;
+use haldane_host::{Engine, Intent, Uncompiled, Written, compile_with, text};
 use haldane_model::RolloutId;
 use haldane_plan::Templates;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    compile::{Uncompiled, Written, compile_with, text},
-    engine::{Engine, Intent},
-    shelf::Shelf,
-};
+use crate::shelf::Shelf;
 
 /// How often files are looked at.
 const LOOK: Duration = Duration::from_millis(500);

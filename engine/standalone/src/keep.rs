@@ -14,6 +14,15 @@ use crate::store::{Page, StoreHandle, StoredEntry, Swap, Write};
 pub struct Kept(pub StoreHandle);
 
 impl ports::Store for Kept {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<RolloutId>, String>> {
+        let store = self.0.clone();
+        async move {
+            let listed = store.list(STORE_DEADLINE).await.map_err(|error| error.message)?;
+            Ok(listed.into_iter().map(|listed| listed.id).collect())
+        }
+        .boxed()
+    }
+
     fn load(&self, id: &RolloutId) -> BoxFuture<'static, Result<Option<ports::Stored>, String>> {
         let (store, id) = (self.0.clone(), id.clone());
         async move {

@@ -9,12 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use haldane_host::text;
 use haldane_plan::{Template, Templates, parse};
 
-use crate::{
-    compile::text,
-    files::{AWAY, is_rollout_file, one_line},
-};
+use crate::files::{AWAY, is_rollout_file, one_line};
 
 /// Files that may hold templates.
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@ use std::{
 };
 
 use futures::FutureExt;
+use haldane_host::{Intent, Written};
 use haldane_model::{
     Acknowledged, Answer, HeaderEntry, Health, LeaseSeen, Mark, Now, Place, Reading, Record,
     Sample, SideName, Split, Weight,
@@ -19,7 +20,6 @@ use haldane_runtime::{
     ports::{Stored, Swap},
 };
 use haldane_sources::SourceFacts;
-use haldane_standalone::{Intent, Written};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -175,7 +175,7 @@ pub fn document(name: &str, kind: Kind, interval_secs: u64) -> String {
 pub fn compile(name: &str, kind: Kind, interval_secs: u64) -> Written {
     let text = document(name, kind, interval_secs);
     // A document that names its metrics asks nobody.
-    let written = haldane_standalone::compile(&text).now_or_never().expect("nothing is waited for");
+    let written = haldane_host::compile(&text).now_or_never().expect("nothing is waited for");
     written.expect("the document is valid").swap_remove(0)
 }
 

@@ -15,20 +15,19 @@ use futures::{
     future::{BoxFuture, ready},
     stream::{self, BoxStream},
 };
+use haldane_host::{Intent, SystemClock, Written};
 use haldane_model::{
-    Acknowledged, Direction, JournalEntry, LeaseSeen, Mark, Reading, Revision, RolloutId, Sample,
-    Split,
+    Acknowledged, Direction, JournalEntry, Mark, Reading, Revision, RolloutId, Sample, Split,
 };
 use haldane_outside::Outside;
 use haldane_providers::{Capabilities, Error, Roles, Sides, Snapshot, TrafficProvider};
 use haldane_runtime::{
     Input, Notice,
     drive::{self, Factory, Ports, Sink},
-    ports::{Journal, Store, Stored, Swap, SwapRequest},
+    ports::{Journal, LeaseTold, Store, Stored, Swap, SwapRequest},
     trace::Packed,
 };
 use haldane_sources::{Look, MetricSource, SourceFacts};
-use haldane_standalone::{Intent, SystemClock, Written};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -86,6 +85,9 @@ async fn measure(seed: Seed, count: usize, kind: Kind, interval_secs: u64, span:
         factory: Arc::new(InMemory(memory.clone())),
         outside: Outside::default(),
         sink: Arc::new(Silent),
+        lease: LeaseTold::forever(1),
+
+        workloads: Arc::new(()),
     };
     let token = CancellationToken::new();
     let mut running = Vec::new();
@@ -132,7 +134,6 @@ async fn begin(
     let stored = memory.seed.stored(&written);
     memory.stored.lock().unwrap_or_else(PoisonError::into_inner).insert(written.id.clone(), stored);
     let (handle, task) = drive::start(written.id.clone(), ports.clone(), token.clone());
-    handle.send(Input::Lease(LeaseSeen::Held { term: 1 })).await;
     handle.send(Input::Spec(written.seen(Intent::default()))).await;
     (handle, written.effective.to_string().into_boxed_str(), task)
 }
@@ -140,6 +141,10 @@ async fn begin(
 // === impl InMemory ===
 
 impl Store for InMemory {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<RolloutId>, String>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
     fn load(&self, id: &RolloutId) -> BoxFuture<'static, Result<Option<Stored>, String>> {
         let mut stored = self.0.stored.lock().unwrap_or_else(PoisonError::into_inner);
         ready(Ok(stored.remove(id))).boxed()

@@ -8,14 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use haldane_model::{Actor, LeaseSeen, Outcome, Request, RequestId, RolloutId, Verb};
+use haldane_host::{Intent, Registered, SystemClock};
+use haldane_model::{Actor, Outcome, Request, RequestId, RolloutId, Verb};
 use haldane_outside::Outside;
 use haldane_runtime::{
     Input,
     drive::{self, Handle, Ports},
+    ports::LeaseTold,
 };
 use haldane_standalone::{
-    Intent, Kept, Registered, SystemClock,
+    Kept,
     store::{Options, Store, StoreHandle},
 };
 use serde_json::{Value, json};
@@ -156,12 +158,14 @@ async fn start(
         factory: Arc::new(StampedFactory(Registered, tape.clone())),
         outside: Outside::default(),
         sink: Arc::new(StampedSink(tape.clone())),
+        lease: LeaseTold::forever(term),
+
+        workloads: Arc::new(()),
     };
-    let written = haldane_standalone::compile(document).await;
+    let written = haldane_host::compile(document).await;
     let written = written.expect("the document is valid").swap_remove(0);
     let id = RolloutId::new("default", "app");
     let (handle, task) = drive::start(id, ports, token.clone());
-    handle.send(Input::Lease(LeaseSeen::Held { term })).await;
     let intent = Intent { named: true, adopt: false };
     handle.send(Input::Spec(written.seen(intent))).await;
     (handle, task)

@@ -121,6 +121,10 @@ impl Tape {
 // === impl StampedStore ===
 
 impl<S: Store> Store for StampedStore<S> {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<RolloutId>, String>> {
+        self.0.list()
+    }
+
     fn load(&self, id: &RolloutId) -> BoxFuture<'static, Result<Option<Stored>, String>> {
         self.0.load(id)
     }

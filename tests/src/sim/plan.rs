@@ -246,6 +246,7 @@ pub fn plan(shape: &Shape) -> Arc<Plan> {
         name: name.into(),
         labels: BTreeMap::new(),
         revision_query: shape.told.then(|| "{}".into()),
+        workload: None,
     };
     let entries = (0..shape.parts.len()).map(|index| Entry {
         name: format!("entry{index}").into(),

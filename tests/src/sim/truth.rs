@@ -126,6 +126,8 @@ impl World {
             Input::Tick
             | Input::Loaded(_)
             | Input::Swapped(_)
+            | Input::Side { .. }
+            | Input::Changed { .. }
             | Input::Read { .. }
             | Input::Written { .. }
             | Input::Finished { .. }

@@ -14,17 +14,17 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use haldane_api::{Listener, Server};
+use haldane_host::{Registered, SystemClock};
 use haldane_model::{
-    Actor, Cause, Finding, JournalEntry, LeaseSeen, Now, Place, Reason, Record, Revision,
+    Actor, Cause, Finding, JournalEntry, Now, Place, Reason, Record, Revision,
     RolloutId, State, Verdict, Weight, Window,
 };
 use haldane_runtime::{
-    Input, Notice, codec,
+    Notice, codec,
     drive::{self, Handle, Ports, Sink},
-    ports::{Desk, Journal, Store, Stored, Swap, SwapRequest},
+    ports::{Desk, Journal, LeaseTold, Store, Stored, Swap, SwapRequest},
     trace::Packed,
 };
-use haldane_standalone::{Registered, SystemClock};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -89,11 +89,13 @@ impl Table {
             factory: Arc::new(Registered),
             outside: haldane_outside::Outside::default(),
             sink: Arc::new(Silent),
+            lease: LeaseTold::forever(1),
+
+            workloads: Arc::new(()),
         };
         let mut handles = Vec::new();
         for id in [cart(), checkout()] {
             let (handle, _) = drive::start(id, ports.clone(), token.clone());
-            handle.send(Input::Lease(LeaseSeen::Held { term: 1 })).await;
             while handle.status().phase == "Loading" {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -228,6 +230,10 @@ impl Memory {
 }
 
 impl Store for Memory {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<RolloutId>, String>> {
+        std::future::ready(Ok(self.0.lock().unwrap().keys().cloned().collect())).boxed()
+    }
+
     fn load(&self, id: &RolloutId) -> BoxFuture<'static, Result<Option<Stored>, String>> {
         let stored = self.with(id, |kept| kept.stored.clone());
         async move { Ok(stored) }.boxed()

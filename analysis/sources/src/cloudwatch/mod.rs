@@ -177,11 +177,13 @@ impl CloudWatch {
         .to_string())
     }
 
-    fn signed(&self, body: String) -> Result<Request, Refusal> {
-        let read = |secret: &Secret| secret.read().map_err(|error| refused(error.message));
-        let (id, key) =
-            (read(&self.written.access_key_id)?, read(&self.written.secret_access_key)?);
-        let token = self.written.session_token.as_ref().map(read).transpose()?;
+    async fn signed(&self, body: String) -> Result<Request, Refusal> {
+        let id = self.web.secret(&self.written.access_key_id).await?;
+        let key = self.web.secret(&self.written.secret_access_key).await?;
+        let token = match &self.written.session_token {
+            Some(token) => Some(self.web.secret(token).await?),
+            None => None,
+        };
         let url = self.web.at("/");
         let host = match (url.host_str().unwrap_or_default(), url.port()) {
             (host, Some(port)) => format!("{host}:{port}"),
@@ -226,7 +228,7 @@ impl OwnLanguage for CloudWatch {
 
     async fn ask(&self, query: &str, look: &Look, end: Instant) -> Result<Found, Refusal> {
         let body = self.body(query, look)?;
-        let (status, body) = self.web.send(self.signed(body)?, end).await?;
+        let (status, body) = self.web.send(self.signed(body).await?, end).await?;
         if status != 200 {
             return Err(refusal(status, &body));
         }

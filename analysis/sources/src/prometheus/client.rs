@@ -106,7 +106,7 @@ impl Client {
             for (name, value) in &self.config.parameters {
                 request = request.query(lasting(name), value);
             }
-            for (name, value) in &self.web.headers()? {
+            for (name, value) in &self.web.headers().await? {
                 request = request.header(name.clone(), value.clone());
             }
             request.post_raw().await.map_err(|error| unsent(&error))

@@ -63,7 +63,8 @@ impl Page {
         let Place { url, access, .. } = &self.place;
         let refused = |why: String| Unread::Refused(Fault::person(why));
         let http = self.outside.client(url, &access.tls).map_err(|e| refused(e.to_string()))?;
-        let mut headers = access.request_headers().map_err(|e| refused(e.to_string()))?;
+        let mut headers =
+            access.request_headers(&self.outside).await.map_err(|e| refused(e.to_string()))?;
         headers.entry(ACCEPT).or_insert(HeaderValue::from_static(ACCEPTED));
         let request = http.get(url.clone()).headers(headers);
         let response = request.send().await.map_err(|error| unsent(&error))?;

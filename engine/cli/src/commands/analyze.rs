@@ -14,7 +14,8 @@ use std::{
 use haldane_judge::sentence;
 use haldane_model::{Finding, Plan, SideName, Weight, Window};
 use haldane_sources::LookSides;
-use haldane_standalone::{Analysis, Conclusion, Judged, Looks, Trial, Written, analyze};
+use haldane_host::Written;
+use haldane_standalone::{Analysis, Conclusion, Judged, Looks, Trial, analyze};
 use jiff::{SignedDuration, Timestamp};
 use miette::{Report, miette};
 use serde::Serialize;

@@ -174,7 +174,7 @@ fn entries_of(compiled: &Compiled) -> miette::Result<Vec<Entry>> {
 }
 
 fn compile(path: &Path, more: &More) -> miette::Result<Vec<Compiled>> {
-    let text = haldane_standalone::text(path).map_err(|why| miette!("{why}"))?;
+    let text = haldane_host::text(path).map_err(|why| miette!("{why}"))?;
     let others = more.shelf()?.beside(path);
     let registries = haldane_plan::registries();
     let all = haldane_plan::parse(&text).and_then(|documents| {

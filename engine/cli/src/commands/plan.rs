@@ -8,7 +8,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use haldane_model::Weight;
 use haldane_sources::LookSides;
-use haldane_standalone::{Ahead, Splits, StepAhead, Takes, Written, forecast};
+use haldane_host::Written;
+use haldane_standalone::{Ahead, Splits, StepAhead, Takes, forecast};
 use miette::miette;
 use serde::Serialize;
 

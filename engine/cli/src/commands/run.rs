@@ -17,7 +17,8 @@ use haldane_runtime::{
     explain,
     status::Status,
 };
-use haldane_standalone::{Engine, Intent, Preflight, Shelf, Watcher, Written};
+use haldane_host::{Engine, Intent, Preflight, Written};
+use haldane_standalone::{Shelf, Watcher, open};
 use tokio::{signal::unix, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -116,7 +117,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     let (id, read) = pick(&args, context, &shelf).await?;
     let state = context.state_dir()?;
     let (sink, mut told) = channel();
-    let engine = Engine::open(&state, Arc::new(sink)).map_err(|error| miette::miette!("{error}"))?;
+    let engine = open(&state, Arc::new(sink)).map_err(|error| miette::miette!("{error}"))?;
     let intent = Intent { named: true, adopt: args.adopt };
     let (handle, is_applied) = match read {
         Ok(written) => (engine.apply(&written, intent).await, true),

@@ -4,7 +4,8 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use haldane_model::{JournalEntry, RolloutId, Severity};
 use haldane_runtime::{Notice, drive::Sink, explain};
-use haldane_standalone::{Engine, Intent, Watcher};
+use haldane_host::Intent;
+use haldane_standalone::{Watcher, open};
 use tokio::signal::unix;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +50,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     }
     let state = context.state_dir()?;
     let engine =
-        Engine::open(&state, Arc::new(Log)).map_err(|error| miette::miette!("{error}"))?;
+        open(&state, Arc::new(Log)).map_err(|error| miette::miette!("{error}"))?;
     let token = CancellationToken::new();
     let api = context.serve_socket(&state, engine.clone(), token.clone()).await?;
     let tcp = match (args.listen, args.token_file) {

@@ -9,7 +9,8 @@ use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use haldane_model::Weight;
 use haldane_sources::LookSides;
-use haldane_standalone::{Analysis, Change, Conclusion, Splits, Written, follow};
+use haldane_host::Written;
+use haldane_standalone::{Analysis, Change, Conclusion, Splits, follow};
 use jiff::Timestamp;
 use miette::miette;
 use serde::Serialize;

@@ -101,7 +101,7 @@ impl Checked {
         others: &Templates,
         target: Option<Where>,
     ) -> miette::Result<Self> {
-        let text = haldane_standalone::text(path).map_err(|why| miette::miette!("{why}"))?;
+        let text = haldane_host::text(path).map_err(|why| miette::miette!("{why}"))?;
         let (rollouts, templates, found) = (Vec::new(), Vec::new(), Vec::new());
         let mut file = Self { path: path.to_owned(), text, rollouts, templates, found };
         match haldane_plan::parse(&file.text) {

@@ -168,23 +168,42 @@ impl Column {
 /// The schema of a kind that people write.
 pub(super) fn written(kind: Kind, registries: &Registries<'_>) -> Value {
     let mut root = whole(structural(&schema::of(kind, registries)));
-    trust::refuse(at(&mut root, "spec"));
+    refuse_own(&mut root, kind, registries);
+    add_rules(&mut root, kind, registries);
+    root
+}
+
+/// The same without what names the engine's own machine: of that each line is told by itself, and once.
+pub(super) fn form(kind: Kind, registries: &Registries<'_>) -> Value {
+    let mut root = whole(structural(&schema::of(kind, registries)));
+    add_rules(&mut root, kind, registries);
+    root
+}
+
+fn refuse_own(root: &mut Value, kind: Kind, registries: &Registries<'_>) {
+    trust::refuse(at(root, "spec"));
     let kinds = schema::checks(registries);
     match kind {
         Kind::Rollout => {
             let providers = schema::providers(registries);
-            trust::refuse_kinds(at(&mut root, "spec.traffic[]"), &providers);
+            trust::refuse_kinds(at(root, "spec.traffic[]"), &providers);
             let sources = schema::sources(registries);
-            trust::refuse_kinds(at(&mut root, "spec.analysis.sources[]"), &sources);
-            trust::refuse_kinds(at(&mut root, "spec.analysis.checks[]"), &kinds);
-            rules::rollout(&mut root, registries);
+            trust::refuse_kinds(at(root, "spec.analysis.sources[]"), &sources);
+            trust::refuse_kinds(at(root, "spec.analysis.checks[]"), &kinds);
         }
         Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate => {
-            trust::refuse_kinds(at(&mut root, "spec.checks[]"), &kinds);
-            rules::template(&mut root, kind == Kind::ClusterAnalysisTemplate, registries);
+            trust::refuse_kinds(at(root, "spec.checks[]"), &kinds);
         }
     }
-    root
+}
+
+fn add_rules(root: &mut Value, kind: Kind, registries: &Registries<'_>) {
+    match kind {
+        Kind::Rollout => rules::rollout(root, registries),
+        Kind::AnalysisTemplate | Kind::ClusterAnalysisTemplate => {
+            rules::template(root, kind == Kind::ClusterAnalysisTemplate, registries);
+        }
+    }
 }
 
 fn rollout(registries: &Registries<'_>) -> Value {

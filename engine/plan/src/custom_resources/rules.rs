@@ -31,7 +31,7 @@ pub(super) fn rollout(root: &mut Value, registries: &Registries<'_>) {
     checks(root, "spec.analysis.checks", registries);
     uses(root);
     let matcher = r#"self.matches('^[ ]*[a-zA-Z_][a-zA-Z0-9_]*[ ]*(=~|!~|!=|=)[ ]*".*"[ ]*$')"#;
-    let message = r#"a matcher is written `label="value"`, or with one of `!=`, `=~`, `!~`"#;
+    let message = "this is no matcher: write `label=\"value\"`, or with one of `!=`, `=~`, `!~`";
     rule::add(at(root, "spec.alerts[].matchers[]"), &Rule::new(matcher, message));
 }
 

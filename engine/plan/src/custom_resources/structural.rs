@@ -116,12 +116,8 @@ fn mixed(out: &mut Map<String, Value>, choices: &[Value]) {
         }
         let Value::Object(mut own) = convert(choice) else { continue };
         let Some(fields) = own.remove("properties") else { continue };
-        let usable = fields.as_object().into_iter().flat_map(Map::keys);
-        let usable: Vec<&String> = usable.filter(|name| !trust::is_own(name)).collect();
-        match (own.remove("required"), usable.as_slice()) {
-            (Some(required), _) => drop(out.insert("required".to_owned(), required)),
-            (None, [only]) => drop(out.insert("required".to_owned(), json!([only]))),
-            (None, _) => {}
+        if let Some(required) = own.remove("required") {
+            out.insert("required".to_owned(), required);
         }
         out.insert("properties".to_owned(), fields);
     }

@@ -57,8 +57,9 @@ fn refusal(name: &str) -> Option<(String, &'static str)> {
 
 /// Refuses, below a structural schema, every such field by its name.
 pub(super) fn refuse(schema: &mut Map<String, Value>) {
-    if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
-        required.retain(|name| !name.as_str().is_some_and(is_own));
+    match schema.get_mut("required").and_then(Value::as_array_mut) {
+        Some(required) => required.retain(|name| !name.as_str().is_some_and(is_own)),
+        None => require_the_only_usable(schema),
     }
     for word in ["items", "additionalProperties"] {
         if let Some(below) = schema.get_mut(word).and_then(Value::as_object_mut) {
@@ -79,6 +80,20 @@ pub(super) fn refuse(schema: &mut Map<String, Value>) {
         if let Some((message, help)) = refusal(name).filter(|_| field["type"] != "object") {
             rule::add(field, &Rule::never(format!("{message}: {help}")));
         }
+    }
+}
+
+/// Of a text or an object, no rule says that one of the object's fields must be there: where a cluster takes one
+/// alone, that one must.
+fn require_the_only_usable(schema: &mut Map<String, Value>) {
+    if schema.contains_key("type") {
+        return;
+    }
+    let fields = schema.get("properties").and_then(Value::as_object);
+    let usable = fields.into_iter().flat_map(Map::keys).filter(|name| !is_own(name));
+    if let [only] = usable.collect::<Vec<_>>().as_slice() {
+        let required = json!([only]);
+        schema.insert("required".to_owned(), required);
     }
 }
 

@@ -124,6 +124,13 @@ impl Entries {
         self.known.values_mut().for_each(|known| known.wanted = true);
     }
 
+    /// Somebody wrote to an entry: it is read again, now.
+    pub(super) fn changed(&mut self, name: &EntryName) {
+        if let Some(known) = self.known.get_mut(name) {
+            known.wanted = true;
+        }
+    }
+
     /// Returns whether every entry answered a read that began after [`Self::want_read`].
     pub(super) fn is_read_as_wanted(&self) -> bool {
         let answered = |name| self.known.get(name).map_or(0, |known| known.answered);

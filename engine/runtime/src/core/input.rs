@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use haldane_model::{
     AlertSeen, CheckName, Direction, EntryName, Gate, GateAnswer, GateName, JournalEntry,
-    LeaseSeen, Mark, Outcome, Reading, Request, RequestId, Revision, Sample, SideName, SourceName,
-    SpecSeen, Split, Window,
+    LeaseSeen, Mark, Outcome, Reading, Request, RequestId, Revision, Sample, SideName, SideSeen,
+    SourceName, SpecSeen, Split, Window,
 };
 use haldane_providers::Error;
 use haldane_sources::{Look, SourceFacts};
@@ -66,6 +66,18 @@ pub enum Input {
         side: SideName,
         /// What it shows.
         revisions: Result<Vec<Revision>, String>,
+    },
+    /// What runs a side tells something new of it; it counts until it tells something else.
+    Side {
+        /// Which side.
+        side: SideName,
+        /// What it tells.
+        seen: SideSeen,
+    },
+    /// Somebody wrote to a traffic entry.
+    Changed {
+        /// Which.
+        entry: EntryName,
     },
     /// A gate answered [`Command::Gate`].
     Gate {

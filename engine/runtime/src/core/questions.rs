@@ -52,6 +52,8 @@ pub(super) struct Questions {
     sources: ByName<SourceName, Asked<Result<SourceFacts, String>>>,
     sides: ByName<SideName, Asked<Vec<Revision>>>,
     gates: ByName<GateName, Asked<GateAnswer>>,
+    /// What the sides' workloads tell.
+    workloads: BTreeMap<SideName, SideSeen>,
     wake_at: Option<Duration>,
 }
 
@@ -94,6 +96,9 @@ impl Questions {
         }
         self.gates.retain(|name, _| gates.iter().any(|gate| gate.name == *name));
         self.sides.retain(|name, _| plan.sides.iter().any(|side| side.name == *name));
+        self.workloads.retain(|name, _| {
+            plan.sides.iter().any(|side| side.name == *name && side.workload.is_some())
+        });
         self.plan_wake(pace, checks);
     }
 
@@ -131,6 +136,10 @@ impl Questions {
         asked.answered(revisions.ok(), now.mono);
     }
 
+    pub(super) fn side(&mut self, side: SideName, seen: SideSeen) {
+        self.workloads.insert(side, seen);
+    }
+
     pub(super) fn gate(&mut self, gate: GateName, answer: GateAnswer, now: Now) {
         self.gates.entry(gate).or_default().answered(Some(answer), now.mono);
     }
@@ -155,6 +164,12 @@ impl Questions {
                 (name.clone(), SideSeen { health: None, revisions: fresh })
             })
             .collect::<BTreeMap<_, _>>();
+        for (name, told) in &self.workloads {
+            let side = seen.sides.entry(name.clone()).or_default();
+            side.health = told.health;
+            // A query that a person wrote says more than a hash of what was applied.
+            side.revisions = side.revisions.take().or_else(|| told.revisions.clone());
+        }
         let gates = self.gates.iter().filter_map(|(name, asked)| {
             Some((name.clone(), asked.fresh(GATE_EVERY * 2 + DEADLINE, now.mono)?.clone()))
         });

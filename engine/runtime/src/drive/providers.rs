@@ -122,6 +122,7 @@ impl Driver {
             return Ok(provider.clone());
         }
         let built = self.ports.factory.provider(&kind, &settings, &sides, &self.ports.outside)?;
+        self.follow_entry(name, built.changes());
         self.clients.providers.insert(name.clone(), (settings, built.clone()));
         Ok(built)
     }

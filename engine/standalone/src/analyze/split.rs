@@ -8,7 +8,7 @@ use haldane_providers::{Sides, TrafficProvider};
 use haldane_runtime::drive::Factory as _;
 use haldane_sources::LookSides;
 
-use crate::factory::Registered;
+use haldane_host::Registered;
 
 /// How long one read may take.
 const DEADLINE: Duration = Duration::from_secs(5);

@@ -17,6 +17,7 @@ pub fn plan() -> Plan {
         name: name.into(),
         labels: BTreeMap::new(),
         revision_query: Some("{}".into()),
+        workload: None,
     };
     let step = |share: u32| Step {
         weight: percent(share),

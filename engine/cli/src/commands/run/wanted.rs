@@ -2,7 +2,7 @@
 
 use haldane_model::{Revision, RolloutId};
 use haldane_runtime::ports::Desk as _;
-use haldane_standalone::Engine;
+use haldane_host::Engine;
 
 /// What the file says is to be rolled out.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@ fn plan(interval: Duration) -> Plan {
         name: name.into(),
         labels: std::collections::BTreeMap::new(),
         revision_query: None,
+        workload: None,
     };
     Plan {
         hash: "1:a".into(),

@@ -10,7 +10,7 @@ use futures::future::join_all;
 use haldane_model::{Plan, RolloutId, SpecSeen};
 use haldane_outside::Outside;
 use haldane_providers::{Error, Sides};
-use haldane_runtime::{codec::Decoded, drive::Factory as _, ports::Store as _};
+use haldane_runtime::{codec::Decoded, drive::Factory as _};
 
 use crate::{
     compile::Written,
@@ -76,7 +76,7 @@ async fn ask(id: &RolloutId, plan: &Plan, outside: &Outside) -> Preflight {
 impl Engine {
     /// Returns whether users may see a rollout's side under test, or whether that cannot be told.
     pub async fn may_be_in_flight(&self, id: &RolloutId) -> bool {
-        match self.kept().load(id).await {
+        match self.ports().store.load(id).await {
             Ok(None) => false,
             Ok(Some(stored)) => match haldane_runtime::codec::decode(&stored.bytes) {
                 Ok(Decoded::Known(record)) => !record.place.is_at_rest(),
@@ -139,6 +139,6 @@ impl Engine {
 
     async fn ask_in_turn(&self, written: &Written) -> Preflight {
         let _turn = self.asking().acquire().await;
-        ask(&written.id, &written.plan, self.outside()).await
+        ask(&written.id, &written.plan, &self.ports().outside.within(&written.id.namespace)).await
     }
 }

@@ -137,7 +137,9 @@ pub async fn compile_with(text: &str, others: &Templates) -> Result<Vec<Written>
     }
     let documents = documents.rollouts;
     let options = Options { templates, ..Options::default() };
-    let resolved = documents.iter().map(|document| resolve(document, &registries, &options));
+    let outside = Outside::default();
+    let resolved =
+        documents.iter().map(|document| resolve(document, &registries, &options, &outside));
     let resolved = join_all(resolved).await;
     let mut all = Vec::new();
     for found in resolved {
@@ -155,6 +157,19 @@ pub async fn compile_with(text: &str, others: &Templates) -> Result<Vec<Written>
     Err(wrong)
 }
 
+/// Compiles one rollout of a cluster, whose form is right; workloads and Secrets of its namespace are known there.
+pub async fn compile_in_cluster(
+    document: &Document,
+    templates: Templates,
+    outside: &Outside,
+) -> Result<Written, Uncompiled> {
+    let registries = haldane_plan::registries();
+    let options = Options { templates, workloads: true, ..Options::default() };
+    let outside = outside.within(&named(document).namespace);
+    let compiled = resolve(document, &registries, &options, &outside).await;
+    compiled.map(Written::from).map_err(|wrong| Uncompiled { ids: vec![named(document)], ..wrong })
+}
+
 /// Returns which rollout a document is of.
 fn named(document: &Document) -> RolloutId {
     let metadata = &document.rollout.metadata;
@@ -168,10 +183,11 @@ async fn resolve(
     document: &Document,
     registries: &Registries<'_>,
     options: &Options,
+    outside: &Outside,
 ) -> Result<Compiled, Uncompiled> {
     let mut options = options.clone();
     let compiled = haldane_plan::compile(document, registries, &options)?;
-    let asked = compiled.unresolved.iter().map(|open| detect(document, &compiled, open));
+    let asked = compiled.unresolved.iter().map(|open| detect(document, &compiled, open, outside));
     let mut wrong = Uncompiled::from(Vec::new());
     for found in join_all(asked).await {
         match found {
@@ -196,11 +212,12 @@ async fn detect(
     document: &Document,
     compiled: &Compiled,
     open: &Unresolved,
+    outside: &Outside,
 ) -> Result<Option<(CheckName, Value)>, Uncompiled> {
     let source = compiled.plan.sources.iter().find(|source| source.name == open.source);
     let Some(source) = source else { return Ok(None) };
     let client = Registered
-        .source(&source.kind, &source.settings, &Outside::default())
+        .source(&source.kind, &source.settings, outside)
         .map_err(|why| undetected(document, open, &why))?;
     let _turn = ASKED.acquire().await;
     match detect_shape(&*client, &compiled.scope, open.shape, ASK).await {

@@ -1,11 +1,16 @@
 //! What counts of two tellers of one loop, and when a preflight is asked anew.
 
-use std::sync::Arc;
+use futures::{FutureExt as _, future::ready};
+use haldane_model::JournalEntry;
+use haldane_outside::Outside;
+use haldane_runtime::{
+    Notice,
+    drive::Sink,
+    ports::{LeaseTold, Store, Stored, Swap, SwapRequest},
+};
 
-use haldane_model::{JournalEntry, RolloutId, SpecSeen};
-use haldane_runtime::{Notice, drive::Sink};
-
-use super::{Engine, is_driven_alike};
+use super::*;
+use crate::{Registered, SystemClock};
 
 /// A file that asks no source.
 const FILE: &str = r#"
@@ -42,10 +47,57 @@ fn invalid(message: &str) -> SpecSeen {
     SpecSeen::Invalid { message: message.to_owned() }
 }
 
+/// Keeps nothing.
+struct Empty;
+
+impl Store for Empty {
+    fn list(&self) -> BoxFuture<'static, Result<Vec<RolloutId>, String>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+
+    fn load(&self, _: &RolloutId) -> BoxFuture<'static, Result<Option<Stored>, String>> {
+        ready(Ok(None)).boxed()
+    }
+
+    fn swap(&self, _: &RolloutId, _: SwapRequest) -> BoxFuture<'static, Swap> {
+        ready(Swap::Won).boxed()
+    }
+
+    fn delete(&self, _: &RolloutId) -> BoxFuture<'static, Result<(), String>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn journal(
+        &self,
+        _: &RolloutId,
+        _: u64,
+        _: usize,
+    ) -> BoxFuture<'static, Result<Journal, String>> {
+        ready(Ok(Journal::default())).boxed()
+    }
+
+    fn trace(
+        &self,
+        _: &RolloutId,
+        _: u64,
+        _: usize,
+    ) -> BoxFuture<'static, Result<Vec<Packed>, String>> {
+        ready(Ok(Vec::new())).boxed()
+    }
+}
+
 #[tokio::test]
 async fn what_was_overtaken_is_not_told_after_what_is_newer() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let engine = Engine::open(folder.path(), Arc::new(Silent)).expect("it opens");
+    let engine = Engine::new(Ports {
+        store: Arc::new(Empty),
+        clock: Arc::new(SystemClock::start()),
+        factory: Arc::new(Registered),
+        outside: Outside::default(),
+        sink: Arc::new(Silent),
+        lease: LeaseTold::forever(1),
+
+        workloads: Arc::new(()),
+    });
     let id = RolloutId::new("default", "app");
     let handle = engine.invalid(&id, "first".to_owned()).await;
     let old = engine.begin_preflight(&id);

@@ -1,8 +1,7 @@
-//! The engine outside Kubernetes: one state directory, many rollouts, one loop each.
+//! One process's engine: many rollouts, one loop each.
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -11,12 +10,11 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use haldane_model::{Entry, LeaseSeen, Plan, RolloutId, SpecSeen};
-use haldane_outside::Outside;
+use haldane_model::{Entry, Plan, RolloutId, SpecSeen};
 use haldane_runtime::{
     Input,
-    drive::{self, Handle, Ports, Sink},
-    ports::{Desk, Journal, Store as _},
+    drive::{self, Handle, Ports},
+    ports::{Desk, Journal},
     trace::Packed,
 };
 use serde_json::Value;
@@ -24,12 +22,8 @@ use tokio::{sync::Semaphore, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::SystemClock,
     compile::Written,
-    factory::Registered,
-    keep::Kept,
     preflight::{ASKED_MAX, Preflight},
-    store::{OpenError, Options, Store, StoreHandle},
 };
 
 #[cfg(test)]
@@ -38,10 +32,9 @@ mod tests;
 /// How long a loop may take to end.
 const END_MAX: Duration = Duration::from_secs(20);
 
-/// One process's engine. It holds the state directory's lock until it is dropped.
+/// One process's engine.
 pub struct Engine {
     ports: Ports,
-    kept: Kept,
     token: CancellationToken,
     running: Mutex<BTreeMap<RolloutId, Running>>,
     claims: Mutex<BTreeMap<String, RolloutId>>,
@@ -91,41 +84,22 @@ fn is_driven_alike(one: &Plan, other: &Plan) -> bool {
 // === impl Engine ===
 
 impl Engine {
-    /// Opens a state directory; refused while another engine has it.
-    pub fn open(state: &Path, sink: Arc<dyn Sink>) -> Result<Arc<Self>, OpenError> {
-        let store = Store::open(state, &Options::default())?;
-        let store = StoreHandle::start(store)
-            .map_err(|source| OpenError::Unusable { path: state.to_owned(), source })?;
-        let kept = Kept(store);
-        let ports = Ports {
-            store: Arc::new(kept.clone()),
-            clock: Arc::new(SystemClock::start()),
-            factory: Arc::new(Registered),
-            outside: Outside::default(),
-            sink,
-        };
-        let token = CancellationToken::new();
-        Ok(Arc::new(Self {
+    /// Makes an engine of its ports; no rollout runs yet.
+    #[must_use]
+    pub fn new(ports: Ports) -> Arc<Self> {
+        Arc::new(Self {
             ports,
-            kept,
-            token,
+            token: CancellationToken::new(),
             running: Mutex::default(),
             claims: Mutex::default(),
             preflights: AtomicU64::new(0),
             asking: Semaphore::new(ASKED_MAX),
-        }))
-    }
-
-    /// Returns what is stored, by namespace and name.
-    pub async fn stored(&self) -> Result<Vec<RolloutId>, String> {
-        let listed = self.kept.0.list(haldane_runtime::ports::STORE_DEADLINE).await;
-        let listed = listed.map_err(|error| error.message)?;
-        Ok(listed.into_iter().map(|listed| listed.id).collect())
+        })
     }
 
     /// Starts a loop for each rollout that is stored: its pinned plan needs no file. Returns which.
     pub async fn take_up(&self) -> Result<Vec<RolloutId>, String> {
-        let stored = self.stored().await?;
+        let stored = self.ports.store.list().await?;
         for id in &stored {
             self.loop_of(id, None).await;
         }
@@ -218,13 +192,9 @@ impl Engine {
         &self.asking
     }
 
-    /// Returns the way out that everything here shares.
-    pub(crate) fn outside(&self) -> &Outside {
-        &self.ports.outside
-    }
-
-    pub(crate) fn kept(&self) -> &Kept {
-        &self.kept
+    /// Returns what everything here shares.
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.ports
     }
 
     /// Waits for the end of the engine.
@@ -262,11 +232,25 @@ impl Engine {
 
     /// Tells the loop of a rollout that its file is gone.
     pub async fn deleted(&self, id: &RolloutId) {
-        self.loop_of(id, None).await;
+        self.ended_with(id, SpecSeen::Deleted).await;
+    }
+
+    /// Tells the loop of a rollout how it came to its end; what it drives is free for others.
+    pub async fn ended_with(&self, id: &RolloutId, end: SpecSeen) -> Handle {
+        let handle = self.loop_of(id, None).await;
         let preflight = self.begin_preflight(id);
-        self.tell(id, preflight, SpecSeen::Deleted).await;
+        self.tell(id, preflight, end).await;
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         claims.retain(|_, owner| owner != id);
+        handle
+    }
+
+    /// Returns the handle on a rollout whose loop runs.
+    #[must_use]
+    pub fn handle(&self, id: &RolloutId) -> Option<Handle> {
+        let running = self.running();
+        let running = running.get(id).filter(|running| !running.task.is_finished());
+        running.map(|running| running.handle.clone())
     }
 
     async fn loop_of(&self, id: &RolloutId, effective: Option<&Value>) -> Handle {
@@ -285,7 +269,6 @@ impl Engine {
             return handle;
         }
         let (handle, task) = drive::start(id.clone(), self.ports.clone(), self.token.clone());
-        handle.send(Input::Lease(LeaseSeen::Held { term: self.kept.0.term() })).await;
         let effective = effective.unwrap_or_default();
         let running = Running {
             handle: handle.clone(),
@@ -327,7 +310,7 @@ impl Desk for Engine {
         after: u64,
         limit: usize,
     ) -> BoxFuture<'static, Result<Journal, String>> {
-        self.kept.journal(id, after, limit)
+        self.ports.store.journal(id, after, limit)
     }
 
     fn trace(
@@ -336,7 +319,7 @@ impl Desk for Engine {
         after: u64,
         limit: usize,
     ) -> BoxFuture<'static, Result<Vec<Packed>, String>> {
-        self.kept.trace(id, after, limit)
+        self.ports.store.trace(id, after, limit)
     }
 
     fn effective(&self, id: &RolloutId) -> Option<Value> {

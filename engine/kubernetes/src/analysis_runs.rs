@@ -1,0 +1,188 @@
+//! AnalysisRuns: one per attempt, a copy of its journal and of what was measured. Nothing is decided by them, and
+//! nothing waits for them.
+
+use std::{collections::HashMap, time::Duration};
+
+use haldane_crds::AnalysisRun;
+use haldane_model::{JournalEntry, RolloutId};
+use haldane_outside::{ClusterError, Outside};
+use haldane_runtime::{analysis_run, trace::Packed};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{api, store::StatusStore};
+
+/// How many attempts of a rollout are kept.
+const KEPT_MAX: usize = 10;
+/// How many journal entries one of them holds.
+const ENTRIES_MAX: usize = 256;
+/// How soon a copy that failed is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Carries the rollout's name.
+const LABEL: &str = "haldane.dev/rollout";
+
+/// Reads the journal of a rollout out of its AnalysisRuns.
+pub(crate) async fn journal(
+    outside: &Outside,
+    id: &RolloutId,
+) -> Result<Vec<JournalEntry>, String> {
+    let listed = list(outside, id).await.map_err(|error| api::told(&error))?;
+    let mut entries: Vec<JournalEntry> = listed.iter().flat_map(entries_in).collect();
+    entries.sort_by_key(|entry| entry.id);
+    entries.dedup_by_key(|entry| entry.id);
+    Ok(entries)
+}
+
+async fn list(outside: &Outside, id: &RolloutId) -> Result<Vec<Value>, ClusterError> {
+    let cluster = api::cluster(outside).await?;
+    let path = format!(
+        "{}?labelSelector={LABEL}%3D{}&limit=50",
+        api::collection("analysisruns", &id.namespace),
+        id.name
+    );
+    let mut listed = cluster.get(&path, api::DEADLINE).await?;
+    let items = listed.get_mut("items").map(Value::take).unwrap_or_default();
+    Ok(items.as_array().cloned().unwrap_or_default())
+}
+
+fn entries_in(run: &Value) -> Vec<JournalEntry> {
+    let entries = run.pointer("/status/entries").and_then(Value::as_array);
+    let texts = entries.into_iter().flatten().filter_map(Value::as_str);
+    texts.filter_map(|text| serde_json::from_str(text).ok()).collect()
+}
+
+/// Copies what was recorded, while this engine leads.
+pub(crate) async fn copy(
+    store: StatusStore,
+    leads: watch::Receiver<bool>,
+    token: CancellationToken,
+) {
+    loop {
+        let dirty = tokio::select! {
+            () = token.cancelled() => return,
+            dirty = store.shelf.entries().take() => dirty,
+        };
+        if !*leads.borrow() {
+            continue;
+        }
+        for id in dirty {
+            if let Err(why) = copy_one(&store, &id).await {
+                tracing::warn!(rollout = %id, "its AnalysisRun is not written, and tried again: {why}");
+                let store = store.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(AGAIN).await;
+                    store.shelf.entries().add(&id);
+                });
+            }
+        }
+    }
+}
+
+async fn copy_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> {
+    let (entries, looks) = store.shelf.with(id, |kept| (kept.uncopied.clone(), kept.looks.clone()));
+    let Some(last) = entries.last().map(|entry| entry.id) else { return Ok(()) };
+    let batch = Packed::pack(1, &looks).unpack();
+    let mut by_attempt: HashMap<u32, Vec<JournalEntry>> = HashMap::new();
+    for entry in entries {
+        by_attempt.entry(entry.attempt.max(1)).or_default().push(entry);
+    }
+    for (attempt, entries) in by_attempt {
+        write(store, id, attempt, entries, &batch).await.map_err(|error| api::told(&error))?;
+    }
+    store.shelf.with(id, |kept| kept.uncopied.retain(|entry| entry.id > last));
+    Ok(())
+}
+
+/// Adds entries to the record of an attempt; makes it where it is new.
+async fn write(
+    store: &StatusStore,
+    id: &RolloutId,
+    attempt: u32,
+    entries: Vec<JournalEntry>,
+    batch: &haldane_runtime::trace::Batch,
+) -> Result<(), ClusterError> {
+    let cluster = api::cluster(&store.outside).await?;
+    let name = format!("{}-{attempt}", id.name);
+    let path = api::object("analysisruns", &id.namespace, &name);
+    let old = match cluster.get(&path, api::DEADLINE).await {
+        Ok(old) => Some(old),
+        Err(error) if api::is_gone(&error) => None,
+        Err(error) => return Err(error),
+    };
+    let mut all = old.as_ref().map(entries_in).unwrap_or_default();
+    all.extend(entries);
+    all.sort_by_key(|entry| entry.id);
+    all.dedup_by_key(|entry| entry.id);
+    let over = all.len().saturating_sub(ENTRIES_MAX);
+    all.drain(..over);
+    let run = analysis_run::analysis_runs(id, &all, std::slice::from_ref(batch));
+    let run = run.iter().find(|run| run.spec.attempt == attempt);
+    let Some(mut run) = run.map(haldane_plan::analysis_run) else { return Ok(()) };
+    run.status.entries = all.iter().filter_map(|entry| serde_json::to_string(entry).ok()).collect();
+    keep_measured(&mut run, old.as_ref());
+    if old.is_none() {
+        let created = create(store, id, &name, &run).await;
+        match created {
+            Err(error) if api::code(&error) != Some(409) => return Err(error),
+            Ok(()) | Err(_) => forget_old(store, id).await?,
+        }
+    }
+    let status = json!({"status": run.status});
+    let written = cluster.merge(&format!("{path}/status"), &status, api::DEADLINE).await;
+    written.map(|_| ())
+}
+
+/// What another engine measured before is not lost with it.
+fn keep_measured(run: &mut AnalysisRun, old: Option<&Value>) {
+    let old = old.and_then(|old| serde_json::from_value::<AnalysisRun>(old.clone()).ok());
+    let Some(old) = old else { return };
+    if run.status.checks.is_empty() {
+        run.status.checks = old.status.checks;
+    }
+}
+
+async fn create(
+    store: &StatusStore,
+    id: &RolloutId,
+    name: &str,
+    run: &AnalysisRun,
+) -> Result<(), ClusterError> {
+    let cluster = api::cluster(&store.outside).await?;
+    let mut metadata =
+        json!({"name": name, "namespace": &*id.namespace, "labels": {LABEL: &*id.name}});
+    if let Some(rollout) = store.mirrored(id) {
+        // It goes with its rollout.
+        metadata["ownerReferences"] = json!([{
+            "apiVersion": "haldane.dev/v1alpha1",
+            "kind": "Rollout",
+            "name": &*id.name,
+            "uid": api::text(&rollout, "/metadata/uid"),
+        }]);
+    }
+    let object = json!({
+        "apiVersion": "haldane.dev/v1alpha1",
+        "kind": "AnalysisRun",
+        "metadata": metadata,
+        "spec": run.spec,
+    });
+    let path = api::collection("analysisruns", &id.namespace);
+    cluster.create(&path, &object, api::DEADLINE).await.map(|_| ())
+}
+
+/// Deletes what is older than the newest ones.
+async fn forget_old(store: &StatusStore, id: &RolloutId) -> Result<(), ClusterError> {
+    let mut listed = list(&store.outside, id).await?;
+    let attempt = |run: &Value| run.pointer("/spec/attempt").and_then(Value::as_u64).unwrap_or(0);
+    listed.sort_by_key(|run| std::cmp::Reverse(attempt(run)));
+    let cluster = api::cluster(&store.outside).await?;
+    for run in listed.iter().skip(KEPT_MAX) {
+        let name = api::text(run, "/metadata/name");
+        let path = api::object("analysisruns", &id.namespace, name);
+        match cluster.delete(&path, api::DEADLINE).await {
+            Err(error) if !api::is_gone(&error) => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,478 @@
+//! Rollouts of a cluster become plans: watched, compiled with the templates that they use, told to their loops.
+//!
+//! Only the engine that leads works. One rollout is worked on by one task at a time, many at once, and none waits for
+//! another; a task that panics is counted and tried again. What cannot be compiled never stops what is in flight.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use haldane_crds::Diagnostic;
+use haldane_host::{Engine, Intent, Written, compile_in_cluster};
+use haldane_model::{RolloutId, SpecSeen};
+use haldane_outside::{Key, Mirror, Outside, Sight};
+use haldane_plan::Templates;
+use serde_json::{Value, json};
+use tokio::{
+    sync::{broadcast::error::RecvError, mpsc, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{api, store::StatusStore, workloads::ClusterWorkloads};
+
+/// How many rollouts are worked on at once.
+const AT_ONCE: usize = 32;
+/// How soon what failed is tried again, at first and at most: doubling in between.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How soon a rollout whose route another one drives is looked at again; nothing is asked for it.
+const ROUTE_AGAIN: Duration = Duration::from_secs(2);
+/// Takes over a split found between 0 and 100 %, as `--adopt` does elsewhere.
+const ADOPT: &str = "haldane.dev/adopt";
+
+/// Tells loops what is written.
+pub(crate) struct Rollouts {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) store: StatusStore,
+    pub(crate) outside: Outside,
+    /// AnalysisTemplates and ClusterAnalysisTemplates.
+    pub(crate) templates: Vec<Mirror>,
+    /// What runs the sides.
+    pub(crate) workloads: Arc<ClusterWorkloads>,
+    pub(crate) told: Mutex<HashMap<RolloutId, Told>>,
+    pub(crate) panics: Arc<AtomicU64>,
+}
+
+/// What a loop was told last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The object, its generation, and whether it is on its way out.
+    of: (String, i64, bool),
+    adopt: bool,
+    /// The versions of the templates that it may use, where it uses any.
+    templates: Vec<String>,
+    /// Whether it has to wait for another rollout's route.
+    refused: bool,
+    /// How long was waited for what may pass.
+    waited: Duration,
+}
+
+/// What is to be worked on.
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<RolloutId>,
+    known: HashSet<RolloutId>,
+    running: HashSet<RolloutId>,
+}
+
+// === impl Queue ===
+
+impl Queue {
+    fn add(&mut self, id: RolloutId) {
+        if self.known.insert(id.clone()) {
+            self.waiting.push_back(id);
+        }
+    }
+
+    /// Takes the first that nobody works on.
+    fn next(&mut self) -> Option<RolloutId> {
+        if self.running.len() >= AT_ONCE {
+            return None;
+        }
+        let at = self.waiting.iter().position(|id| !self.running.contains(id))?;
+        let id = self.waiting.remove(at)?;
+        self.known.remove(&id);
+        self.running.insert(id.clone());
+        Some(id)
+    }
+}
+
+// === impl Rollouts ===
+
+impl Rollouts {
+    /// Works until the token is cancelled.
+    pub(crate) async fn run(
+        self: Arc<Self>,
+        leads: watch::Receiver<bool>,
+        token: CancellationToken,
+    ) {
+        let (add, mut added) = mpsc::unbounded_channel::<RolloutId>();
+        for mirror in self.store.rollouts.iter() {
+            tokio::spawn(self.clone().hear(mirror.clone(), false, add.clone(), token.clone()));
+        }
+        for mirror in &self.templates {
+            tokio::spawn(self.clone().hear(mirror.clone(), true, add.clone(), token.clone()));
+        }
+        for sight in self.workloads.sights() {
+            tokio::spawn(self.clone().see(sight, token.clone()));
+        }
+        let mut lead = leads.clone();
+        let mut queue = Queue::default();
+        let mut tasks: JoinSet<(RolloutId, Option<Duration>)> = JoinSet::new();
+        let mut names = HashMap::new();
+        if *lead.borrow_and_update() {
+            self.take_over(&mut queue).await;
+        }
+        loop {
+            while let Some(id) = queue.next().filter(|_| *leads.borrow()) {
+                let this = self.clone();
+                let task = tasks.spawn({
+                    let id = id.clone();
+                    async move {
+                        let again = this.work(&id).await;
+                        (id, again)
+                    }
+                });
+                names.insert(task.id(), id);
+            }
+            tokio::select! {
+                () = token.cancelled() => return,
+                Ok(()) = lead.changed() => {
+                    if *lead.borrow_and_update() {
+                        self.take_over(&mut queue).await;
+                    } else {
+                        queue = Queue { running: std::mem::take(&mut queue.running), ..Queue::default() };
+                    }
+                }
+                Some(id) = added.recv() => queue.add(id),
+                Some(done) = tasks.join_next_with_id() => {
+                    let (id, again) = match done {
+                        Ok((task, (id, again))) => {
+                            names.remove(&task);
+                            (id, again)
+                        }
+                        Err(error) => {
+                            let Some(id) = names.remove(&error.id()) else { continue };
+                            self.panics.fetch_add(1, Ordering::Relaxed);
+                            tracing::error!(rollout = %id, "working on it panicked; it is tried again");
+                            (id, Some(AGAIN.1))
+                        }
+                    };
+                    queue.running.remove(&id);
+                    if let Some(after) = again {
+                        let add = add.clone();
+                        tokio::spawn(async move {
+                            tokio::time::sleep(after).await;
+                            let _ = add.send(id);
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts what is recorded at once, by its pinned plans, and has everything looked at, oldest first.
+    async fn take_over(&self, queue: &mut Queue) {
+        self.told().clear();
+        if let Err(why) = self.engine.take_up().await {
+            tracing::error!("what is recorded cannot be taken up: {why}");
+        }
+        let mut all: Vec<Arc<Value>> = self.store.rollouts.iter().flat_map(Mirror::list).collect();
+        all.sort_by_key(|rollout| {
+            let at = |at| api::text(rollout, at).to_owned();
+            (at("/metadata/creationTimestamp"), at("/metadata/namespace"), at("/metadata/name"))
+        });
+        all.iter().for_each(|rollout| queue.add(api::id_of(rollout)));
+    }
+
+    /// Hears what changes: a rollout, or a template that concerns many.
+    async fn hear(
+        self: Arc<Self>,
+        mirror: Mirror,
+        templates: bool,
+        add: mpsc::UnboundedSender<RolloutId>,
+        token: CancellationToken,
+    ) {
+        let mut changes = mirror.changes();
+        let all = |namespace: Option<&str>| {
+            for rollout in self.store.rollouts.iter().flat_map(Mirror::list) {
+                let id = api::id_of(&rollout);
+                let within = namespace.is_none_or(|namespace| *id.namespace == *namespace);
+                if within && (!templates || uses_templates(&rollout)) {
+                    let _ = add.send(id);
+                }
+            }
+        };
+        // What was mirrored before anybody listened.
+        all(None);
+        loop {
+            let changed: Result<Key, RecvError> = tokio::select! {
+                () = token.cancelled() => return,
+                changed = changes.recv() => changed,
+            };
+            match changed {
+                Ok((namespace, _)) if templates && namespace.is_empty() => all(None),
+                Ok((namespace, _)) if templates => all(Some(&namespace)),
+                Ok((namespace, name)) => {
+                    let _ = add.send(RolloutId::new(&namespace, &name));
+                }
+                Err(RecvError::Lagged(_)) => all(None),
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Says of every rollout that names workloads whether they can be seen.
+    async fn see(self: Arc<Self>, mut sight: watch::Receiver<Sight>, token: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = token.cancelled() => return,
+                changed = sight.changed() => if changed.is_err() { return },
+            }
+            let why = self.workloads.blind();
+            for rollout in self.store.rollouts.iter().flat_map(Mirror::list) {
+                if names_workloads(&rollout) {
+                    self.blind(&api::id_of(&rollout), why.clone());
+                }
+            }
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<RolloutId, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at one rollout; returns after how long it must be looked at again.
+    async fn work(&self, id: &RolloutId) -> Option<Duration> {
+        let Some(rollout) = self.store.mirrored(id) else {
+            self.gone(id).await;
+            return None;
+        };
+        let number = |at: &str| rollout.pointer(at).and_then(Value::as_i64).unwrap_or(0);
+        let leaves = rollout.pointer("/metadata/deletionTimestamp").is_some();
+        let uid = api::text(&rollout, "/metadata/uid").to_owned();
+        let adopt = rollout
+            .pointer("/metadata/annotations")
+            .and_then(|annotations| annotations.get(ADOPT))
+            .is_some_and(|adopt| adopt == "true");
+        let news = Told {
+            of: (uid, number("/metadata/generation"), leaves),
+            adopt,
+            templates: if uses_templates(&rollout) { self.versions(id) } else { Vec::new() },
+            refused: false,
+            waited: Duration::ZERO,
+        };
+        let old = self.told().get(id).cloned();
+        let is_same = |old: &Told| {
+            (&old.of, old.adopt, &old.templates) == (&news.of, news.adopt, &news.templates)
+        };
+        if old.as_ref().is_some_and(|old| is_same(old) && !old.refused && old.waited.is_zero()) {
+            return None;
+        }
+        if leaves {
+            self.told().insert(id.clone(), news);
+            self.leave(id, &rollout).await;
+            return None;
+        }
+        if let Err(why) = self.keep(id, &rollout).await {
+            tracing::warn!(rollout = %id, "{why}");
+            self.blind(id, Some(why));
+            return Some(AGAIN.0);
+        }
+        self.blind(id, self.workloads.blind().filter(|_| names_workloads(&rollout)));
+        let waited = old.filter(is_same).map_or(Duration::ZERO, |old| old.waited);
+        let (refused, again) = self.tell(id, &rollout, adopt, waited).await;
+        let generation = news.of.1;
+        self.store.shelf.with(id, |kept| kept.generation = Some(generation));
+        self.store.shelf.pictures().add(id);
+        self.told().insert(id.clone(), Told { refused, waited: again.unwrap_or_default(), ..news });
+        again
+    }
+
+    /// Compiles what is written and tells the loop. Returns whether another one has its route, and when to
+    /// come again.
+    async fn tell(
+        &self,
+        id: &RolloutId,
+        rollout: &Value,
+        adopt: bool,
+        waited: Duration,
+    ) -> (bool, Option<Duration>) {
+        let written = match self.compile(id, rollout).await {
+            Ok(written) => written,
+            Err((message, may_pass)) => {
+                self.engine.invalid(id, message).await;
+                let again = if waited.is_zero() { AGAIN.0 } else { (waited * 2).min(AGAIN.1) };
+                return (false, may_pass.then_some(again));
+            }
+        };
+        if let Some((first, target)) = self.engine.claim(id, &written.targets) {
+            let why = format!(
+                "{target} is driven by the rollout {first} already; give each route one rollout"
+            );
+            self.engine.invalid(id, why).await;
+            return (true, Some(ROUTE_AGAIN));
+        }
+        for warning in &written.warnings {
+            tracing::debug!(rollout = %id, "{}", warning.message);
+        }
+        self.engine.apply(&written, Intent { named: false, adopt }).await;
+        (false, None)
+    }
+
+    async fn compile(&self, id: &RolloutId, rollout: &Value) -> Result<Written, (String, bool)> {
+        let document = json!({
+            "apiVersion": rollout["apiVersion"],
+            "kind": rollout["kind"],
+            "metadata": {"name": &*id.name, "namespace": &*id.namespace},
+            "spec": rollout["spec"],
+        });
+        let parsed = haldane_plan::parse(&document.to_string());
+        let parsed = parsed.map_err(|found| (in_words(&found), false))?;
+        let Some(document) = parsed.rollouts.first() else {
+            return Err(("it is no Rollout".to_owned(), false));
+        };
+        let templates = self.templates_for(id);
+        let compiled = compile_in_cluster(document, templates, &self.outside).await;
+        compiled.map_err(|wrong| (in_words(&wrong.diagnostics), wrong.may_pass))
+    }
+
+    fn templates_for(&self, id: &RolloutId) -> Templates {
+        let mut templates = Templates::default();
+        for template in self.usable(id) {
+            let mut document = (*template).clone();
+            document["metadata"] = match api::text(&template, "/metadata/namespace") {
+                "" => json!({"name": template["metadata"]["name"]}),
+                namespace => {
+                    json!({"name": template["metadata"]["name"], "namespace": namespace})
+                }
+            };
+            match haldane_plan::parse(&document.to_string()) {
+                Ok(parsed) => templates.add(parsed.templates, None),
+                Err(found) => templates.add_unread(&format!(
+                    "{} {}: {}",
+                    api::text(&template, "/kind"),
+                    api::text(&template, "/metadata/name"),
+                    in_words(&found)
+                )),
+            }
+        }
+        templates
+    }
+
+    fn usable(&self, id: &RolloutId) -> Vec<Arc<Value>> {
+        let all = self.templates.iter().flat_map(Mirror::list);
+        all.filter(|template| {
+            let namespace = api::text(template, "/metadata/namespace");
+            namespace.is_empty() || namespace == &*id.namespace
+        })
+        .collect()
+    }
+
+    fn versions(&self, id: &RolloutId) -> Vec<String> {
+        let usable = self.usable(id);
+        let of = |template: &Arc<Value>| {
+            let (uid, generation) =
+                (api::text(template, "/metadata/uid"), &template["metadata"]["generation"]);
+            format!("{uid}/{generation}")
+        };
+        usable.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    // --- the end of a rollout ---
+
+    /// Sees to it that an object stays until its traffic is back.
+    async fn keep(&self, id: &RolloutId, rollout: &Value) -> Result<(), String> {
+        let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
+        if list.is_some_and(|list| list.iter().any(|name| name == api::FINALIZER)) {
+            return Ok(());
+        }
+        let add = match list {
+            Some(list) if !list.is_empty() => {
+                json!({"op": "add", "path": "/metadata/finalizers/-", "value": api::FINALIZER})
+            }
+            Some(_) | None => {
+                json!({"op": "add", "path": "/metadata/finalizers", "value": [api::FINALIZER]})
+            }
+        };
+        let test = json!({"op": "test", "path": "/metadata/resourceVersion",
+            "value": api::text(rollout, "/metadata/resourceVersion")});
+        let cluster = api::cluster(&self.outside).await.map_err(|error| error.to_string())?;
+        let path = format!("{}?fieldManager={}", api::rollout(id), api::MANAGER);
+        match cluster.patch(&path, &[test, add], api::DEADLINE).await {
+            Ok(_) => Ok(()),
+            Err(error) if api::is_gone(&error) => Ok(()),
+            Err(error) => Err(format!("its finalizer cannot be set: {}", api::told(&error))),
+        }
+    }
+
+    fn blind(&self, id: &RolloutId, why: Option<String>) {
+        let news = self.store.shelf.with(id, |kept| {
+            let news = kept.blind != why;
+            kept.blind = why;
+            news
+        });
+        if news {
+            self.store.shelf.pictures().add(id);
+        }
+    }
+
+    /// Puts the traffic of a rollout back that is on its way out, then lets it go.
+    async fn leave(&self, id: &RolloutId, rollout: &Value) {
+        let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
+        let ours = list.is_some_and(|list| list.iter().any(|name| name == api::FINALIZER));
+        if !ours {
+            return;
+        }
+        let handle = self.engine.ended_with(id, SpecSeen::Deleted).await;
+        if self.is_namespace_leaving(id).await {
+            self.engine.ended_with(id, SpecSeen::NamespaceDeleted).await;
+        }
+        // A loop that recorded nothing has nothing to forget, and ends without a word.
+        let (store, mut pictures) = (self.store.clone(), handle.watch());
+        let id = id.clone();
+        tokio::spawn(async move {
+            while pictures.changed().await.is_ok() {}
+            if let Err(why) = store.let_go_of_nothing(&id).await {
+                tracing::warn!(rollout = %id, "the finalizer stays: {why}");
+            }
+        });
+    }
+
+    async fn is_namespace_leaving(&self, id: &RolloutId) -> bool {
+        let Ok(cluster) = api::cluster(&self.outside).await else { return false };
+        let path = format!("/api/v1/namespaces/{}", id.namespace);
+        let namespace = cluster.get(&path, Duration::from_secs(2)).await;
+        namespace.is_ok_and(|namespace| api::text(&namespace, "/status/phase") == "Terminating")
+    }
+
+    /// The object is gone, though nobody was asked: what it drives is put back all the same.
+    async fn gone(&self, id: &RolloutId) {
+        let told = self.told().remove(id);
+        if told.is_some() && self.engine.handle(id).is_some() {
+            self.engine.ended_with(id, SpecSeen::Deleted).await;
+        }
+    }
+}
+
+/// Whether pods and what makes them concern it.
+fn names_workloads(rollout: &Value) -> bool {
+    let sides = rollout.pointer("/spec/sides").and_then(Value::as_array);
+    sides.into_iter().flatten().any(|side| side.get("workload").is_some())
+}
+
+fn uses_templates(rollout: &Value) -> bool {
+    let templates = rollout.pointer("/spec/analysis/templates").and_then(Value::as_array);
+    templates.is_some_and(|templates| !templates.is_empty())
+}
+
+/// Says what is wrong, each with its field; there are no lines in an object.
+fn in_words(found: &[Diagnostic]) -> String {
+    let shown = found.iter().take(5).map(|one| {
+        let help = one.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
+        match one.path.as_str() {
+            "" => format!("{}{help}", one.message),
+            path => format!("{path}: {}{help}", one.message),
+        }
+    });
+    let words = shown.collect::<Vec<_>>().join(". ");
+    match found.len().saturating_sub(5) {
+        0 => words,
+        more => format!("{words} (and {more} more)"),
+    }
+}
