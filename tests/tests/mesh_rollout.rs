@@ -6,14 +6,14 @@
 #![allow(clippy::print_stdout, reason = "what was measured is told")]
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
 use haldane_tests::{
     cluster::{Cluster, Foreign, shared},
-    mesh::{Engine, Istiod, Outcome, Shop, Way},
+    mesh::{Engine, Istiod, Operator, Outcome, Shop, Way},
 };
 
 /// How far the measured share may be from the written one, in percentage points.
@@ -29,6 +29,7 @@ fn world() -> (&'static Cluster, &'static Istiod) {
     let istiod = ISTIOD.get_or_init(|| {
         cluster.install(Foreign::Istio);
         cluster.install(Foreign::GatewayApi);
+        cluster.install_crds(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds"));
         Istiod::start(cluster)
     });
     (cluster, istiod)
@@ -48,23 +49,28 @@ fn haldane() -> PathBuf {
     haldane
 }
 
+/// Who drives the releases of a test.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum By {
+    File,
+    Operator,
+}
+
 /// A release that is promoted, then one that fails and is rolled back.
-fn releases(name: &str, way: Way, engine: Engine<'_>) {
+fn releases(name: &str, way: Way, by: By) {
     let _turn = turn();
     let (cluster, istiod) = world();
     let shop = Shop::open(cluster, istiod, name, way);
-    let how = match engine {
-        Engine::Run(_) => "run",
-        Engine::Operator => "operator",
-    };
-    let tell = |words: &str| println!("{way:?} by haldane {how}: {words}");
+    let haldane = haldane();
+    let admin = cluster.admin().within(shop.mesh.namespace());
+    let _operator =
+        (by == By::Operator).then(|| Operator::start(&haldane, &admin, shop.mesh.namespace()));
+    let engine = if by == By::File { Engine::Run(&haldane) } else { Engine::Operator };
+    let tell = |words: &str| println!("{name}: {words}");
 
     let good = shop.promote(engine, tell);
     assert_eq!(good.outcome, Outcome::Promoted);
-    tell(&format!(
-        "promoted; {} requests of users meanwhile, {} failed",
-        good.requests, good.failed
-    ));
+    tell(&format!("promoted; {} requests of users, {} failed", good.requests, good.failed));
     assert_eq!(good.failed, 0, "no request fails");
     for step in &good.steps {
         let off = (step.measured - f64::from(step.wanted)).abs();
@@ -83,10 +89,20 @@ fn releases(name: &str, way: Way, engine: Engine<'_>) {
 
 #[test]
 fn a_file_releases_through_a_virtual_service() {
-    releases("file-istio", Way::Hosts, Engine::Run(&haldane()));
+    releases("file-istio", Way::Hosts, By::File);
 }
 
 #[test]
 fn a_file_releases_through_an_http_route() {
-    releases("file-gateway", Way::HttpRoute, Engine::Run(&haldane()));
+    releases("file-gateway", Way::HttpRoute, By::File);
+}
+
+#[test]
+fn a_rollout_in_the_cluster_releases_through_a_virtual_service() {
+    releases("operator-istio", Way::Hosts, By::Operator);
+}
+
+#[test]
+fn a_rollout_in_the_cluster_releases_through_an_http_route() {
+    releases("operator-gateway", Way::HttpRoute, By::Operator);
 }

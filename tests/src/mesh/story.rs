@@ -218,9 +218,7 @@ impl<'a> Release<'a> {
             Engine::Operator => {
                 let rollout = shop.rollout(None, steps).to_string();
                 shop.cluster.apply(shop.mesh.namespace(), &rollout);
-                wait_for("the engine has taken the rollout", PATIENCE, || {
-                    release.status()["phase"] == "Healthy"
-                });
+                wait_for("the engine has taken the rollout", PATIENCE, || rests(&release.status()));
                 release.attempts = release.status()["attempt"].as_u64().unwrap_or(0);
                 shop.deploy(side, &image);
             }
@@ -311,6 +309,12 @@ fn run(shop: &Shop<'_>, haldane: &Path, admin: &Access, rollout: &str) -> Child 
     command.arg("run").arg(file).arg("--state").arg(folder.join("state"));
     command.env("KUBECONFIG", admin.path()).stdin(Stdio::null()).stdout(log).stderr(errors);
     command.spawn().unwrap_or_else(|error| panic!("{} must be built: {error}", haldane.display()))
+}
+
+/// Whether a rollout knows which side serves, and waits for a new revision.
+fn rests(status: &Value) -> bool {
+    let rests = ["Pending", "Healthy", "Degraded"].map(Value::from).contains(&status["phase"]);
+    rests && status["serving"].is_string()
 }
 
 /// How a rollout says that it has ended, once it has made an attempt of its own.

@@ -16,8 +16,8 @@ use futures::{FutureExt, future::BoxFuture};
 use haldane_api::{Listener, Server};
 use haldane_host::{Registered, SystemClock};
 use haldane_model::{
-    Actor, Cause, Finding, JournalEntry, Now, Place, Reason, Record, Revision,
-    RolloutId, State, Verdict, Weight, Window,
+    Actor, Cause, Finding, JournalEntry, Now, Place, Reason, Record, Revision, RolloutId, State,
+    Verdict, Weight, Window,
 };
 use haldane_runtime::{
     Notice, codec,
