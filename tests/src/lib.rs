@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod haproxy;
 pub mod load;
 pub mod mesh;
+pub mod operator;
 pub mod process;
 pub mod prometheus;
 pub mod rig;

@@ -1,0 +1,345 @@
+//! The real operator on the real API server, and a shop for it to release in.
+//!
+//! A shop is a namespace with two Deployments under the real controllers, a VirtualService between them, and a real
+//! Prometheus that scrapes what the test says.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    cluster::{Access, Cluster, Foreign, Kubelet, shared},
+    process::{Server, free_port},
+    prometheus::{Page, Prometheus, Target},
+    rig::built,
+};
+
+/// How long a thing that takes a few seconds may take on a machine that is busy.
+pub const SOON: Duration = Duration::from_secs(60);
+
+/// Returns the cluster of a suite, with every kind that the operator needs.
+pub fn cluster() -> &'static Cluster {
+    static READY: OnceLock<()> = OnceLock::new();
+    let cluster = shared();
+    READY.get_or_init(|| {
+        cluster.install(Foreign::Istio);
+        cluster.install(Foreign::GatewayApi);
+        cluster.install_crds(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds"));
+    });
+    cluster
+}
+
+/// One process of the operator; ended when dropped.
+#[derive(Debug)]
+pub struct Operator {
+    process: Server,
+    folder: TempDir,
+    /// Where it serves `/live`, `/ready` and `/metrics`.
+    pub port: u16,
+}
+
+/// How an operator is started.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// Who it is to the API server.
+    pub access: Access,
+    /// The namespaces that it looks at; none: all.
+    pub namespaces: Vec<String>,
+    /// Where its Lease lies.
+    pub lease_namespace: String,
+    /// Who it is to other operators.
+    pub identity: String,
+    /// The program; the one that was built beside the test where nothing else is said.
+    pub program: Option<PathBuf>,
+}
+
+/// A namespace with everything that a rollout needs.
+#[derive(Debug)]
+pub struct Shop {
+    /// The namespace.
+    pub namespace: String,
+    _kubelet: Kubelet,
+    prometheus: Option<Prometheus>,
+    prometheus_url: String,
+    badness: Arc<AtomicU64>,
+    page: Page,
+}
+
+// === impl Start ===
+
+impl Start {
+    /// One that looks at one namespace alone, as the administrator.
+    #[must_use]
+    pub fn within(namespace: &str) -> Self {
+        Self {
+            access: cluster().admin().clone(),
+            namespaces: vec![namespace.to_owned()],
+            lease_namespace: namespace.to_owned(),
+            identity: "one".to_owned(),
+            program: None,
+        }
+    }
+
+    /// The same as somebody else.
+    #[must_use]
+    pub fn named(self, identity: &str) -> Self {
+        Self { identity: identity.to_owned(), ..self }
+    }
+
+    /// The same with the rights, or at the address, of another access.
+    #[must_use]
+    pub fn with(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// Where the program is not built.
+    #[must_use]
+    pub fn start(&self) -> Operator {
+        let folder = TempDir::new().expect("a folder");
+        let port = free_port();
+        let mut arguments = vec![
+            "operator".to_owned(),
+            format!("--kubeconfig={}", self.access.path().display()),
+            format!("--lease-namespace={}", self.lease_namespace),
+            format!("--identity={}", self.identity),
+            format!("--listen=127.0.0.1:{port}"),
+            "--verified-requesters".to_owned(),
+        ];
+        arguments.extend(self.namespaces.iter().map(|name| format!("--namespace={name}")));
+        let program = self.program.clone().unwrap_or_else(|| built("haldane"));
+        let program = program.to_str().expect("the path is text");
+        let log = folder.path().join("operator.log");
+        Operator { process: Server::start(program, &arguments, &log), folder, port }
+    }
+}
+
+// === impl Operator ===
+
+impl Operator {
+    /// Returns what it said.
+    #[must_use]
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("operator.log")).unwrap_or_default()
+    }
+
+    /// Returns the process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Ends it as a crash does.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(&mut self) {
+        self.process.stop();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, name: &str) {
+        self.process.signal(name);
+    }
+
+    /// Asks its own port for a page; the body where it says 200.
+    #[must_use]
+    pub fn ask(&self, path: &str) -> Option<String> {
+        use std::io::{Read as _, Write as _};
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").ok()?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text).ok()?;
+        let (head, body) = text.split_once("\r\n\r\n")?;
+        head.starts_with("HTTP/1.1 200").then(|| body.to_owned())
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the operator said:\n{}", self.log());
+        }
+        self.process.kill();
+    }
+}
+
+// === impl Shop ===
+
+impl Shop {
+    /// Opens one, with `v1` on both sides and all traffic on blue.
+    #[must_use]
+    pub fn open(name: &str) -> Self {
+        let namespace = cluster().namespace(name);
+        let kubelet = Kubelet::start(cluster().admin(), &namespace);
+        let badness = Arc::new(AtomicU64::new(0));
+        let shown = badness.clone();
+        let page = Page::serve(move || {
+            format!("# TYPE badness gauge\nbadness {}\n", shown.load(Ordering::SeqCst))
+        });
+        let prometheus = Prometheus::start(&[Target::new("app", page.address(), &[])]);
+        let prometheus_url = prometheus.url.clone();
+        let shop = Self {
+            namespace,
+            _kubelet: kubelet,
+            prometheus: Some(prometheus),
+            prometheus_url,
+            badness,
+            page,
+        };
+        for side in ["blue", "green"] {
+            shop.apply(&shop.deployment(side, "v1"));
+            shop.apply(&json!({"apiVersion": "v1", "kind": "Service",
+                "metadata": {"name": format!("checkout-{side}")},
+                "spec": {"selector": {"side": side}, "ports": [{"port": 80}]}}));
+        }
+        shop.apply(&shop.virtual_service());
+        shop
+    }
+
+    fn deployment(&self, side: &str, version: &str) -> Value {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": format!("checkout-{side}")},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"side": side}}, "template": {
+                "metadata": {"labels": {"side": side}},
+                "spec": {"nodeName": "nowhere", "terminationGracePeriodSeconds": 0,
+                    "containers": [{"name": "app", "image": format!("checkout:{version}")}]}}}})
+    }
+
+    fn virtual_service(&self) -> Value {
+        let route = |side: &str, weight: u64| json!({"destination": {"host": format!("checkout-{side}")}, "weight": weight});
+        json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": "checkout", "labels": {"team": "shop"}},
+            "spec": {"hosts": ["checkout"], "http": [
+                {"name": "testers", "match": [{"headers": {"x-canary": {"exact": "1"}}}],
+                    "route": [{"destination": {"host": "checkout-green"}}]},
+                {"name": "primary", "retries": {"attempts": 2, "perTryTimeout": "2s"},
+                    "route": [route("blue", 100), route("green", 0)]}]}})
+    }
+
+    /// Returns the rollout of the shop; `more` is laid over its spec.
+    #[must_use]
+    pub fn rollout(&self, more: Value) -> Value {
+        let side = |side: &str| {
+            json!({"name": side, "labels": {"side": side},
+                "workload": {"deployment": format!("checkout-{side}")}})
+        };
+        let mut spec = json!({
+            "sides": [side("blue"), side("green")],
+            "traffic": [{"name": "mesh", "istio": {
+                "virtualService": {"name": "checkout", "routes": ["primary"]},
+                "destinations": {"blue": {"host": "checkout-blue"}, "green": {"host": "checkout-green"}}}}],
+            "steps": [{"weight": 25, "bake": "4s"}, {"weight": 100, "bake": "4s"}],
+            "watch": "4s",
+            "analysis": {
+                "interval": "1s",
+                "sources": [{"name": "main", "prometheus": {"url": self.prometheus_url}}],
+                "checks": [{"name": "badness", "query": {"promql": "badness", "max": "1"}}]},
+        });
+        if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
+            spec.extend(more);
+        }
+        json!({"apiVersion": "haldane.dev/v1alpha1", "kind": "Rollout",
+            "metadata": {"name": "checkout"}, "spec": spec})
+    }
+
+    /// Applies a document in the namespace.
+    pub fn apply(&self, document: &Value) {
+        cluster().apply(&self.namespace, &document.to_string());
+    }
+
+    /// Runs kubectl in the namespace, as the administrator.
+    #[track_caller]
+    pub fn kubectl(&self, arguments: &[&str]) -> String {
+        cluster().admin().within(&self.namespace).kubectl(arguments)
+    }
+
+    /// Reads an object.
+    #[track_caller]
+    pub fn get(&self, kind: &str, name: &str) -> Value {
+        let text = self.kubectl(&["get", kind, name, "-o=json"]);
+        serde_json::from_str(&text).expect("kubectl writes JSON")
+    }
+
+    /// Returns the status of the rollout; null where there is none.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        let told = cluster()
+            .admin()
+            .within(&self.namespace)
+            .try_kubectl(&["get", "hro", "checkout", "-o=json"]);
+        let told = told.ok().and_then(|text| serde_json::from_str::<Value>(&text).ok());
+        told.map(|rollout| rollout["status"].clone()).unwrap_or_default()
+    }
+
+    /// Returns the share of green that the VirtualService says.
+    #[must_use]
+    pub fn share(&self) -> u64 {
+        let route = self.get("virtualservices", "checkout");
+        route["spec"]["http"][1]["route"][1]["weight"].as_u64().unwrap_or(0)
+    }
+
+    /// Deploys a version on a side.
+    pub fn deploy(&self, side: &str, version: &str) {
+        let image = format!("app=checkout:{version}");
+        self.kubectl(&["set", "image", &format!("deployment/checkout-{side}"), &image]);
+    }
+
+    /// Says how bad the release is; above 1 is a breach.
+    pub fn set_badness(&self, badness: u64) {
+        self.badness.store(badness, Ordering::SeqCst);
+    }
+
+    /// Ends Prometheus as a crash does.
+    pub fn kill_prometheus(&mut self) {
+        self.prometheus = None;
+    }
+
+    /// Returns where the metrics of the shop are served.
+    #[must_use]
+    pub fn metrics(&self) -> std::net::SocketAddr {
+        self.page.address()
+    }
+
+    /// Waits until the rollout's status is as it must be, and returns it.
+    ///
+    /// # Panics
+    /// Where that takes too long, with the status as it is.
+    #[track_caller]
+    pub fn wait(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let begin = Instant::now();
+        loop {
+            let status = self.status();
+            if holds(&status) {
+                return status;
+            }
+            if begin.elapsed() > SOON {
+                let mut status = status;
+                status["record"] = Value::Null;
+                panic!("{what}: not within {SOON:?}; it is\n{status:#}");
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Waits until the rollout rests, with all traffic on a side.
+    #[track_caller]
+    pub fn wait_healthy(&self, serving: &str) -> Value {
+        self.wait(&format!("Healthy on {serving}"), |status| {
+            status["phase"] == "Healthy" && status["serving"] == serving
+        })
+    }
+}
