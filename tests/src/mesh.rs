@@ -11,7 +11,6 @@ mod assets;
 mod envoy;
 mod istiod;
 mod objects;
-mod operator;
 mod page;
 mod places;
 mod routes;
@@ -20,7 +19,6 @@ mod story;
 mod traffic;
 
 pub use istiod::Istiod;
-pub use operator::Operator;
 pub use routes::Way;
 pub use shop::Shop;
 pub use story::{Engine, Outcome, Promotion, Rollback, Step};

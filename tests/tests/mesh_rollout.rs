@@ -6,14 +6,15 @@
 #![allow(clippy::print_stdout, reason = "what was measured is told")]
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 
 use haldane_tests::{
     cluster::{Cluster, Foreign, shared},
-    mesh::{Engine, Istiod, Operator, Outcome, Shop, Way},
+    mesh::{Engine, Istiod, Outcome, Shop, Way},
+    rig::built,
 };
 
 /// How far the measured share may be from the written one, in percentage points.
@@ -41,14 +42,6 @@ fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn haldane() -> PathBuf {
-    let program = std::env::current_exe().expect("a test has a program");
-    let folder = program.ancestors().nth(2).expect("target/debug/deps/NAME");
-    let haldane = folder.join("haldane");
-    assert!(haldane.exists(), "{} is missing: cargo build --bins", haldane.display());
-    haldane
-}
-
 /// Who drives the releases of a test.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
@@ -61,10 +54,8 @@ fn releases(name: &str, way: Way, by: By) {
     let _turn = turn();
     let (cluster, istiod) = world();
     let shop = Shop::open(cluster, istiod, name, way);
-    let haldane = haldane();
-    let admin = cluster.admin().within(shop.mesh.namespace());
-    let _operator =
-        (by == By::Operator).then(|| Operator::start(&haldane, &admin, shop.mesh.namespace()));
+    let haldane = built("haldane");
+    let _operator = (by == By::Operator).then(|| shop.operator(&haldane).start());
     let engine = if by == By::File { Engine::Run(&haldane) } else { Engine::Operator };
     let tell = |words: &str| println!("{name}: {words}");
 

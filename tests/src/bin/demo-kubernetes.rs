@@ -9,19 +9,30 @@
 
 #![allow(clippy::print_stdout, reason = "it speaks to people")]
 
-use std::{env, fs, path::Path, process::ExitCode, thread, time::Duration};
+use std::{
+    env, fs,
+    path::Path,
+    process::{Command, ExitCode},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    thread,
+    time::Duration,
+};
 
 use haldane_tests::{
     cluster::{self, Cluster, Foreign, Options},
-    mesh::{Engine, Istiod, Operator, Outcome, Promotion, Rollback, Shop, Way},
+    mesh::{Engine, Istiod, Outcome, Promotion, Rollback, Shop, Way},
 };
 use serde_json::{Value, json};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Where the report is left.
 const FOLDER: &str = "target/demo-kubernetes";
 
 /// How far the measured share may be from the written one, in percentage points.
 const TOLERANCE: f64 = 1.0;
+
+/// The operator's process, which nobody else ends where the demo is interrupted.
+static OPERATOR: AtomicU32 = AtomicU32::new(0);
 
 fn main() -> ExitCode {
     let by_files = match env::args().nth(1).as_deref() {
@@ -48,9 +59,8 @@ fn main() -> ExitCode {
     ] {
         println!("\n== {title}: Envoy, Prometheus, two Deployments");
         let shop = Shop::open(&cluster, &istiod, name, way);
-        let admin = cluster.admin().within(shop.mesh.namespace());
-        let _operator =
-            (!by_files).then(|| Operator::start(&haldane, &admin, shop.mesh.namespace()));
+        let operator = (!by_files).then(|| shop.operator(&haldane).start());
+        OPERATOR.store(operator.as_ref().map_or(0, |operator| operator.id()), Relaxed);
         let engine = if by_files { Engine::Run(&haldane) } else { Engine::Operator };
         let tell = |words: &str| println!("   {words}");
         println!("   web:v2 is deployed on green");
@@ -75,8 +85,16 @@ fn watch_for_interrupts() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let Ok(runtime) = runtime else { return };
         runtime.block_on(async {
-            let _ = tokio::signal::ctrl_c().await;
+            let mut terminations = signal(SignalKind::terminate()).expect("signals can be watched");
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminations.recv() => {}
+            }
             println!("interrupted: everything is stopped and removed");
+            let operator = OPERATOR.load(Relaxed);
+            if operator != 0 {
+                let _ = Command::new("kill").arg(operator.to_string()).status();
+            }
             std::process::exit(130);
         });
     });

@@ -3,13 +3,17 @@
 //!
 //! The Deployments' pods run nowhere: the harness writes their status, and the mesh's copies answer for them.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
 use super::{Istiod, Mesh, SIDES, VERSIONS, Way};
 use crate::{
     cluster::{Cluster, Kubelet},
+    operator::Start,
     process::wait_for,
     prometheus::Prometheus,
 };
@@ -79,6 +83,19 @@ impl<'a> Shop<'a> {
     pub fn share(&self, side: &str) -> Option<f64> {
         let green = self.mesh.share(self.way.door(), "primary")?;
         Some(if side == "green" { green } else { 100.0 - green })
+    }
+
+    /// Returns how an operator is started that looks at this shop alone, as the administrator.
+    #[must_use]
+    pub fn operator(&self, haldane: &Path) -> Start {
+        let namespace = self.mesh.namespace().to_owned();
+        Start {
+            access: self.cluster.admin().clone(),
+            namespaces: vec![namespace.clone()],
+            lease_namespace: namespace,
+            identity: "one".to_owned(),
+            program: Some(haldane.to_owned()),
+        }
     }
 
     /// Returns the folder in which its files may lie; removed with it.

@@ -313,7 +313,7 @@ fn run(shop: &Shop<'_>, haldane: &Path, admin: &Access, rollout: &str) -> Child 
 
 /// Whether a rollout knows which side serves, and waits for a new revision.
 fn rests(status: &Value) -> bool {
-    let rests = ["Pending", "Healthy", "Degraded"].map(Value::from).contains(&status["phase"]);
+    let rests = ["Healthy", "Degraded"].map(Value::from).contains(&status["phase"]);
     rests && status["serving"].is_string()
 }
 
