@@ -55,7 +55,7 @@ fn releases(name: &str, way: Way, by: By) {
     let (cluster, istiod) = world();
     let shop = Shop::open(cluster, istiod, name, way);
     let haldane = built("haldane");
-    let _operator = (by == By::Operator).then(|| shop.operator(&haldane).start());
+    let _operator = (by == By::Operator).then(|| shop.operator(&haldane));
     let engine = if by == By::File { Engine::Run(&haldane) } else { Engine::Operator };
     let tell = |words: &str| println!("{name}: {words}");
 

@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     ] {
         println!("\n== {title}: Envoy, Prometheus, two Deployments");
         let shop = Shop::open(&cluster, &istiod, name, way);
-        let operator = (!by_files).then(|| shop.operator(&haldane).start());
+        let operator = (!by_files).then(|| shop.operator(&haldane));
         OPERATOR.store(operator.as_ref().map_or(0, |operator| operator.id()), Relaxed);
         let engine = if by_files { Engine::Run(&haldane) } else { Engine::Operator };
         let tell = |words: &str| println!("   {words}");

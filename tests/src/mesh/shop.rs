@@ -5,6 +5,7 @@
 
 use std::{
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -13,13 +14,16 @@ use serde_json::{Value, json};
 use super::{Istiod, Mesh, SIDES, VERSIONS, Way};
 use crate::{
     cluster::{Cluster, Kubelet},
-    operator::Start,
+    operator::{Operator, Start},
     process::wait_for,
     prometheus::Prometheus,
 };
 
 /// How long something may take until it is as it was asked to be.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long an operator that is ready may take to read the workloads: it is ready once it has read the rollouts.
+const READING: Duration = Duration::from_secs(2);
 
 /// One namespace with everything that a release needs but the engine; ended when dropped.
 #[derive(Debug)]
@@ -85,17 +89,25 @@ impl<'a> Shop<'a> {
         Some(if side == "green" { green } else { 100.0 - green })
     }
 
-    /// Returns how an operator is started that looks at this shop alone, as the administrator.
+    /// Starts an operator that looks at this shop alone, as the administrator, and waits until it is ready and
+    /// has had time to read what runs here.
+    ///
+    /// # Panics
+    /// Where it does not become ready.
     #[must_use]
-    pub fn operator(&self, haldane: &Path) -> Start {
+    pub fn operator(&self, haldane: &Path) -> Operator {
         let namespace = self.mesh.namespace().to_owned();
-        Start {
+        let start = Start {
             access: self.cluster.admin().clone(),
             namespaces: vec![namespace.clone()],
             lease_namespace: namespace,
             identity: "one".to_owned(),
             program: Some(haldane.to_owned()),
-        }
+        };
+        let operator = start.start();
+        wait_for("the operator is ready", PATIENCE, || operator.ask("/ready").is_some());
+        thread::sleep(READING);
+        operator
     }
 
     /// Returns the folder in which its files may lie; removed with it.

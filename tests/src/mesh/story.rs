@@ -220,6 +220,12 @@ impl<'a> Release<'a> {
                 shop.cluster.apply(shop.mesh.namespace(), &rollout);
                 wait_for("the engine has taken the rollout", PATIENCE, || rests(&release.status()));
                 release.attempts = release.status()["attempt"].as_u64().unwrap_or(0);
+                let first = side == "green";
+                assert!(
+                    !first || release.attempts == 0,
+                    "nobody has deployed: {}",
+                    release.words()
+                );
                 shop.deploy(side, &image);
             }
         }
