@@ -6,19 +6,19 @@ CARGO ?= cargo
 SEEDS ?= 1000000
 N ?= 20000
 # Suites that need components which take long to build, and their features; tests/setup-more.sh makes the components.
-MORE := deploy_helm
-MORE_FEATURES := haldane-tests/helm
+MORE := deploy_helm mesh mesh_rollout
+MORE_FEATURES := haldane-tests/helm,haldane-tests/mesh
 export INSTA_UPDATE := no
 
-.PHONY: help setup setup-more packages demo cluster build test test-more check sim analysis-sim bench soak mutants clean
+.PHONY: help setup setup-more packages demo demo-kubernetes cluster build test test-more check sim analysis-sim bench soak mutants clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: packages ## install what the tests need, and build a Kubernetes API server once (says what)
 	@tests/kubernetes.sh
 
-setup-more: setup ## build what `test-more` needs beside it (7 minutes, once; says what)
+setup-more: setup ## build what `test-more` needs beside it: Helm, istiod, Envoy (30 minutes, once; says what)
 	@tests/setup-more.sh
 
 packages: ## the Debian packages of it alone, which are all that the demo needs
@@ -30,15 +30,18 @@ build: ## build the release binary: target/release/haldane
 demo: packages build ## six releases through a real HAProxy, gated on a real Prometheus (under 4 minutes)
 	@target/release/demo
 
+demo-kubernetes: setup-more build ## releases in that API server through a real mesh: istiod, Envoy, Prometheus (7 minutes)
+	@target/release/demo-kubernetes
+
 cluster: setup ## a real Kubernetes API server for a person: prints the KUBECONFIG, stops on Ctrl-C
 	$(CARGO) build -p haldane-tests --bin cluster
 	@target/debug/cluster
 
-test: setup ## all tests, against real servers; nothing is skipped
+test: setup ## all tests but those of test-more, against real servers; nothing is skipped
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast
 
-test-more: setup-more ## the suites with components that take long to build: the chart with a real Helm
+test-more: setup-more ## the suites with components that take long to build: the chart with a real Helm, releases through a real mesh
 	$(CARGO) build --workspace --bins
 	$(CARGO) test -p haldane-tests --features $(MORE_FEATURES) --no-fail-fast $(MORE:%=--test %)
 

@@ -7,6 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 steps=(
   helm.sh # a real Helm, for the chart
+  mesh.sh # istiod and Envoy, for releases through a mesh
 )
 
 for step in "${steps[@]}"; do

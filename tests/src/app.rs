@@ -4,15 +4,15 @@
 //! faults at `/control?error_rate=0.05&latency_ms=200`. An injected failure carries the header
 //! `x-injected`, so that it is never mistaken for one that a weight change caused.
 //! `fault=1` shows in the gauge `app_fault` alone, with or without traffic; `version=v3` changes what
-//! the copy says of itself, as an update without a gap does.
+//! the copy says of itself, as an update without a gap does. [`Served`] runs beside a test, in its process.
 
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -34,6 +34,65 @@ pub struct App {
     latency_millis: AtomicU64,
     /// What the gauge `app_fault` shows.
     fault: AtomicU64,
+}
+
+/// A copy in the process of its owner: takes no connections any more once dropped.
+#[derive(Debug)]
+pub struct Served {
+    app: Arc<App>,
+    address: SocketAddr,
+    ended: Arc<AtomicBool>,
+}
+
+// === impl Served ===
+
+impl Served {
+    /// Serves on a socket.
+    ///
+    /// # Panics
+    /// Where the socket has no address.
+    #[must_use]
+    pub fn start(listener: TcpListener, version: &str) -> Self {
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let app = Arc::new(App::new(version));
+        let ended = Arc::<AtomicBool>::default();
+        let (serving, over) = (app.clone(), ended.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if over.load(Relaxed) {
+                    return;
+                }
+                let app = serving.clone();
+                thread::spawn(move || app.connection(stream));
+            }
+        });
+        Self { app, address, ended }
+    }
+
+    /// Returns where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns how many requests it was sent, but for those of its pages.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.app.good.load(Relaxed) + self.app.bad.load(Relaxed)
+    }
+
+    /// Gives it faults, in the words of `/control`: `error_rate=0.05&latency_ms=200`.
+    pub fn control(&self, query: &str) {
+        self.app.control(query);
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.ended.store(true, Relaxed);
+        // The thread waits for a connection: this is the last one.
+        let _ = TcpStream::connect(self.address);
+    }
 }
 
 // === impl App ===

@@ -10,15 +10,16 @@
 mod access;
 mod assets;
 mod audit;
-mod blocking;
+pub(crate) mod blocking;
 mod faults;
 mod kubelet;
 mod objects;
 mod pki;
 mod servers;
-mod ward;
+pub(crate) mod ward;
 
 pub use access::Access;
+pub(crate) use assets::cache;
 pub use assets::{Foreign, crds, program, version};
 pub use audit::Request;
 pub use faults::{Fault, Faults, Rule, Seen};

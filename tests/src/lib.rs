@@ -5,6 +5,7 @@ pub mod bench;
 pub mod cluster;
 pub mod haproxy;
 pub mod load;
+pub mod mesh;
 pub mod operator;
 pub mod process;
 pub mod prometheus;

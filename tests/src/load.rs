@@ -1,8 +1,8 @@
-//! A steady load on kept connections, which remembers every answer that was not good.
+//! A steady load on kept connections, which remembers every answer that was not good; and one caller by itself.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -37,6 +37,25 @@ struct Shared {
     stop: AtomicBool,
     requests: AtomicU64,
     failures: Mutex<Vec<Failure>>,
+}
+
+/// Asks for the same thing again and again.
+#[derive(Debug)]
+pub struct Caller {
+    address: SocketAddr,
+    request: String,
+    stream: Option<BufReader<TcpStream>>,
+}
+
+/// What a caller is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status; 0 where the first line cannot be read.
+    pub status: u16,
+    /// What the service says of itself, in `x-version`.
+    pub version: Option<String>,
+    /// Whether the service says that it fails because it was told to.
+    pub injected: bool,
 }
 
 // === impl Load ===
@@ -101,18 +120,15 @@ impl Drop for Load {
 
 impl Shared {
     fn ask(&self, port: u16, pause: Duration) {
-        let mut connection = None;
+        let mut caller = Caller::new(port);
         let mut next = Instant::now();
         while !self.stop.load(Relaxed) {
             self.requests.fetch_add(1, Relaxed);
             let began = Instant::now();
-            match once(&mut connection, port) {
+            match caller.ask() {
                 Ok(Answer { status: 200, .. }) => {}
                 Ok(answer) => self.failed(began, answer.injected),
-                Err(_) => {
-                    connection = None;
-                    self.failed(began, false);
-                }
+                Err(_) => self.failed(began, false),
             }
             next += pause;
             let now = Instant::now();
@@ -131,42 +147,71 @@ impl Shared {
     }
 }
 
-struct Answer {
-    status: u16,
-    injected: bool,
-}
+// === impl Caller ===
 
-/// Sends one request on a kept connection, and reads its answer whole.
-fn once(connection: &mut Option<BufReader<TcpStream>>, port: u16) -> std::io::Result<Answer> {
-    let stream = match connection {
-        Some(stream) => stream,
-        None => {
-            let stream = TcpStream::connect(("127.0.0.1", port))?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-            connection.insert(BufReader::new(stream))
-        }
-    };
-    stream.get_mut().write_all(b"GET / HTTP/1.1\r\nhost: app\r\n\r\n")?;
-    let mut line = String::new();
-    stream.read_line(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
-    let (mut length, mut injected, mut closes) = (0, false, status == 0);
-    loop {
-        line.clear();
-        if stream.read_line(&mut line)? == 0 || line == "\r\n" {
-            break;
-        }
-        let lower = line.to_ascii_lowercase();
-        if let Some(value) = lower.strip_prefix("content-length:") {
-            length = value.trim().parse().unwrap_or(0);
-        }
-        injected |= lower.starts_with("x-injected:");
-        closes |= lower.starts_with("connection: close");
+impl Caller {
+    /// A caller of `/` at a loopback port.
+    #[must_use]
+    pub fn new(port: u16) -> Self {
+        Self::to((Ipv4Addr::LOCALHOST, port).into(), "app", "/", &[])
     }
-    std::io::copy(&mut stream.by_ref().take(length), &mut std::io::sink())?;
-    if closes {
-        *connection = None;
+
+    /// A caller of a host and a path with more headers, at an address.
+    #[must_use]
+    pub fn to(address: SocketAddr, host: &str, path: &str, headers: &[(&str, &str)]) -> Self {
+        let more: String =
+            headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{more}\r\n");
+        Self { address, request, stream: None }
     }
-    Ok(Answer { status, injected })
+
+    /// Sends one request on a kept connection, and reads its answer whole.
+    ///
+    /// # Errors
+    /// Where nobody listens, or the answer breaks off or takes more than 5 s; the next one begins anew.
+    pub fn ask(&mut self) -> std::io::Result<Answer> {
+        let told = self.once();
+        if told.is_err() {
+            self.stream = None;
+        }
+        told
+    }
+
+    fn once(&mut self) -> std::io::Result<Answer> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            None => {
+                let stream = TcpStream::connect(self.address)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+                self.stream.insert(BufReader::new(stream))
+            }
+        };
+        stream.get_mut().write_all(self.request.as_bytes())?;
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let mut answer = Answer { status, version: None, injected: false };
+        let (mut length, mut closes) = (0, status == 0);
+        loop {
+            line.clear();
+            if stream.read_line(&mut line)? == 0 || line == "\r\n" {
+                break;
+            }
+            let lower = line.to_ascii_lowercase();
+            if let Some(value) = lower.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap_or(0);
+            }
+            if let Some(version) = lower.strip_prefix("x-version:") {
+                answer.version = Some(version.trim().to_owned());
+            }
+            answer.injected |= lower.starts_with("x-injected:");
+            closes |= lower.starts_with("connection: close");
+        }
+        std::io::copy(&mut stream.by_ref().take(length), &mut std::io::sink())?;
+        if closes {
+            self.stream = None;
+        }
+        Ok(answer)
+    }
 }

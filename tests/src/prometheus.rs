@@ -15,9 +15,10 @@ use std::{
     time::Duration,
 };
 
-use tempfile::TempDir;
-
-use crate::process::{Server, free_port, wait_for};
+use crate::{
+    cluster::ward::Ward,
+    process::{Server, free_port, wait_for},
+};
 
 /// One target to scrape.
 #[derive(Clone, Debug)]
@@ -37,7 +38,7 @@ pub struct Prometheus {
     pub server: Server,
     /// Where it listens: `http://127.0.0.1:port`.
     pub url: String,
-    folder: TempDir,
+    ward: Ward,
 }
 
 /// A page of metrics that is written anew at each scrape; gone when dropped.
@@ -84,28 +85,29 @@ impl Prometheus {
     /// Returns where its files and its log are.
     #[must_use]
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.ward.folder()
     }
 
     #[track_caller]
     fn launch(targets: &[Target], web: Option<&str>) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ward = Ward::new();
+        let folder = ward.folder();
         let file = |name: &str, text: &str| -> PathBuf {
-            let path = folder.path().join(name);
+            let path = folder.join(name);
             fs::write(&path, text).expect("a file in the temporary folder");
             path
         };
         let port = free_port();
-        let log = folder.path().join("prometheus.log");
+        let log = ward.log("prometheus");
         let mut arguments = vec![
             format!("--config.file={}", file("prometheus.yml", &config(targets)).display()),
-            format!("--storage.tsdb.path={}", folder.path().join("data").display()),
+            format!("--storage.tsdb.path={}", folder.join("data").display()),
             format!("--web.listen-address=127.0.0.1:{port}"),
         ];
         if let Some(web) = web {
             arguments.push(format!("--web.config.file={}", file("web.yml", web).display()));
         }
-        let mut server = Server::start("/usr/bin/prometheus", &arguments, &log);
+        let mut server = ward.start(Path::new("/usr/bin/prometheus"), "prometheus", &arguments);
         wait_for("prometheus answers", Duration::from_secs(30), || {
             let told = fs::read_to_string(&log).unwrap_or_default();
             assert!(!server.has_ended(), "prometheus ended:\n{told}");
@@ -113,7 +115,7 @@ impl Prometheus {
                 && TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
         let scheme = if web.is_some() { "https" } else { "http" };
-        Self { server, url: format!("{scheme}://127.0.0.1:{port}"), folder }
+        Self { server, url: format!("{scheme}://127.0.0.1:{port}"), ward }
     }
 }
 

@@ -34,7 +34,7 @@ pub fn version() -> &'static str {
 #[track_caller]
 pub fn program(name: &str) -> PathBuf {
     let given = env::var_os("KUBEBUILDER_ASSETS").map(|folder| Path::new(&folder).join(name));
-    let built = cache().join(version()).join(name);
+    let built = cache().join("kubernetes").join(version()).join(name);
     let found = given.into_iter().chain([built.clone()]).find(|path| path.exists());
     found.unwrap_or_else(|| panic!("{} is missing: make setup", built.display()))
 }
@@ -50,17 +50,18 @@ pub fn crds(of: Foreign) -> PathBuf {
         Foreign::Istio => ("istio", "istio.io/api"),
         Foreign::GatewayApi => ("gateway-api", "sigs.k8s.io/gateway-api"),
     };
-    let folder = cache().join("crds").join(format!("{name}-{}", version_of(module, CRDS)));
+    let folder =
+        cache().join("kubernetes/crds").join(format!("{name}-{}", version_of(module, CRDS)));
     assert!(folder.exists(), "{} is missing: make setup", folder.display());
     folder
 }
 
-/// The folder outside the checkout.
-fn cache() -> PathBuf {
+/// Returns the folder outside the checkout.
+pub(crate) fn cache() -> PathBuf {
     let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = || set("HOME").map(|home| home.join(".cache"));
     let cache = set("XDG_CACHE_HOME").or_else(home).expect("HOME or XDG_CACHE_HOME is set");
-    cache.join("haldane/kubernetes")
+    cache.join("haldane")
 }
 
 fn version_of(module: &str, manifest: &'static str) -> &'static str {

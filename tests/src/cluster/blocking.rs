@@ -3,12 +3,12 @@
 use std::{panic::resume_unwind, thread};
 
 /// Lives through something on a runtime of its own, so that it may be called within another one.
-pub(super) fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
+pub(crate) fn blocking<T: Send>(work: impl Future<Output = T> + Send) -> T {
     blocking_with(|| work)
 }
 
 /// The same for what is not to be sent: it is made where it lives.
-pub(super) fn blocking_with<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> T {
+pub(crate) fn blocking_with<T: Send, F: Future<Output = T>>(work: impl FnOnce() -> F + Send) -> T {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(work())

@@ -29,7 +29,7 @@ rm -rf "$1" 2>/dev/null || { sleep 1; rm -rf "$1"; }
 
 /// A folder with the processes that work in it.
 #[derive(Debug)]
-pub(super) struct Ward {
+pub(crate) struct Ward {
     folder: PathBuf,
     guard: Mutex<Child>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Ward {
 
 impl Ward {
     /// Makes an empty folder that only this user can read.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("haldane-cluster-").tempdir();
         let folder = folder.expect("a temporary folder").keep();
         let guard = Command::new("sh")
@@ -52,12 +52,12 @@ impl Ward {
         Self { folder, guard: Mutex::new(guard) }
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Starts a program with its output in `NAME.log`; one of its arguments must name the folder.
-    pub(super) fn start(&self, program: &Path, name: &str, arguments: &[String]) -> Server {
+    pub(crate) fn start(&self, program: &Path, name: &str, arguments: &[String]) -> Server {
         let program = program.to_str().expect("the path is text");
         let folder = self.folder.to_str().expect("the path is text");
         assert!(arguments.iter().any(|word| word.contains(folder)), "{name} could not be known");
@@ -69,12 +69,12 @@ impl Ward {
     }
 
     /// Where the output of a program goes.
-    pub(super) fn log(&self, name: &str) -> PathBuf {
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
         self.folder.join(format!("{name}.log"))
     }
 
     /// The last lines that a program wrote.
-    pub(super) fn last_words(&self, name: &str) -> String {
+    pub(crate) fn last_words(&self, name: &str) -> String {
         let text = std::fs::read(self.log(name)).unwrap_or_default();
         let text = String::from_utf8_lossy(&text).into_owned();
         let lines: Vec<&str> = text.lines().collect();
