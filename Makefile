@@ -8,9 +8,11 @@ N ?= 20000
 # Suites that need components which take long to build, and their features; tests/setup-more.sh makes the components.
 MORE := deploy_helm mesh mesh_rollout
 MORE_FEATURES := haldane-tests/helm,haldane-tests/mesh
+# Its tests sleep more than they work, so many run at once.
+OPERATOR := --workspace --features haldane-tests/operator --test operator -- --test-threads=6
 export INSTA_UPDATE := no
 
-.PHONY: help setup setup-more packages demo demo-kubernetes cluster build test test-more check sim analysis-sim bench soak mutants clean
+.PHONY: help setup setup-more packages demo demo-kubernetes cluster build test test-operator test-more check sim analysis-sim bench soak mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -40,6 +42,11 @@ cluster: setup ## a real Kubernetes API server for a person: prints the KUBECONF
 test: setup ## all tests but those of test-more, against real servers; nothing is skipped
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --no-fail-fast
+	$(CARGO) test $(OPERATOR)
+
+test-operator: setup ## the tests of the operator alone
+	$(CARGO) build --workspace --bins
+	$(CARGO) test $(OPERATOR)
 
 test-more: setup-more ## the suites with components that take long to build: the chart with a real Helm, releases through a real mesh
 	$(CARGO) build --workspace --bins
@@ -47,7 +54,7 @@ test-more: setup-more ## the suites with components that take long to build: the
 
 check: ## formatting, lints, licences and duplicate dependencies
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --features $(MORE_FEATURES) -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features $(MORE_FEATURES),haldane-tests/operator -- -D warnings
 	@tests/setup.sh cargo-deny
 	$(CARGO) deny --workspace check --hide-inclusion-graph bans licenses sources
 
