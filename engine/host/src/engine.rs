@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -29,11 +29,17 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
+/// How long a loop that panicked rests before it begins anew.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// How long a loop may take to end.
 const END_MAX: Duration = Duration::from_secs(20);
 
 /// One process's engine.
 pub struct Engine {
+    me: Weak<Self>,
+    /// How many loops panicked so far.
+    panics: Arc<AtomicU64>,
     ports: Ports,
     token: CancellationToken,
     running: Mutex<BTreeMap<RolloutId, Running>>,
@@ -56,6 +62,8 @@ struct Running {
     found: Option<Preflight>,
     /// The plan whose entries were found good last.
     ready: Option<Arc<Plan>>,
+    /// What its loop was told last of what is written.
+    told: Option<SpecSeen>,
 }
 
 /// One teller at a time.
@@ -68,6 +76,16 @@ pub struct Intent {
     pub named: bool,
     /// A split found between 0 and 100 % is taken over.
     pub adopt: bool,
+}
+
+/// Waits for the end of a loop; one that panicked begins anew.
+async fn watch_over(engine: Weak<Engine>, id: RolloutId, task: JoinHandle<()>) {
+    let Err(error) = task.await else { return };
+    if error.is_panic()
+        && let Some(engine) = engine.upgrade()
+    {
+        Box::pin(engine.begin_anew(&id)).await;
+    }
 }
 
 /// Whether two plans drive the same, so that what was found of one is true of the other.
@@ -87,7 +105,9 @@ impl Engine {
     /// Makes an engine of its ports; no rollout runs yet.
     #[must_use]
     pub fn new(ports: Ports) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            panics: Arc::default(),
             ports,
             token: CancellationToken::new(),
             running: Mutex::default(),
@@ -137,6 +157,9 @@ impl Engine {
         let Some((handle, order)) = self.counts(id, preflight) else { return };
         let _turn = order.lock().await;
         if self.counts(id, preflight).is_some() {
+            if let Some(running) = self.running().get_mut(id) {
+                running.told = Some(spec.clone());
+            }
             handle.send(Input::Spec(spec)).await;
         }
     }
@@ -269,6 +292,7 @@ impl Engine {
             return handle;
         }
         let (handle, task) = drive::start(id.clone(), self.ports.clone(), self.token.clone());
+        let task = tokio::spawn(watch_over(self.me.clone(), id.clone(), task));
         let effective = effective.unwrap_or_default();
         let running = Running {
             handle: handle.clone(),
@@ -278,9 +302,38 @@ impl Engine {
             order: Arc::default(),
             found: None,
             ready: None,
+            told: None,
         };
         self.running().insert(id.clone(), running);
         handle
+    }
+
+    /// Returns how many loops panicked so far, as it grows.
+    #[must_use]
+    pub fn panics(&self) -> Arc<AtomicU64> {
+        self.panics.clone()
+    }
+
+    /// Begins a loop anew that panicked, from its record and from what it was told last.
+    async fn begin_anew(&self, id: &RolloutId) {
+        self.panics.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(rollout = %id, "its loop panicked; it begins anew from its record");
+        tokio::select! {
+            () = self.token.cancelled() => return,
+            () = tokio::time::sleep(AGAIN) => {}
+        }
+        let Some(fallen) = self.running().remove(id) else { return };
+        self.loop_of(id, None).await;
+        let told = fallen.told.clone();
+        let handle = self.running().get_mut(id).map(|running| {
+            let task = std::mem::replace(&mut running.task, tokio::spawn(async {}));
+            let handle = std::mem::replace(&mut running.handle, fallen.handle.clone());
+            *running = Running { handle: handle.clone(), task, ..fallen };
+            handle
+        });
+        if let (Some(handle), Some(told)) = (handle, told) {
+            handle.send(Input::Spec(told)).await;
+        }
     }
 
     /// Ends every loop; weights stay where they are.

@@ -4,7 +4,7 @@
 //! cannot renew it goes on guarding and lowering until it sees another holder.
 
 use std::{
-    sync::{Arc, Mutex, atomic::AtomicU64},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -107,7 +107,7 @@ impl Operator {
             workloads: workloads.clone(),
         });
         let (tell_leads, leads) = watch::channel(false);
-        let panics = Arc::new(AtomicU64::new(0));
+        let panics = engine.panics();
         let specs = Arc::new(Rollouts {
             engine: engine.clone(),
             store: store.clone(),

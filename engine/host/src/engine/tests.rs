@@ -86,6 +86,57 @@ impl Store for Empty {
     }
 }
 
+/// The system's clock, which panics once where it is told to.
+struct Odd(SystemClock, std::sync::atomic::AtomicBool);
+
+impl haldane_runtime::ports::Clock for Odd {
+    fn now(&self) -> haldane_model::Now {
+        assert!(!self.1.swap(false, Ordering::SeqCst), "the clock is broken, as the test wants it");
+        self.0.now()
+    }
+}
+
+#[tokio::test]
+async fn a_loop_that_panics_is_counted_and_begins_anew_with_what_it_was_told() {
+    let clock = Arc::new(Odd(SystemClock::start(), false.into()));
+    let engine = Engine::new(Ports {
+        store: Arc::new(Empty),
+        clock: clock.clone(),
+        factory: Arc::new(Registered),
+        outside: Outside::default(),
+        sink: Arc::new(Silent),
+        lease: LeaseTold::forever(1),
+        workloads: Arc::new(()),
+    });
+    let id = RolloutId::new("default", "app");
+    let first = engine.invalid(&id, "as it was".to_owned()).await;
+    let told = |handle: Handle| async move {
+        let mut pictures = handle.watch();
+        let holds = |status: &Arc<haldane_runtime::status::Status>| {
+            status.spec_error.as_deref() == Some("as it was")
+        };
+        pictures.wait_for(holds).await.is_ok()
+    };
+    assert!(told(first.clone()).await);
+    clock.1.store(true, Ordering::SeqCst);
+    first.send(Input::Tick).await;
+    let begun = tokio::time::timeout(Duration::from_secs(20), async {
+        while engine.panics().load(Ordering::Relaxed) == 0 || first.send(Input::Tick).await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        loop {
+            if let Some(handle) = engine.handle(&id)
+                && told(handle).await
+            {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    begun.await.expect("it begins anew");
+    engine.stop().await;
+}
+
 #[tokio::test]
 async fn what_was_overtaken_is_not_told_after_what_is_newer() {
     let engine = Engine::new(Ports {
