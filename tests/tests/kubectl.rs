@@ -1,10 +1,12 @@
 //! The real binary before a real API server: verbs become requests, views come from what the engine wrote, and who
-//! may not is told whom to ask. No engine runs: the suite writes what one would write.
+//! may not is told whom to ask. But for one test no engine runs: the suite writes what one would write.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
 #[path = "kubectl/views.rs"]
 mod views;
+#[path = "kubectl/whole.rs"]
+mod whole;
 
 use std::{
     fs,
