@@ -32,7 +32,7 @@ build: ## build the release binary: target/release/haldane
 demo: packages build ## six releases through a real HAProxy, gated on a real Prometheus (under 4 minutes)
 	@target/release/demo
 
-demo-kubernetes: setup-more build ## releases in that API server through a real mesh: istiod, Envoy, Prometheus (7 minutes)
+demo-kubernetes: setup-more build ## releases in that API server through a real mesh: istiod, Envoy, Prometheus (4 minutes)
 	@target/release/demo-kubernetes
 
 cluster: setup ## a real Kubernetes API server for a person: prints the KUBECONFIG, stops on Ctrl-C
