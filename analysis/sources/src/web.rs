@@ -143,7 +143,7 @@ impl Web {
 
     /// Who we are, with secrets read now.
     pub(crate) async fn headers(&self) -> Result<HeaderMap, Refusal> {
-        let headers = self.access.request_headers(&self.outside).await;
+        let headers = Box::pin(self.access.request_headers(&self.outside)).await;
         headers.map_err(|error| refused(error.to_string()))
     }
 

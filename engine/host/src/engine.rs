@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt as _, future::BoxFuture};
 use haldane_model::{Entry, Plan, RolloutId, SpecSeen};
 use haldane_runtime::{
     Input,
@@ -79,13 +79,16 @@ pub struct Intent {
 }
 
 /// Waits for the end of a loop; one that panicked begins anew.
-async fn watch_over(engine: Weak<Engine>, id: RolloutId, task: JoinHandle<()>) {
-    let Err(error) = task.await else { return };
-    if error.is_panic()
-        && let Some(engine) = engine.upgrade()
-    {
-        Box::pin(engine.begin_anew(&id)).await;
-    }
+fn watch_over(engine: Weak<Engine>, id: RolloutId, task: JoinHandle<()>) -> BoxFuture<'static, ()> {
+    let watching = async move {
+        let Err(error) = task.await else { return };
+        if error.is_panic()
+            && let Some(engine) = engine.upgrade()
+        {
+            engine.begin_anew(&id).await;
+        }
+    };
+    watching.boxed()
 }
 
 /// Whether two plans drive the same, so that what was found of one is true of the other.

@@ -81,7 +81,10 @@ pub(crate) async fn copy(
 
 async fn copy_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> {
     let (entries, looks) = store.shelf.with(id, |kept| (kept.uncopied.clone(), kept.looks.clone()));
-    let Some(last) = entries.last().map(|entry| entry.id) else { return Ok(()) };
+    // What came before the first attempt waits for its record.
+    let Some(last) = entries.iter().rfind(|entry| entry.attempt > 0).map(|entry| entry.id) else {
+        return Ok(());
+    };
     let batch = Packed::pack(1, &looks).unpack();
     let mut by_attempt: HashMap<u32, Vec<JournalEntry>> = HashMap::new();
     for entry in entries {

@@ -53,6 +53,7 @@ pub struct Options {
 pub struct Operator {
     engine: Arc<Engine>,
     rollouts: Arc<[Mirror]>,
+    workloads: Arc<ClusterWorkloads>,
     counts: Counts,
     stop: CancellationToken,
     stop_lease: CancellationToken,
@@ -113,7 +114,7 @@ impl Operator {
             store: store.clone(),
             outside: outside.clone(),
             templates,
-            workloads,
+            workloads: workloads.clone(),
             told: Mutex::default(),
             panics: panics.clone(),
         });
@@ -134,18 +135,20 @@ impl Operator {
         keeping.spawn(keep(keeper, rollouts.clone(), stop_lease.clone()));
         let counts = Counts { engine: engine.clone(), leads, lease, panics, dropped_events };
         let tasks = tokio::sync::Mutex::new((tasks, keeping));
-        Self { engine, rollouts, counts, stop, stop_lease, tasks }
+        Self { engine, rollouts, workloads, counts, stop, stop_lease, tasks }
     }
 
     /// Returns why it is not ready, where it is not: what it must know to take over was not read yet.
     #[must_use]
     pub fn unready(&self) -> Option<String> {
-        self.rollouts.iter().find_map(|mirror| match &*mirror.sight().borrow() {
+        let unread = self.rollouts.iter().find_map(|mirror| match &*mirror.sight().borrow() {
             Sight::Live | Sight::Old(..) => None,
             Sight::Unread(why) => {
                 Some(why.clone().unwrap_or_else(|| "rollouts are being read".to_owned()))
             }
-        })
+        });
+        unread
+            .or_else(|| (!self.workloads.are_read()).then(|| "workloads are being read".to_owned()))
     }
 
     /// Writes what it counts, as OpenMetrics.

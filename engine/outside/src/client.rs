@@ -126,7 +126,7 @@ impl Outside {
     pub async fn secret(&self, secret: &Secret) -> Result<SecretText, OutsideError> {
         match (secret, &self.secrets, &self.namespace) {
             (Secret::SecretKeyRef(key), Some(secrets), Some(namespace)) => {
-                secrets.read(self, namespace, key).await
+                Box::pin(secrets.read(self, namespace, key)).await
             }
             (_, _, _) => secret.read(),
         }

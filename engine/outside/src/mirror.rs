@@ -26,8 +26,10 @@ const PAGE: usize = 50;
 const LIST_DEADLINE: Duration = Duration::from_secs(15);
 /// How long the server keeps a watch open; the longer, the fewer are opened while nothing changes.
 const WATCH_SECONDS: u32 = 1_500;
-/// A watch that says nothing for longer, not even where it is, is dead: servers say it every minute.
+/// A watch that said where it is and then says nothing for longer is dead: servers say it every minute.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
+/// Not every server says where a watch is that has nothing to tell.
+const SILENCE_UNTOLD_MAX: Duration = Duration::from_secs(600);
 /// How long it waits before it asks again, at first and at most: doubling in between.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// As long as a kind is not served, it is asked for at this pace.
@@ -298,14 +300,14 @@ impl State {
         futures::pin_mut!(events);
         *wait = AGAIN.0;
         self.sight.send_if_modified(|sight| std::mem::replace(sight, Sight::Live) != Sight::Live);
+        let mut silence = SILENCE_UNTOLD_MAX;
         loop {
-            let event = match tokio::time::timeout(SILENCE_MAX, events.next()).await {
+            let event = match tokio::time::timeout(silence, events.next()).await {
                 Ok(Some(Ok(event))) => event,
                 Ok(Some(Err(error))) => return End::Broken(error.to_string()),
                 Ok(None) => return End::Closed,
-                Err(_silent) => {
-                    return End::Broken(format!("the watch said nothing for {SILENCE_MAX:?}"));
-                }
+                // It goes on where it was: what was missed comes then.
+                Err(_silent) => return End::Closed,
             };
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
@@ -316,7 +318,10 @@ impl State {
                     note_version(version, &object);
                     self.remove(&key_of(&object));
                 }
-                WatchEvent::Bookmark(mark) => version.clone_from(&mark.metadata.resource_version),
+                WatchEvent::Bookmark(mark) => {
+                    silence = SILENCE_MAX;
+                    version.clone_from(&mark.metadata.resource_version);
+                }
                 WatchEvent::Error(status) if status.code == 410 => return End::Forgotten,
                 WatchEvent::Error(status) => return End::Broken(status.message.clone()),
             }

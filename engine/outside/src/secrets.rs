@@ -21,10 +21,13 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// How many are kept; the oldest goes first.
 const KEPT_MAX: usize = 1_000;
 
-/// What was read, by namespace and place.
+/// What was read and when, by namespace and place.
+type Read = HashMap<(Arc<str>, SecretKeyRef), (Instant, SecretText)>;
+
+/// What was read of Secrets.
 #[derive(Default)]
 pub(crate) struct Secrets {
-    read: Mutex<HashMap<(Arc<str>, SecretKeyRef), (Instant, SecretText)>>,
+    read: Mutex<Read>,
 }
 
 // === impl Secrets ===
@@ -52,9 +55,7 @@ impl Secrets {
         Ok(text)
     }
 
-    fn kept(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<(Arc<str>, SecretKeyRef), (Instant, SecretText)>> {
+    fn kept(&self) -> std::sync::MutexGuard<'_, Read> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,6 @@
 
 use std::{
     path::{Path, PathBuf},
-    thread,
     time::Duration,
 };
 
@@ -21,9 +20,6 @@ use crate::{
 
 /// How long something may take until it is as it was asked to be.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How long an operator that is ready may take to read the workloads: it is ready once it has read the rollouts.
-const READING: Duration = Duration::from_secs(2);
 
 /// One namespace with everything that a release needs but the engine; ended when dropped.
 #[derive(Debug)]
@@ -106,7 +102,6 @@ impl<'a> Shop<'a> {
         };
         let operator = start.start();
         wait_for("the operator is ready", PATIENCE, || operator.ask("/ready").is_some());
-        thread::sleep(READING);
         operator
     }
 
