@@ -4,6 +4,7 @@
 
 pub mod binary;
 pub mod breach;
+pub mod cluster;
 pub mod cost;
 pub mod fleet;
 pub mod fold;

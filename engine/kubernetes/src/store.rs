@@ -4,7 +4,7 @@
 //! decides; what cannot be said to have landed is unknown, and is read again. The journal entries of a decision ride in
 //! `status.lastDecision` and are copied to an AnalysisRun afterwards, which nothing waits for.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
 use haldane_crds::{RolloutStatus, StoredRecord};
@@ -22,6 +22,8 @@ use crate::{analysis_runs, api, picture, shelf::Shelf};
 
 /// How many journal entries ride along at most; more are only there where copying fails for long.
 const ENTRIES_MAX: usize = 64;
+/// How soon the finalizer is tried again, at first and at most: doubling in between.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// Records in the status of rollouts.
 #[derive(Clone)]
@@ -225,14 +227,7 @@ impl Store for StatusStore {
     fn delete(&self, id: &RolloutId) -> BoxFuture<'static, Result<(), String>> {
         let (store, id) = (self.clone(), id.clone());
         async move {
-            // An edit in between is no reason to keep it; a server that is down is one to come again.
-            for _ in 0..3 {
-                match store.let_go(&id).await {
-                    Ok(()) => break,
-                    Err(why) => tracing::warn!(rollout = %id, "the finalizer stays: {why}"),
-                }
-            }
-            store.shelf.forget(&id);
+            let_go_in_the_end(store, id);
             Ok(())
         }
         .boxed()
@@ -269,6 +264,20 @@ impl Store for StatusStore {
         let packed = (!looks.is_empty() && after == 0).then(|| Packed::pack(1, &looks));
         futures::future::ready(Ok(packed.into_iter().collect())).boxed()
     }
+}
+
+/// Lets an object go, however long the server takes: the loop that asks for it ends, and nobody asks again.
+fn let_go_in_the_end(store: StatusStore, id: RolloutId) {
+    tokio::spawn(async move {
+        let mut wait = AGAIN.0;
+        // An edit in between is no reason to keep it, and neither is a server that is down.
+        while let Err(why) = store.let_go(&id).await {
+            tracing::debug!(rollout = %id, "the finalizer is tried again: {why}");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(AGAIN.1);
+        }
+        store.shelf.forget(&id);
+    });
 }
 
 /// Returns the record of a rollout. An error says that it is damaged.

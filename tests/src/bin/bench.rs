@@ -15,7 +15,7 @@ use std::{
 use haldane_tests::{
     app::App,
     bench::{
-        binary, breach, cost,
+        binary, breach, cluster, cost,
         fleet::{self, Kind, Load},
         fold, host, loops,
         reaction::{self, Reaction},
@@ -25,6 +25,7 @@ use haldane_tests::{
 
 /// Where the figures go.
 const RESULTS: &str = "tests/bench/RESULTS.md";
+const CLUSTER_RESULTS: &str = "tests/bench/CLUSTER.md";
 
 /// How many trials are made unless `TRIALS` says otherwise.
 const TRIALS: usize = 30;
@@ -54,10 +55,17 @@ fn main() -> ExitCode {
             let trials = trials.parse().expect("a count");
             println!("{}", report::reactions(&reactions(&own_program(), trials)));
         }
+        ["cluster", rollouts] => {
+            let haldane = own_program().with_file_name("haldane");
+            let cost = cluster::measure(&haldane, rollouts.parse().expect("a count"), 10, 10);
+            let page = cost.page();
+            fs::write(CLUSTER_RESULTS, &page).expect("the page can be written");
+            println!("{page}");
+        }
         [] => return write_up(),
         _ => {
             println!(
-                "usage: bench, bench decide, bench fold, bench breach TRIALS, or bench reaction TRIALS"
+                "usage: bench, bench decide, bench fold, bench breach TRIALS, bench reaction TRIALS, or bench cluster ROLLOUTS"
             );
             return ExitCode::from(64);
         }
