@@ -102,6 +102,15 @@ fn is_driven_alike(one: &Plan, other: &Plan) -> bool {
     sides && one.entries.len() == other.entries.len() && entries.into_iter().all(alike)
 }
 
+// === impl Running ===
+
+impl Running {
+    /// Whether its loop takes in what it is told, or will once it begins anew.
+    fn is_alive(&self) -> bool {
+        !self.task.is_finished() && !self.handle.is_over()
+    }
+}
+
 // === impl Engine ===
 
 impl Engine {
@@ -248,6 +257,17 @@ impl Engine {
         None
     }
 
+    /// Forgets who drives what: whoever comes first has it then.
+    pub fn forget_claims(&self) {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Frees what a rollout drove that is gone.
+    pub fn release_claims(&self, id: &RolloutId) {
+        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
+        claims.retain(|_, owner| owner != id);
+    }
+
     /// Tells the loop of a rollout that what is written cannot be used; what is in flight goes on.
     pub async fn invalid(&self, id: &RolloutId, message: String) -> Handle {
         let handle = self.loop_of(id, None).await;
@@ -275,7 +295,7 @@ impl Engine {
     #[must_use]
     pub fn handle(&self, id: &RolloutId) -> Option<Handle> {
         let running = self.running();
-        let running = running.get(id).filter(|running| !running.task.is_finished());
+        let running = running.get(id).filter(|running| running.is_alive());
         running.map(|running| running.handle.clone())
     }
 
@@ -284,7 +304,7 @@ impl Engine {
         let known = {
             let mut running = self.running();
             running.retain(|_, running| !running.task.is_finished());
-            running.get_mut(id).map(|running| {
+            running.get_mut(id).filter(|running| !running.handle.is_over()).map(|running| {
                 if let Some(effective) = &effective {
                     running.effective.clone_from(effective);
                 }
@@ -325,7 +345,13 @@ impl Engine {
             () = self.token.cancelled() => return,
             () = tokio::time::sleep(AGAIN) => {}
         }
-        let Some(fallen) = self.running().remove(id) else { return };
+        let fallen = {
+            let mut running = self.running();
+            // Somebody may have begun it anew already.
+            let is_fallen = running.get(id).is_some_and(|running| running.handle.is_over());
+            if is_fallen { running.remove(id) } else { None }
+        };
+        let Some(fallen) = fallen else { return };
         self.loop_of(id, None).await;
         let told = fallen.told.clone();
         let handle = self.running().get_mut(id).map(|running| {

@@ -5,13 +5,13 @@ use std::{collections::HashMap, time::Duration};
 
 use haldane_crds::AnalysisRun;
 use haldane_model::{JournalEntry, RolloutId};
-use haldane_outside::{ClusterError, Outside};
+use haldane_outside::{Cluster, ClusterError, Outside};
 use haldane_runtime::{analysis_run, trace::Packed};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{api, store::StatusStore};
+use crate::{api, picture, store::StatusStore};
 
 /// How many attempts of a rollout are kept.
 const KEPT_MAX: usize = 10;
@@ -93,7 +93,16 @@ async fn copy_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> {
     for (attempt, entries) in by_attempt {
         write(store, id, attempt, entries, &batch).await.map_err(|error| api::told(&error))?;
     }
-    store.shelf.with(id, |kept| kept.uncopied.retain(|entry| entry.id > last));
+    store.shelf.with(id, |kept| {
+        kept.copied = last;
+        kept.uncopied.retain(|entry| entry.id > last);
+        // Nothing of an attempt that is over is asked for again.
+        if kept.picture.as_ref().is_some_and(|shown| {
+            shown.phase == "Degraded" || shown.phase == "Healthy" && !shown.watching
+        }) {
+            kept.looks.clear();
+        }
+    });
     Ok(())
 }
 
@@ -113,6 +122,17 @@ async fn write(
         Err(error) if api::is_gone(&error) => None,
         Err(error) => return Err(error),
     };
+    let uid = store.shelf.with(id, |kept| kept.uid.clone()).unwrap_or_default();
+    let is_ours = |old: &Value| api::text(old, "/metadata/ownerReferences/0/uid") == uid;
+    let old = match old {
+        Some(old) if is_ours(&old) => Some(old),
+        // It is of a rollout that was here before under this name.
+        Some(_) => {
+            cluster.delete(&path, api::DEADLINE).await?;
+            None
+        }
+        None => None,
+    };
     let mut all = old.as_ref().map(entries_in).unwrap_or_default();
     all.extend(entries);
     all.sort_by_key(|entry| entry.id);
@@ -122,10 +142,15 @@ async fn write(
     let run = analysis_run::analysis_runs(id, &all, std::slice::from_ref(batch));
     let run = run.iter().find(|run| run.spec.attempt == attempt);
     let Some(mut run) = run.map(haldane_plan::analysis_run) else { return Ok(()) };
-    run.status.entries = all.iter().filter_map(|entry| serde_json::to_string(entry).ok()).collect();
+    run.status.entries = all.iter().filter_map(picture::written).collect();
     keep_measured(&mut run, old.as_ref());
+    let asked = old.as_ref().and_then(|old| old.pointer("/spec/checks")?.as_array()).is_some();
+    if old.is_some() && !asked && !run.spec.checks.is_empty() {
+        let spec = json!({"spec": {"checks": run.spec.checks}});
+        cluster.merge(&path, &spec, api::DEADLINE).await?;
+    }
     if old.is_none() {
-        let created = create(store, id, &name, &run).await;
+        let created = create(id, &uid, &cluster, &name, &run).await;
         match created {
             Err(error) if api::code(&error) != Some(409) => return Err(error),
             Ok(()) | Err(_) => forget_old(store, id).await?,
@@ -146,21 +171,21 @@ fn keep_measured(run: &mut AnalysisRun, old: Option<&Value>) {
 }
 
 async fn create(
-    store: &StatusStore,
     id: &RolloutId,
+    uid: &str,
+    cluster: &Cluster,
     name: &str,
     run: &AnalysisRun,
 ) -> Result<(), ClusterError> {
-    let cluster = api::cluster(&store.outside).await?;
     let mut metadata =
         json!({"name": name, "namespace": &*id.namespace, "labels": {LABEL: &*id.name}});
-    if let Some(rollout) = store.mirrored(id) {
+    if !uid.is_empty() {
         // It goes with its rollout.
         metadata["ownerReferences"] = json!([{
             "apiVersion": "haldane.dev/v1alpha1",
             "kind": "Rollout",
             "name": &*id.name,
-            "uid": api::text(&rollout, "/metadata/uid"),
+            "uid": uid,
         }]);
     }
     let object = json!({

@@ -21,7 +21,7 @@ use crate::{api, shelf::Shelf};
 const QUEUE_MAX: usize = 1_024;
 /// How often one is tried.
 const TRIES: u32 = 4;
-/// An event's note is no longer.
+/// An event's note is no longer, in bytes.
 const NOTE_MAX: usize = 1_000;
 
 /// Where decisions are told.
@@ -85,7 +85,7 @@ async fn publish(
     id: &RolloutId,
     entry: &JournalEntry,
 ) -> bool {
-    let uid = shelf.with(id, |kept| kept.uid.clone()).unwrap_or_default();
+    let uid = shelf.with(id, |kept| kept.uid.clone()).unwrap_or_else(|| "gone".to_owned());
     let event = event(identity, id, entry, &uid);
     let path = format!("/apis/events.k8s.io/v1/namespaces/{}/events", id.namespace);
     for attempt in 0..TRIES {
@@ -110,7 +110,8 @@ fn event(identity: &str, id: &RolloutId, entry: &JournalEntry, uid: &str) -> Val
         Severity::Normal => "Normal",
         Severity::Warning | Severity::Page => "Warning",
     };
-    let note: String = explain::sentence(entry).chars().take(NOTE_MAX).collect();
+    let mut note = explain::sentence(entry);
+    note.truncate(note.floor_char_boundary(NOTE_MAX));
     json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",

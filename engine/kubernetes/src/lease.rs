@@ -12,7 +12,7 @@ use haldane_model::LeaseSeen;
 use haldane_outside::{ClusterError, Collection, Mirror, Outside};
 use haldane_runtime::ports::{Clock, LeaseTold};
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{broadcast::error::TryRecvError, watch};
 use tokio_util::sync::CancellationToken;
 
 /// How long it is held without a renewal.
@@ -47,6 +47,8 @@ pub(crate) struct Keeper {
     mirror: Option<Mirror>,
     /// What was seen of it last, and when it changed on our clock.
     seen: Option<(Value, Duration)>,
+    /// Whether the watch was found to be behind: then the server itself is asked.
+    distrusts: bool,
 }
 
 // === impl Keeper ===
@@ -65,7 +67,7 @@ impl Keeper {
                 .within(&place.namespace)
         };
         let mirror = outside.mirror_of(collection, |_| {});
-        (Self { outside, clock, place, told, floor, mirror, seen: None }, lease)
+        (Self { outside, clock, place, told, floor, mirror, seen: None, distrusts: false }, lease)
     }
 
     /// Keeps it until the token is cancelled, then gives it back.
@@ -103,7 +105,15 @@ impl Keeper {
             };
         }
         match self.look().await {
-            Ok(None) => self.take(begun, None).await,
+            Ok(None) => match self.seen.take() {
+                // Who held it may trust it still.
+                Some((_, since)) if begun < since + DURATION => {
+                    let left = (since + DURATION).saturating_sub(begun);
+                    tokio::time::sleep(left).await;
+                    AGAIN
+                }
+                Some(_) | None => self.take(begun, None).await,
+            },
             Ok(Some(lease)) => self.wait_for(begun, lease).await,
             Err(why) => {
                 tracing::warn!("the lease cannot be read: {why}");
@@ -113,8 +123,9 @@ impl Keeper {
     }
 
     /// Reads it: from the mirror where that is live, and from the server elsewhere.
-    async fn look(&self) -> Result<Option<Value>, ClusterError> {
-        if let Some(mirror) = self.mirror.as_ref().filter(|mirror| mirror.is_live()) {
+    async fn look(&mut self) -> Result<Option<Value>, ClusterError> {
+        let live = self.mirror.as_ref().filter(|mirror| mirror.is_live());
+        if let Some(mirror) = live.filter(|_| !std::mem::take(&mut self.distrusts)) {
             let found = mirror.get(&self.place.namespace, &self.place.name);
             return Ok(found.map(|lease| (*lease).clone()));
         }
@@ -172,7 +183,7 @@ impl Keeper {
                 if !lost {
                     tracing::warn!("the lease cannot be taken: {error}");
                 }
-                // Somebody else's word is on its way.
+                self.distrusts = true;
                 AGAIN
             }
         }
@@ -290,6 +301,8 @@ async fn changed(changes: &mut Option<tokio::sync::broadcast::Receiver<haldane_o
     match changes {
         Some(changes) => {
             let _ = changes.recv().await;
+            // What came while nobody listened is one change.
+            while !matches!(changes.try_recv(), Err(TryRecvError::Empty | TryRecvError::Closed)) {}
         }
         None => std::future::pending().await,
     }

@@ -9,7 +9,7 @@ use haldane_crds::{
     CheckStatus, Condition, ConditionStatus, EngineStatus, HoldStatus, LastDecision, RolloutStatus,
     StepStatus, TrafficStatus, VerdictWord,
 };
-use haldane_model::{JournalEntry, RolloutId, Verdict, Weight};
+use haldane_model::{JournalEntry, Revision, RolloutId, Verdict, Weight};
 use haldane_runtime::{explain, status::Status};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -20,6 +20,8 @@ use crate::{api, store::StatusStore};
 
 /// The shortest pause between two pictures of one rollout.
 const PACE: Duration = Duration::from_secs(1);
+/// No journal entry is longer as it is kept.
+const ENTRY_MAX: usize = 16_000;
 /// No message is longer.
 const MESSAGE_MAX: usize = 4_000;
 
@@ -59,8 +61,8 @@ pub(crate) fn draw(
         observed_generation: generation,
         phase: Some(shown.phase.clone()),
         serving: text(&shown.serving),
-        revision: shown.revision.as_ref().map(ToString::to_string),
-        previous_revision: shown.previous_revision.as_ref().map(ToString::to_string),
+        revision: shown.revision.as_ref().map(name),
+        previous_revision: shown.previous_revision.as_ref().map(name),
         attempt: Some(shown.attempt),
         step: shown.step.as_ref().map(step),
         weight: shown.traffic.iter().map(|entry| entry.wanted).max().map(percent),
@@ -97,8 +99,19 @@ pub(crate) fn decision(last: &JournalEntry, entries: &[JournalEntry]) -> LastDec
         cause: last.cause.map(|cause| format!("{cause:?}")),
         actor: last.actor.to_string(),
         message: short(&explain::sentence(last)),
-        entries: entries.iter().filter_map(|entry| serde_json::to_string(entry).ok()).collect(),
+        entries: entries.iter().filter_map(written).collect(),
     }
+}
+
+/// Returns an entry in the engine's own words, without its detail where that is too long to be kept.
+pub(crate) fn written(entry: &JournalEntry) -> Option<String> {
+    let text = serde_json::to_string(entry).ok()?;
+    if text.len() <= ENTRY_MAX {
+        return Some(text);
+    }
+    let detail = entry.detail.as_ref().map(|detail| detail.chars().take(1_000).collect());
+    let shorter = JournalEntry { detail, finding: None, ..entry.clone() };
+    serde_json::to_string(&shorter).ok().filter(|text| text.len() <= ENTRY_MAX)
 }
 
 fn step(step: &haldane_runtime::status::StepStatus) -> StepStatus {
@@ -124,16 +137,19 @@ fn traffic(entry: &haldane_runtime::status::TrafficStatus) -> TrafficStatus {
 
 fn check(check: &haldane_runtime::status::CheckStatus) -> CheckStatus {
     let value = check.value.map(|value| {
-        let value = format!("{:.4}", if check.unit == "%" { value * 100.0 } else { value });
-        let value = value.trim_end_matches('0').trim_end_matches('.').to_owned();
-        format!("{value}{}", check.unit)
+        let value = if check.unit == "%" { value * 100.0 } else { value };
+        let text = match value.abs() >= 1e15 {
+            true => format!("{value:e}"),
+            false => format!("{value:.4}").trim_end_matches('0').trim_end_matches('.').to_owned(),
+        };
+        format!("{text}{}", check.unit).chars().take(64).collect()
     });
     CheckStatus {
         name: check.name.clone(),
         verdict: check.verdict.map(word),
         value,
-        limit: check.limit.clone(),
-        samples: check.samples.map(|samples| samples.max(0.0).round() as u64),
+        limit: check.limit.as_ref().map(|limit| limit.chars().take(1_000).collect()),
+        samples: check.samples.map(|samples| samples.clamp(0.0, 1e15).round() as u64),
         message: check.message.as_deref().map(short),
     }
 }
@@ -178,6 +194,11 @@ fn seconds(seconds: f64) -> String {
         (0, minutes) => format!("{minutes}m{seconds}s"),
         (hours, minutes) => format!("{hours}h{minutes}m{seconds}s"),
     }
+}
+
+/// A revision, as long as one may be.
+fn name(revision: &Revision) -> String {
+    revision.to_string().chars().take(253).collect()
 }
 
 fn short(text: &str) -> String {

@@ -15,10 +15,8 @@ use crate::api;
 
 /// How long a request waits for its outcome before it is asked for again.
 const OUTCOME_MAX: Duration = Duration::from_secs(30);
-/// How soon what failed is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
-/// How often: then the next change, or the next engine, takes it up.
-const TRIES: usize = 120;
+/// How soon what failed is tried again, at first and at most: doubling in between.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 /// How many answered requests of one rollout are kept.
 const KEPT_MAX: usize = 20;
 
@@ -84,15 +82,17 @@ impl Requests {
     }
 
     async fn answer(self, object: Arc<Value>, leads: watch::Receiver<bool>) {
-        for _ in 0..TRIES {
-            if !*leads.borrow() {
-                return;
-            }
+        let key = |at| api::text(&object, at);
+        let (namespace, name) = (key("/metadata/namespace"), key("/metadata/name"));
+        let is_there = || self.requests.iter().any(|mirror| mirror.get(namespace, name).is_some());
+        let mut wait = AGAIN.0;
+        while *leads.borrow() && is_there() {
             match self.answer_once(&object).await {
                 Ok(()) => return,
                 Err(why) => tracing::debug!("a request is tried again: {why}"),
             }
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(AGAIN.1);
         }
     }
 

@@ -20,7 +20,7 @@ use haldane_plan::Templates;
 use serde_json::{Value, json};
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc, watch},
-    task::JoinSet,
+    task::{AbortHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -117,6 +117,7 @@ impl Rollouts {
         let mut queue = Queue::default();
         let mut tasks: JoinSet<(RolloutId, Option<Duration>)> = JoinSet::new();
         let mut names = HashMap::new();
+        let mut timers: HashMap<RolloutId, AbortHandle> = HashMap::new();
         if *lead.borrow_and_update() {
             self.take_over(&mut queue).await;
         }
@@ -158,12 +159,17 @@ impl Rollouts {
                         }
                     };
                     queue.running.remove(&id);
+                    // One time to come again for each: the last word counts.
+                    if let Some(old) = timers.remove(&id) {
+                        old.abort();
+                    }
                     if let Some(after) = again {
-                        let add = add.clone();
-                        tokio::spawn(async move {
+                        let (add, again) = (add.clone(), id.clone());
+                        let timer = tokio::spawn(async move {
                             tokio::time::sleep(after).await;
-                            let _ = add.send(id);
+                            let _ = add.send(again);
                         });
+                        timers.insert(id, timer.abort_handle());
                     }
                 }
             }
@@ -172,7 +178,10 @@ impl Rollouts {
 
     /// Starts what is recorded at once, by its pinned plans, and has everything looked at, oldest first.
     async fn take_over(&self, queue: &mut Queue) {
+        // What another engine did meanwhile is not known here.
         self.told().clear();
+        self.store.shelf.clear();
+        self.engine.forget_claims();
         if let Err(why) = self.engine.take_up().await {
             tracing::error!("what is recorded cannot be taken up: {why}");
         }
@@ -452,9 +461,12 @@ impl Rollouts {
 
     /// The object is gone, though nobody was asked: what it drives is put back all the same.
     async fn gone(&self, id: &RolloutId) {
-        let told = self.told().remove(id);
-        if told.is_some() && self.engine.handle(id).is_some() {
+        self.told().remove(id);
+        if self.engine.handle(id).is_some() {
             self.engine.ended_with(id, SpecSeen::Deleted).await;
+        } else {
+            self.engine.release_claims(id);
+            self.store.shelf.forget(id);
         }
     }
 }

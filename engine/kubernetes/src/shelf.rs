@@ -35,6 +35,8 @@ pub(crate) struct Kept {
     pub(crate) blind: Option<String>,
     /// Decisions that are recorded and not copied yet.
     pub(crate) uncopied: Vec<JournalEntry>,
+    /// The last one that is copied.
+    pub(crate) copied: u64,
     /// What the attempt under way rests on.
     pub(crate) looks: Vec<Arc<Traced>>,
 }
@@ -56,6 +58,11 @@ impl Shelf {
     /// Looks at, or changes, what is remembered of a rollout.
     pub(crate) fn with<T>(&self, id: &RolloutId, look: impl FnOnce(&mut Kept) -> T) -> T {
         look(self.kept().entry(id.clone()).or_default())
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&self) {
+        self.kept().clear();
     }
 
     /// Forgets a rollout.

@@ -51,17 +51,24 @@ impl StatusStore {
     }
 
     async fn load_now(&self, id: &RolloutId) -> Result<Option<Stored>, String> {
+        let known = self.shelf.with(id, |kept| kept.uid.clone());
         let Some(rollout) = self.read(id).await.map_err(|error| api::told(&error))? else {
-            return Ok(None);
+            return match known {
+                // What was in flight is put back from what is remembered here.
+                Some(_) => Err("the rollout was taken away".to_owned()),
+                None => Ok(None),
+            };
         };
         let uid = api::text(&rollout, "/metadata/uid").to_owned();
         let entries = entries_of(&rollout);
         self.shelf.with(id, |kept| {
             kept.uid = Some(uid);
-            // What the engine before this one did not come to copy.
-            if kept.uncopied.is_empty() {
-                kept.uncopied = entries;
-            }
+            // What the engine before this one did not come to copy, and what landed though its answer was lost.
+            let new = |entry: &JournalEntry| !kept.uncopied.iter().any(|old| old.id == entry.id);
+            let missing: Vec<JournalEntry> = entries.into_iter().filter(new).collect();
+            kept.uncopied.extend(missing);
+            kept.uncopied.retain(|entry| entry.id > kept.copied);
+            kept.uncopied.sort_by_key(|entry| entry.id);
         });
         self.shelf.entries().add(id);
         match record_of(&rollout)? {
@@ -120,7 +127,7 @@ impl StatusStore {
     async fn lost(&self, id: &RolloutId, term: u64) -> Swap {
         let there = match self.read(id).await {
             Ok(Some(rollout)) => record_of(&rollout),
-            Ok(None) => return Swap::Stale,
+            Ok(None) => return Swap::Unknown("the rollout was taken away".to_owned()),
             Err(error) => return Swap::Unknown(api::told(&error)),
         };
         match there {

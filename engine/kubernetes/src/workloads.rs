@@ -179,8 +179,10 @@ impl ClusterWorkloads {
         let unread = |(plural, mirrors): &(&str, Vec<Mirror>)| {
             mirrors.iter().find_map(|mirror| match &*mirror.sight().borrow() {
                 Sight::Unread(Some(why)) => Some(format!("{plural} cannot be read: {why}")),
-                Sight::Old(_, why) => Some(format!("{plural} cannot be watched: {why}")),
-                Sight::Unread(None) | Sight::Live => None,
+                Sight::Old(since, why) if since.elapsed() >= OLD_MAX => {
+                    Some(format!("{plural} cannot be watched: {why}"))
+                }
+                Sight::Unread(None) | Sight::Live | Sight::Old(..) => None,
             })
         };
         self.kinds.iter().find_map(unread)
@@ -195,9 +197,11 @@ impl ClusterWorkloads {
 impl Workloads for ClusterWorkloads {
     fn watch(&self, id: &RolloutId, workload: &str) -> watch::Receiver<SideSeen> {
         let workload: Workload = serde_json::from_str(workload).unwrap_or_default();
+        // Nothing changes unheard between the first look and the first word.
+        let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, asked| !asked.is_empty());
         let (told, seen) = watch::channel(self.look(&self.objects(&id.namespace), &workload));
         let asked = Asked { namespace: id.namespace.clone(), workload, told };
-        let mut all = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         all.entry(asked.namespace.clone()).or_default().push(asked);
         seen
     }
@@ -241,6 +245,8 @@ impl Objects<'_> {
         };
         let own = revision::of_template(&object["spec"]["template"], &selector);
         let revisions = match plural {
+            // Without its ReplicaSets nobody knows what its pods are made of.
+            "deployments" if !self.workloads.is_seen("replicasets") => None,
             "deployments" => Some(self.replica_sets(&object).chain([own]).collect()),
             "replicasets" => Some(BTreeSet::from([own])),
             // Which pods are of which template is the controller's to say, once it has seen the template.
@@ -367,8 +373,13 @@ fn trim(object: &mut Value) {
     }
     let is_pod = object.pointer("/spec/containers").is_some();
     if is_pod {
+        let made = object.pointer("/metadata/labels").is_some_and(|labels| {
+            ["pod-template-hash", "controller-revision-hash"]
+                .iter()
+                .any(|label| labels.get(label).is_some())
+        });
         if let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) {
-            spec.retain(|name, _| name == "containers");
+            spec.retain(|name, _| name == "containers" && !made);
         }
         if let Some(status) = object.get_mut("status").and_then(Value::as_object_mut) {
             status.retain(|name, _| matches!(name.as_str(), "phase" | "conditions"));

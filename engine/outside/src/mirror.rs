@@ -32,6 +32,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(90);
 const SILENCE_UNTOLD_MAX: Duration = Duration::from_secs(600);
 /// How long it waits before it asks again, at first and at most: doubling in between.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// A watch that ends sooner was none.
+const BRIEF: Duration = Duration::from_secs(1);
 /// As long as a kind is not served, it is asked for at this pace.
 const ABSENT_AGAIN: Duration = Duration::from_secs(5);
 /// How many changes somebody may lag behind before all counts as changed.
@@ -221,13 +223,19 @@ impl State {
         let mut version: Option<String> = None;
         let mut wait = AGAIN.0;
         loop {
+            let opened = Instant::now();
             let end = match outside.cluster().await {
                 Ok(cluster) => self.once(&cluster, &mut version, &mut wait).await,
                 Err(error) => End::Broken(error.to_string()),
             };
             match end {
-                End::Closed => continue,
-                End::Forgotten => version = None,
+                // Opened and closed at once: it is not asked again at once.
+                End::Closed if opened.elapsed() >= BRIEF => continue,
+                End::Closed => {}
+                End::Forgotten => {
+                    version = None;
+                    self.note_trouble("it is listed anew".to_owned());
+                }
                 End::Broken(why) => self.note_trouble(why),
                 End::Absent(why) => {
                     self.replace(HashMap::new());
@@ -370,7 +378,7 @@ impl State {
             was != *sight
         });
         if told {
-            tracing::warn!(%plural, "the watch is broken: {why}");
+            tracing::info!(%plural, "the watch is broken: {why}");
         }
     }
 }

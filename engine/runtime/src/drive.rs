@@ -181,6 +181,12 @@ impl Handle {
         self.inputs.send(Box::new(Message::Input(input))).await.is_ok()
     }
 
+    /// Returns whether the loop takes nothing in any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.inputs.is_closed()
+    }
+
     /// Makes a request and waits for its outcome; `None`: the loop is over.
     pub async fn request(&self, request: Request) -> Option<Outcome> {
         let (answer, outcome) = oneshot::channel();
@@ -223,6 +229,9 @@ impl Driver {
             self.show();
             while self.tasks.try_join_next().is_some() {}
         }
+        // Whoever tells it something from now on hears that it is over.
+        inputs.close();
+        self.raising.drain().for_each(|(_, raise)| raise.abort());
         self.settle(&mut answered).await;
         self.show();
         // What was decided last goes out before the loop ends: a lowering write above all.
@@ -237,6 +246,9 @@ impl Driver {
         let now = self.ports.clock.now();
         let seen = self.ports.lease.borrow().at(now.mono);
         if self.lease.replace(seen) != Some(seen) {
+            if !matches!(seen, LeaseSeen::Held { .. }) {
+                self.raising.drain().for_each(|(_, raise)| raise.abort());
+            }
             let commands = self.core.handle(Input::Lease(seen), now);
             self.execute(commands);
             self.show();

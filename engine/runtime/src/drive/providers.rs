@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use haldane_model::{Direction, EntryName, Mark, Plan, Reading, Split};
+use haldane_model::{Direction, EntryName, LeaseSeen, Mark, Plan, Reading, Split};
 use haldane_providers::{Error, Roles, Sides, TrafficProvider};
 
 use super::{Driver, TOO_LATE};
@@ -41,11 +41,24 @@ impl Driver {
         }
         let provider = self.provider(&entry);
         let name = entry.clone();
+        let (lease, clock) = (self.ports.lease.clone(), self.ports.clock.clone());
+        // A raise that is late is no raise of ours any more.
+        let may_write = move || {
+            let held = matches!(lease.borrow().at(clock.now().mono), LeaseSeen::Held { .. });
+            if direction == Direction::Lower || held {
+                Ok(())
+            } else {
+                Err(Error::Unavailable("the lease is not held".to_owned()))
+            }
+        };
         let hangs = Err(Error::Unavailable("the write hangs".to_owned()));
         let late = Input::Written { entry: entry.clone(), id, result: hangs };
         let task = self.spawn(late, async move {
             let result = match provider {
-                Ok(provider) => provider.write(split, direction, mark).await,
+                Ok(provider) => match may_write() {
+                    Ok(()) => provider.write(split, direction, mark).await,
+                    Err(error) => Err(error),
+                },
                 Err(error) => Err(error),
             };
             Input::Written { entry, id, result }
