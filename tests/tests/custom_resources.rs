@@ -500,7 +500,7 @@ fn a_cluster_takes_what_validate_says_that_it_takes() {
 
 #[test]
 fn what_validate_refuses_of_form_a_cluster_refuses_too() {
-    // What only the engine can tell: by a look at queries, at metrics, or at another object.
+    // What only the engine can tell, by a look at queries, at metrics, or at another object; and what is only wrong in a file.
     let later = [
         "bad-promql",
         "destination-of-unknown-side",
@@ -509,6 +509,7 @@ fn what_validate_refuses_of_form_a_cluster_refuses_too() {
         "phases",
         "phases-without-a-guard",
         "secret-file-absent",
+        "secret-of-a-cluster",
         "syntax",
         "duplicate-key",
         "two-on-one-route",
