@@ -135,7 +135,8 @@ impl Stage {
                 let name = format!("app-{number}");
                 for side in ["blue", "green"] {
                     let service = json!({"apiVersion": "v1", "kind": "Service",
-                        "metadata": {"name": format!("{name}-{side}")}, "spec": {"ports": [{"port": 80}]}});
+                        "metadata": {"name": format!("{name}-{side}")},
+                        "spec": {"clusterIP": "None", "ports": [{"port": 80}]}});
                     let _ = writeln!(documents, "---\n{service}");
                 }
                 let _ =
