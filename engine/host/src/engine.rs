@@ -286,8 +286,7 @@ impl Engine {
         let handle = self.loop_of(id, None).await;
         let preflight = self.begin_preflight(id);
         self.tell(id, preflight, end).await;
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        claims.retain(|_, owner| owner != id);
+        self.release_claims(id);
         handle
     }
 

@@ -210,7 +210,9 @@ impl Status {
         status
     }
 
-    fn empty(id: &RolloutId) -> Self {
+    /// Draws the picture of a rollout of which nothing is known yet.
+    #[must_use]
+    pub fn empty(id: &RolloutId) -> Self {
         Self {
             rollout: id.to_string(),
             phase: "Loading".to_owned(),

@@ -2,7 +2,7 @@
 //! engine wrote for people, which is newer.
 
 use haldane_crds::{ConditionStatus, RolloutStatus, VerdictWord};
-use haldane_model::{Acknowledged, RolloutId, SideName, Verdict, Weight};
+use haldane_model::{Acknowledged, SideName, Verdict, Weight};
 use haldane_runtime::{
     codec::{self, Decoded},
     status::{
@@ -27,7 +27,7 @@ pub(crate) fn picture(rollout: &Value) -> Status {
     let mut status = match decoded {
         Some(Ok(Decoded::Known(record))) => Status::remembered(&id, &record),
         Some(Ok(Decoded::Newer { header, .. })) => Status::of_newer(&id, &header),
-        Some(Err(_)) | None => empty(&id),
+        Some(Err(_)) | None => Status::empty(&id),
     };
     lay_over(&mut status, &written);
     if status.test.is_none() {
@@ -42,34 +42,6 @@ fn other_side(rollout: &Value, status: &Status) -> Option<SideName> {
     let sides = rollout.pointer("/spec/sides").and_then(Value::as_array)?;
     let mut names = sides.iter().map(|side| text(side, "/name"));
     names.find(|name| !name.is_empty() && *name != serving.as_str()).map(SideName::from)
-}
-
-fn empty(id: &RolloutId) -> Status {
-    Status {
-        rollout: id.to_string(),
-        phase: "Loading".to_owned(),
-        watching: false,
-        serving: None,
-        test: None,
-        revision: None,
-        previous_revision: None,
-        failed_revision: None,
-        revisions_are_told: false,
-        attempt: 0,
-        step: None,
-        steps: Vec::new(),
-        watch: None,
-        traffic: Vec::new(),
-        checks: Vec::new(),
-        holds: Vec::new(),
-        held_by: Vec::new(),
-        last_decision: None,
-        safe_to_scale_down: None,
-        store_trouble: None,
-        spec_error: None,
-        lowered: None,
-        engine: EngineStatus { format: codec::FORMAT, term: 0, version: 0 },
-    }
 }
 
 fn lay_over(status: &mut Status, written: &RolloutStatus) {
