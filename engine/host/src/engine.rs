@@ -18,10 +18,14 @@ use haldane_runtime::{
     trace::Packed,
 };
 use serde_json::Value;
-use tokio::{sync::Semaphore, task::JoinHandle};
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    claims::Claims,
     compile::Written,
     preflight::{ASKED_MAX, Preflight},
 };
@@ -43,7 +47,7 @@ pub struct Engine {
     ports: Ports,
     token: CancellationToken,
     running: Mutex<BTreeMap<RolloutId, Running>>,
-    claims: Mutex<BTreeMap<String, RolloutId>>,
+    claims: Mutex<Claims>,
     /// The last preflight that was begun.
     preflights: AtomicU64,
     asking: Semaphore,
@@ -64,10 +68,20 @@ struct Running {
     ready: Option<Arc<Plan>>,
     /// What its loop was told last of what is written.
     told: Option<SpecSeen>,
+    /// Who waits until it is told what is written last.
+    hears: Option<oneshot::Sender<()>>,
 }
 
 /// One teller at a time.
 type Order = tokio::sync::Mutex<()>;
+
+/// A rollout that was taken up.
+pub struct Applied {
+    /// The handle on its loop.
+    pub handle: Handle,
+    /// Answers once its loop was told what is written; ends without an answer where something newer overtook it.
+    pub told: oneshot::Receiver<()>,
+}
 
 /// What a command line says about how a rollout is taken up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -132,19 +146,28 @@ impl Engine {
     /// Starts a loop for each rollout that is stored: its pinned plan needs no file. Returns which.
     pub async fn take_up(&self) -> Result<Vec<RolloutId>, String> {
         let stored = self.ports.store.list().await?;
-        for id in &stored {
-            self.loop_of(id, None).await;
-        }
+        self.begin(&stored);
         Ok(stored)
+    }
+
+    /// Starts a loop for each of these rollouts that has none, from its record alone.
+    pub fn begin(&self, stored: &[RolloutId]) {
+        for id in stored {
+            self.loop_of(id, None);
+        }
     }
 
     /// Takes a rollout up, or tells its loop what is written now: at once where it may be in flight or
     /// what it would drive was found good already, else once that was looked at.
-    pub async fn apply(self: &Arc<Self>, written: &Written, intent: Intent) -> Handle {
-        let handle = self.loop_of(&written.id, Some(&written.effective)).await;
+    pub fn apply(self: &Arc<Self>, written: &Written, intent: Intent) -> Applied {
+        let handle = self.loop_of(&written.id, Some(&written.effective));
         let preflight = self.begin_preflight(&written.id);
+        let (hears, told) = oneshot::channel();
+        if let Some(running) = self.running().get_mut(&written.id) {
+            running.hears = Some(hears);
+        }
         tokio::spawn(self.clone().take(written.clone(), intent, preflight));
-        handle
+        Applied { handle, told }
     }
 
     async fn take(self: Arc<Self>, written: Written, intent: Intent, preflight: u64) {
@@ -173,6 +196,10 @@ impl Engine {
                 running.told = Some(spec.clone());
             }
             handle.send(Input::Spec(spec)).await;
+            let hears = self.running().get_mut(id).and_then(|running| running.hears.take());
+            if let Some(hears) = hears {
+                let _ = hears.send(());
+            }
         }
     }
 
@@ -195,6 +222,7 @@ impl Engine {
         if let Some(running) = self.running().get_mut(id) {
             running.preflight = preflight;
             running.found = None;
+            running.hears = None;
         }
         preflight
     }
@@ -243,34 +271,34 @@ impl Engine {
 
     /// Claims what a rollout drives. Returns who drives a part of it already, and which: nothing is
     /// claimed then.
-    pub fn claim(&self, id: &RolloutId, targets: &[String]) -> Option<(RolloutId, String)> {
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        for target in targets {
-            if let Some(first) = claims.get(target)
-                && first != id
-            {
-                return Some((first.clone(), target.clone()));
+    pub async fn claim(&self, id: &RolloutId, targets: &[String]) -> Option<(RolloutId, String)> {
+        loop {
+            let taken = self.claims().take(id, targets).err()?;
+            // What is in flight drives what it began with, whatever its document says by now.
+            if taken.is_written || self.may_be_in_flight(&taken.owner).await {
+                return Some((taken.owner, taken.target));
             }
+            self.claims().free_left(&taken.owner);
         }
-        claims.retain(|_, owner| owner != id);
-        claims.extend(targets.iter().map(|target| (target.clone(), id.clone())));
-        None
+    }
+
+    fn claims(&self) -> MutexGuard<'_, Claims> {
+        self.claims.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets who drives what: whoever comes first has it then.
     pub fn forget_claims(&self) {
-        self.claims.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.claims().clear();
     }
 
     /// Frees what a rollout drove that is gone.
     pub fn release_claims(&self, id: &RolloutId) {
-        let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
-        claims.retain(|_, owner| owner != id);
+        self.claims().free(id);
     }
 
     /// Tells the loop of a rollout that what is written cannot be used; what is in flight goes on.
     pub async fn invalid(&self, id: &RolloutId, message: String) -> Handle {
-        let handle = self.loop_of(id, None).await;
+        let handle = self.loop_of(id, None);
         let preflight = self.begin_preflight(id);
         self.tell(id, preflight, SpecSeen::Invalid { message }).await;
         handle
@@ -281,12 +309,12 @@ impl Engine {
         self.ended_with(id, SpecSeen::Deleted).await;
     }
 
-    /// Tells the loop of a rollout how it came to its end; what it drives is free for others.
+    /// Tells the loop of a rollout how it came to its end; what it drives is free for others once its traffic is back.
     pub async fn ended_with(&self, id: &RolloutId, end: SpecSeen) -> Handle {
-        let handle = self.loop_of(id, None).await;
+        let handle = self.loop_of(id, None);
         let preflight = self.begin_preflight(id);
         self.tell(id, preflight, end).await;
-        self.release_claims(id);
+        self.claims().leave(id);
         handle
     }
 
@@ -298,35 +326,31 @@ impl Engine {
         running.map(|running| running.handle.clone())
     }
 
-    async fn loop_of(&self, id: &RolloutId, effective: Option<&Value>) -> Handle {
+    /// Returns the handle on a rollout's loop, which is begun where there is none.
+    fn loop_of(&self, id: &RolloutId, effective: Option<&Value>) -> Handle {
         let effective = effective.map(|effective| effective.to_string().into_boxed_str());
-        let known = {
-            let mut running = self.running();
-            running.retain(|_, running| !running.task.is_finished());
-            running.get_mut(id).filter(|running| !running.handle.is_over()).map(|running| {
-                if let Some(effective) = &effective {
-                    running.effective.clone_from(effective);
-                }
-                running.handle.clone()
-            })
-        };
-        if let Some(handle) = known {
-            return handle;
+        // Held until it is begun and noted: one rollout never has two loops.
+        let mut all = self.running();
+        all.retain(|_, running| !running.task.is_finished());
+        if let Some(running) = all.get_mut(id).filter(|running| !running.handle.is_over()) {
+            if let Some(effective) = effective {
+                running.effective = effective;
+            }
+            return running.handle.clone();
         }
         let (handle, task) = drive::start(id.clone(), self.ports.clone(), self.token.clone());
-        let task = tokio::spawn(watch_over(self.me.clone(), id.clone(), task));
-        let effective = effective.unwrap_or_default();
         let running = Running {
             handle: handle.clone(),
-            task,
-            effective,
+            task: tokio::spawn(watch_over(self.me.clone(), id.clone(), task)),
+            effective: effective.unwrap_or_default(),
             preflight: 0,
             order: Arc::default(),
             found: None,
             ready: None,
             told: None,
+            hears: None,
         };
-        self.running().insert(id.clone(), running);
+        all.insert(id.clone(), running);
         handle
     }
 
@@ -351,7 +375,7 @@ impl Engine {
             if is_fallen { running.remove(id) } else { None }
         };
         let Some(fallen) = fallen else { return };
-        self.loop_of(id, None).await;
+        self.loop_of(id, None);
         let told = fallen.told.clone();
         let handle = self.running().get_mut(id).map(|running| {
             let task = std::mem::replace(&mut running.task, tokio::spawn(async {}));

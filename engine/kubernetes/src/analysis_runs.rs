@@ -3,15 +3,15 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use haldane_crds::AnalysisRun;
+use haldane_crds::{AnalysisRun, AnalysisRunCheck};
 use haldane_model::{JournalEntry, RolloutId};
 use haldane_outside::{Cluster, ClusterError, Outside};
-use haldane_runtime::{analysis_run, trace::Packed};
+use haldane_runtime::{analysis_run, trace::Batch};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{api, picture, store::StatusStore};
+use crate::{api, events::Teller, measured, picture, store::StatusStore};
 
 /// How many attempts of a rollout are kept.
 const KEPT_MAX: usize = 10;
@@ -55,6 +55,7 @@ fn entries_in(run: &Value) -> Vec<JournalEntry> {
 /// Copies what was recorded, while this engine leads.
 pub(crate) async fn copy(
     store: StatusStore,
+    teller: Teller,
     leads: watch::Receiver<bool>,
     token: CancellationToken,
 ) {
@@ -67,6 +68,10 @@ pub(crate) async fn copy(
             continue;
         }
         for id in dirty {
+            // What the engine before this one recorded may not have been told by it.
+            for entry in store.shelf.with(&id, |kept| std::mem::take(&mut kept.found)) {
+                teller.event(&id, &entry);
+            }
             if let Err(why) = copy_one(&store, &id).await {
                 tracing::warn!(rollout = %id, "its AnalysisRun is not written, and tried again: {why}");
                 let store = store.clone();
@@ -85,7 +90,7 @@ async fn copy_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> {
     let Some(last) = entries.iter().rfind(|entry| entry.attempt > 0).map(|entry| entry.id) else {
         return Ok(());
     };
-    let batch = Packed::pack(1, &looks).unpack();
+    let batch = Batch { version: 1, items: looks, damaged: None };
     let mut by_attempt: HashMap<u32, Vec<JournalEntry>> = HashMap::new();
     for entry in entries {
         by_attempt.entry(entry.attempt.max(1)).or_default().push(entry);
@@ -112,7 +117,7 @@ async fn write(
     id: &RolloutId,
     attempt: u32,
     entries: Vec<JournalEntry>,
-    batch: &haldane_runtime::trace::Batch,
+    batch: &Batch,
 ) -> Result<(), ClusterError> {
     let cluster = api::cluster(&store.outside).await?;
     let name = format!("{}-{attempt}", id.name);
@@ -142,8 +147,15 @@ async fn write(
     let run = analysis_run::analysis_runs(id, &all, std::slice::from_ref(batch));
     let run = run.iter().find(|run| run.spec.attempt == attempt);
     let Some(mut run) = run.map(haldane_plan::analysis_run) else { return Ok(()) };
-    run.status.entries = all.iter().filter_map(picture::written).collect();
-    keep_measured(&mut run, old.as_ref());
+    run.status.entries = picture::all_written(&all);
+    let there = || old.as_ref().map(checks_in).unwrap_or_default();
+    let before = store.shelf.with(id, |kept| kept.before.of(attempt, there));
+    run.status.checks = match run.status.checks.is_empty() {
+        // Nothing is at hand of an attempt that is over.
+        true => there(),
+        false => measured::together(before, run.status.checks),
+    };
+    measured::shorten(&mut run.status.checks);
     let asked = old.as_ref().and_then(|old| old.pointer("/spec/checks")?.as_array()).is_some();
     if old.is_some() && !asked && !run.spec.checks.is_empty() {
         let spec = json!({"spec": {"checks": run.spec.checks}});
@@ -161,13 +173,9 @@ async fn write(
     written.map(|_| ())
 }
 
-/// What another engine measured before is not lost with it.
-fn keep_measured(run: &mut AnalysisRun, old: Option<&Value>) {
-    let old = old.and_then(|old| serde_json::from_value::<AnalysisRun>(old.clone()).ok());
-    let Some(old) = old else { return };
-    if run.status.checks.is_empty() {
-        run.status.checks = old.status.checks;
-    }
+fn checks_in(run: &Value) -> Vec<AnalysisRunCheck> {
+    let run = serde_json::from_value::<AnalysisRun>(run.clone()).ok();
+    run.map(|run| run.status.checks).unwrap_or_default()
 }
 
 async fn create(

@@ -25,6 +25,7 @@ const TRIES: u32 = 4;
 const NOTE_MAX: usize = 1_000;
 
 /// Where decisions are told.
+#[derive(Clone)]
 pub(crate) struct Teller {
     events: mpsc::Sender<(RolloutId, JournalEntry)>,
     shelf: Arc<Shelf>,
@@ -54,6 +55,15 @@ impl Teller {
     }
 }
 
+impl Teller {
+    /// Tells a decision as an Event alone; twice makes one.
+    pub(crate) fn event(&self, rollout: &RolloutId, entry: &JournalEntry) {
+        if self.events.try_send((rollout.clone(), entry.clone())).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Sink for Teller {
     fn told(&self, rollout: &RolloutId, entry: &JournalEntry) {
         let (reason, message) = (entry.reason.code(), explain::sentence(entry));
@@ -62,9 +72,7 @@ impl Sink for Teller {
             Severity::Warning => tracing::warn!(%rollout, id = entry.id, reason, "{message}"),
             Severity::Page => tracing::error!(%rollout, id = entry.id, reason, "{message}"),
         }
-        if self.events.try_send((rollout.clone(), entry.clone())).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.event(rollout, entry);
     }
 
     fn noticed(&self, rollout: &RolloutId, notice: &Notice) {

@@ -7,6 +7,7 @@ mod analysis_runs;
 mod api;
 mod events;
 mod lease;
+mod measured;
 mod metrics;
 mod operator;
 mod picture;

@@ -13,7 +13,10 @@ use haldane_model::LeaseSeen;
 use haldane_outside::{ClusterConfig, ClusterError, Mirror, Outside, Reach, Sight};
 use haldane_runtime::{drive::Ports, ports::Clock};
 use serde_json::Value;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,7 +28,7 @@ use crate::{
     requests::Requests,
     rollouts::Rollouts,
     shelf::Shelf,
-    store::StatusStore,
+    store::{StatusStore, WRITING_MAX},
     workloads::ClusterWorkloads,
 };
 
@@ -86,6 +89,7 @@ impl Operator {
             outside: outside.clone(),
             rollouts: rollouts.clone(),
             shelf: shelf.clone(),
+            writing: Arc::new(Semaphore::new(WRITING_MAX)),
         };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let identity: Arc<str> = options.identity.as_str().into();
@@ -103,7 +107,7 @@ impl Operator {
             clock,
             factory: Arc::new(Registered),
             outside: outside.clone(),
-            sink: Arc::new(teller),
+            sink: Arc::new(teller.clone()),
             lease: lease.clone(),
             workloads: workloads.clone(),
         });
@@ -116,6 +120,7 @@ impl Operator {
             templates,
             workloads: workloads.clone(),
             told: Mutex::default(),
+            first: Mutex::default(),
             panics: panics.clone(),
         });
         let answers = Requests {
@@ -129,7 +134,7 @@ impl Operator {
         tasks.spawn(specs.run(leads.clone(), stop.clone()));
         tasks.spawn(answers.run(leads.clone(), stop.clone()));
         tasks.spawn(picture::publish(store.clone(), leads.clone(), stop.clone()));
-        tasks.spawn(analysis_runs::copy(store, leads.clone(), stop.clone()));
+        tasks.spawn(analysis_runs::copy(store, teller.clone(), leads.clone(), stop.clone()));
         tasks.spawn(follow_lease(lease.clone(), tell_leads, stop.clone()));
         let mut keeping = JoinSet::new();
         keeping.spawn(keep(keeper, rollouts.clone(), stop_lease.clone()));

@@ -13,13 +13,17 @@ use haldane_model::{JournalEntry, Revision, RolloutId, Verdict, Weight};
 use haldane_runtime::{explain, status::Status};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{api, store::StatusStore};
+use crate::{api, measured, store::StatusStore};
 
 /// The shortest pause between two pictures of one rollout.
 const PACE: Duration = Duration::from_secs(1);
+/// The longest pause before one that failed is tried again: doubling until then.
+const PACE_MAX: Duration = Duration::from_secs(30);
+/// How many are published at once: they may wait, and what decides may not.
+const PUBLISHING_MAX: usize = 8;
 /// No journal entry is longer as it is kept.
 const ENTRY_MAX: usize = 16_000;
 /// No message is longer.
@@ -99,12 +103,17 @@ pub(crate) fn decision(last: &JournalEntry, entries: &[JournalEntry]) -> LastDec
         cause: last.cause.map(|cause| format!("{cause:?}")),
         actor: last.actor.to_string(),
         message: short(&explain::sentence(last)),
-        entries: entries.iter().filter_map(written).collect(),
+        entries: all_written(entries),
     }
 }
 
+/// Returns entries in the engine's own words; the newest where there are too many for one object.
+pub(crate) fn all_written(entries: &[JournalEntry]) -> Vec<String> {
+    measured::newest(entries.iter().filter_map(written).collect())
+}
+
 /// Returns an entry in the engine's own words, without its detail where that is too long to be kept.
-pub(crate) fn written(entry: &JournalEntry) -> Option<String> {
+fn written(entry: &JournalEntry) -> Option<String> {
     let text = serde_json::to_string(entry).ok()?;
     if text.len() <= ENTRY_MAX {
         return Some(text);
@@ -320,12 +329,21 @@ pub(crate) async fn publish(
     token: CancellationToken,
 ) {
     let mut paced: HashMap<RolloutId, Instant> = HashMap::new();
+    let mut failures: HashMap<RolloutId, u32> = HashMap::new();
+    let mut publishing: JoinSet<(RolloutId, bool)> = JoinSet::new();
     loop {
         let dirty = tokio::select! {
             () = token.cancelled() => return,
+            Some(done) = publishing.join_next() => {
+                if let Ok((id, is_published)) = done {
+                    pace(&store, &mut paced, &mut failures, id, is_published);
+                }
+                continue;
+            }
             dirty = store.shelf.pictures().take() => dirty,
         };
         if !*leads.borrow() {
+            failures.clear();
             continue;
         }
         let now = Instant::now();
@@ -335,16 +353,47 @@ pub(crate) async fn publish(
                 later(store.clone(), id, at);
                 continue;
             }
-            paced.insert(id.clone(), now + PACE);
-            let store = store.clone();
-            tokio::spawn(async move {
-                if let Err(why) = publish_one(&store, &id).await {
-                    tracing::debug!(rollout = %id, "its picture is tried again: {why}");
-                    later(store, id, Instant::now() + PACE);
+            if token.is_cancelled() {
+                return;
+            }
+            while publishing.len() >= PUBLISHING_MAX
+                && let Some(done) = publishing.join_next().await
+            {
+                if let Ok((id, is_published)) = done {
+                    pace(&store, &mut paced, &mut failures, id, is_published);
                 }
+            }
+            paced.insert(id.clone(), Instant::now() + PACE);
+            let store = store.clone();
+            publishing.spawn(async move {
+                let published = publish_one(&store, &id).await;
+                if let Err(why) = &published {
+                    tracing::debug!(rollout = %id, "its picture is tried again: {why}");
+                }
+                (id, published.is_ok())
             });
         }
     }
+}
+
+/// Notes how a publication ended; one that failed comes again, ever later.
+fn pace(
+    store: &StatusStore,
+    paced: &mut HashMap<RolloutId, Instant>,
+    failures: &mut HashMap<RolloutId, u32>,
+    id: RolloutId,
+    is_published: bool,
+) {
+    if is_published {
+        failures.remove(&id);
+        return;
+    }
+    let failed = failures.entry(id.clone()).or_default();
+    let wait = PACE.saturating_mul(2_u32.saturating_pow(*failed)).min(PACE_MAX);
+    *failed = failed.saturating_add(1);
+    let at = Instant::now() + wait;
+    paced.insert(id.clone(), at);
+    later(store.clone(), id, at);
 }
 
 fn later(store: StatusStore, id: RolloutId, at: Instant) {

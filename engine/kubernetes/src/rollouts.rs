@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use haldane_crds::Diagnostic;
+use haldane_crds::{Condition, ConditionStatus, Diagnostic};
 use haldane_host::{Engine, Intent, Written, compile_in_cluster};
 use haldane_model::{RolloutId, SpecSeen};
 use haldane_outside::{Key, Mirror, Outside, Sight};
@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{api, store::StatusStore, workloads::ClusterWorkloads};
+use crate::{api, picture, store::StatusStore, workloads::ClusterWorkloads};
 
 /// How many rollouts are worked on at once.
 const AT_ONCE: usize = 32;
@@ -32,6 +32,10 @@ const AT_ONCE: usize = 32;
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How soon a rollout whose route another one drives is looked at again; nothing is asked for it.
 const ROUTE_AGAIN: Duration = Duration::from_secs(2);
+/// How long a rollout keeps its turn until its first record is written; it may be that none ever is.
+const FIRST_RECORD_MAX: Duration = Duration::from_secs(1);
+/// How soon a rollout is looked at again that lets those go first that had their routes before.
+const FIRST_AGAIN: Duration = Duration::from_millis(100);
 /// How soon a rollout is looked at again whose workloads are still being read.
 const WORKLOADS_AGAIN: Duration = Duration::from_millis(100);
 /// Takes over a split found between 0 and 100 %, as `--adopt` does elsewhere.
@@ -47,6 +51,8 @@ pub(crate) struct Rollouts {
     /// What runs the sides.
     pub(crate) workloads: Arc<ClusterWorkloads>,
     pub(crate) told: Mutex<HashMap<RolloutId, Told>>,
+    /// After a take-over: which of those that had their routes before were not looked at yet. Others wait for them.
+    pub(crate) first: Mutex<HashSet<RolloutId>>,
     pub(crate) panics: Arc<AtomicU64>,
 }
 
@@ -119,7 +125,7 @@ impl Rollouts {
         let mut names = HashMap::new();
         let mut timers: HashMap<RolloutId, AbortHandle> = HashMap::new();
         if *lead.borrow_and_update() {
-            self.take_over(&mut queue).await;
+            self.take_over(&mut queue);
         }
         loop {
             while *leads.borrow()
@@ -130,6 +136,7 @@ impl Rollouts {
                     let id = id.clone();
                     async move {
                         let again = this.work(&id).await;
+                        this.first().remove(&id);
                         (id, again)
                     }
                 });
@@ -139,7 +146,7 @@ impl Rollouts {
                 () = token.cancelled() => return,
                 Ok(()) = lead.changed() => {
                     if *lead.borrow_and_update() {
-                        self.take_over(&mut queue).await;
+                        self.take_over(&mut queue);
                     } else {
                         queue = Queue { running: std::mem::take(&mut queue.running), ..Queue::default() };
                     }
@@ -154,6 +161,7 @@ impl Rollouts {
                         Err(error) => {
                             let Some(id) = names.remove(&error.id()) else { continue };
                             self.panics.fetch_add(1, Ordering::Relaxed);
+                            self.first().remove(&id);
                             tracing::error!(rollout = %id, "working on it panicked; it is tried again");
                             (id, Some(AGAIN.1))
                         }
@@ -176,21 +184,26 @@ impl Rollouts {
         }
     }
 
-    /// Starts what is recorded at once, by its pinned plans, and has everything looked at, oldest first.
-    async fn take_over(&self, queue: &mut Queue) {
+    /// Starts what may be in flight at once, by its pinned plan, and has everything looked at, oldest first.
+    fn take_over(&self, queue: &mut Queue) {
         // What another engine did meanwhile is not known here.
         self.told().clear();
         self.store.shelf.clear();
         self.engine.forget_claims();
-        if let Err(why) = self.engine.take_up().await {
-            tracing::error!("what is recorded cannot be taken up: {why}");
-        }
         let mut all: Vec<Arc<Value>> = self.store.rollouts.iter().flat_map(Mirror::list).collect();
         all.sort_by_key(|rollout| {
             let at = |at| api::text(rollout, at).to_owned();
             (at("/metadata/creationTimestamp"), at("/metadata/namespace"), at("/metadata/name"))
         });
+        let in_flight = all.iter().filter(|one| may_be_in_flight(one)).map(|one| api::id_of(one));
+        self.engine.begin(&in_flight.collect::<Vec<_>>());
+        let had_it = all.iter().filter(|one| had_its_route(one)).map(|one| api::id_of(one));
+        *self.first() = had_it.collect();
         all.iter().for_each(|rollout| queue.add(api::id_of(rollout)));
+    }
+
+    fn first(&self) -> MutexGuard<'_, HashSet<RolloutId>> {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hears what changes: a rollout, or a template that concerns many.
@@ -256,7 +269,6 @@ impl Rollouts {
             self.gone(id).await;
             return None;
         };
-        let number = |at: &str| rollout.pointer(at).and_then(Value::as_i64).unwrap_or(0);
         let leaves = rollout.pointer("/metadata/deletionTimestamp").is_some();
         let uid = api::text(&rollout, "/metadata/uid").to_owned();
         let adopt = rollout
@@ -264,7 +276,7 @@ impl Rollouts {
             .and_then(|annotations| annotations.get(ADOPT))
             .is_some_and(|adopt| adopt == "true");
         let news = Told {
-            of: (uid, number("/metadata/generation"), leaves),
+            of: (uid, generation_of(&rollout), leaves),
             adopt,
             templates: if uses_templates(&rollout) { self.versions(id) } else { Vec::new() },
             refused: false,
@@ -287,6 +299,9 @@ impl Rollouts {
         if is_new && names_workloads(&rollout) && !self.workloads.are_read() {
             return Some(WORKLOADS_AGAIN);
         }
+        if !had_its_route(&rollout) && !self.first().is_empty() {
+            return Some(FIRST_AGAIN);
+        }
         if let Err(why) = self.keep(id, &rollout).await {
             tracing::warn!(rollout = %id, "{why}");
             self.blind(id, Some(why));
@@ -295,9 +310,6 @@ impl Rollouts {
         self.blind(id, self.workloads.blind().filter(|_| names_workloads(&rollout)));
         let waited = old.filter(is_same).map_or(Duration::ZERO, |old| old.waited);
         let (refused, again) = self.tell(id, &rollout, adopt, waited).await;
-        let generation = news.of.1;
-        self.store.shelf.with(id, |kept| kept.generation = Some(generation));
-        self.store.shelf.pictures().add(id);
         self.told().insert(id.clone(), Told { refused, waited: again.unwrap_or_default(), ..news });
         again
     }
@@ -314,23 +326,40 @@ impl Rollouts {
         let written = match self.compile(id, rollout).await {
             Ok(written) => written,
             Err((message, may_pass)) => {
-                self.engine.invalid(id, message).await;
+                self.refuse(id, rollout, message).await;
                 let again = if waited.is_zero() { AGAIN.0 } else { (waited * 2).min(AGAIN.1) };
                 return (false, may_pass.then_some(again));
             }
         };
-        if let Some((first, target)) = self.engine.claim(id, &written.targets) {
+        if let Some((first, target)) = self.engine.claim(id, &written.targets).await {
             let why = format!(
                 "{target} is driven by the rollout {first} already; give each route one rollout"
             );
-            self.engine.invalid(id, why).await;
+            self.refuse(id, rollout, why).await;
             return (true, Some(ROUTE_AGAIN));
         }
         for warning in &written.warnings {
             tracing::debug!(rollout = %id, "{}", warning.message);
         }
-        self.engine.apply(&written, Intent { named: false, adopt }).await;
+        let applied = self.engine.apply(&written, Intent { named: false, adopt });
+        let (store, id, generation) = (self.store.clone(), id.clone(), generation_of(rollout));
+        // What is not looked at yet is not observed.
+        tokio::spawn({
+            let (store, id) = (store.clone(), id.clone());
+            async move {
+                if applied.told.await.is_ok() {
+                    observed(&store, &id, generation);
+                }
+            }
+        });
+        // A thousand at once come one after another: each writes its first record.
+        let _ = tokio::time::timeout(FIRST_RECORD_MAX, store.shelf.recorded(&id)).await;
         (false, None)
+    }
+
+    async fn refuse(&self, id: &RolloutId, rollout: &Value, why: String) {
+        self.engine.invalid(id, why).await;
+        observed(&self.store, id, generation_of(rollout));
     }
 
     async fn compile(&self, id: &RolloutId, rollout: &Value) -> Result<Written, (String, bool)> {
@@ -469,6 +498,39 @@ impl Rollouts {
             self.store.shelf.forget(id);
         }
     }
+}
+
+fn generation_of(rollout: &Value) -> i64 {
+    rollout.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0)
+}
+
+/// Shows that the loop of a rollout knows a generation of its spec.
+fn observed(store: &StatusStore, id: &RolloutId, generation: i64) {
+    store.shelf.with(id, |kept| kept.generation = kept.generation.max(Some(generation)));
+    store.shelf.pictures().add(id);
+}
+
+/// Whether users may see its side under test, as far as its status tells: what surely rests can wait.
+fn may_be_in_flight(rollout: &Value) -> bool {
+    let status = picture::status_of(rollout);
+    let rests = match status.phase.as_deref() {
+        Some("Degraded") => true,
+        // Until it is safe to scale down, what was promoted is watched.
+        Some("Healthy") => status.attempt == Some(0) || status.safe_to_scale_down.is_some(),
+        Some(_) | None => false,
+    };
+    status.record.is_some() && !rests
+}
+
+/// Whether the engine before this one took its spec as it is: then it drives what it names.
+fn had_its_route(rollout: &Value) -> bool {
+    let status = picture::status_of(rollout);
+    let accepted = |one: &Condition| {
+        one.kind == "SpecAccepted"
+            && one.status == ConditionStatus::True
+            && one.observed_generation == Some(generation_of(rollout))
+    };
+    status.conditions.iter().any(accepted)
 }
 
 /// Whether pods and what makes them concern it.

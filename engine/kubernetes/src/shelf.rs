@@ -9,6 +9,8 @@ use haldane_model::{JournalEntry, RolloutId};
 use haldane_runtime::{status::Status, trace::Traced};
 use tokio::sync::Notify;
 
+use crate::measured::Before;
+
 /// How many looks of an attempt are kept for its AnalysisRun.
 const LOOKS_MAX: usize = 2_000;
 
@@ -16,6 +18,8 @@ const LOOKS_MAX: usize = 2_000;
 #[derive(Default)]
 pub(crate) struct Shelf {
     kept: Mutex<HashMap<RolloutId, Kept>>,
+    /// Told each time that a record was written.
+    written: Notify,
     /// Whose picture is to be published.
     pictures: Dirty,
     /// Whose entries are to be copied.
@@ -33,10 +37,16 @@ pub(crate) struct Kept {
     pub(crate) picture: Option<Arc<Status>>,
     /// Why what its loop would rest on cannot be seen, such as a verb that is not granted.
     pub(crate) blind: Option<String>,
+    /// Whether its record was written since this engine leads.
+    pub(crate) recorded: bool,
     /// Decisions that are recorded and not copied yet.
     pub(crate) uncopied: Vec<JournalEntry>,
     /// The last one that is copied.
     pub(crate) copied: u64,
+    /// Decisions that an engine before this one recorded, and may not have told.
+    pub(crate) found: Vec<JournalEntry>,
+    /// What engines before this one measured.
+    pub(crate) before: Before,
     /// What the attempt under way rests on.
     pub(crate) looks: Vec<Arc<Traced>>,
 }
@@ -58,6 +68,24 @@ impl Shelf {
     /// Looks at, or changes, what is remembered of a rollout.
     pub(crate) fn with<T>(&self, id: &RolloutId, look: impl FnOnce(&mut Kept) -> T) -> T {
         look(self.kept().entry(id.clone()).or_default())
+    }
+
+    /// Notes that the record of a rollout was written.
+    pub(crate) fn note_recorded(&self, id: &RolloutId) {
+        self.with(id, |kept| kept.recorded = true);
+        self.written.notify_waiters();
+    }
+
+    /// Waits until the record of a rollout was written once.
+    pub(crate) async fn recorded(&self, id: &RolloutId) {
+        loop {
+            // Whoever is told after this is heard.
+            let written = self.written.notified();
+            if self.with(id, |kept| kept.recorded) {
+                return;
+            }
+            written.await;
+        }
     }
 
     /// Forgets everything.

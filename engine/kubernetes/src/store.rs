@@ -17,11 +17,14 @@ use haldane_runtime::{
     trace::Packed,
 };
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use crate::{analysis_runs, api, picture, shelf::Shelf};
 
 /// How many journal entries ride along at most; more are only there where copying fails for long.
 const ENTRIES_MAX: usize = 64;
+/// No older decision is told as an Event once more.
+const EVENT_AGE_MAX: Duration = Duration::from_secs(600);
 /// How soon the finalizer is tried again, at first and at most: doubling in between.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
@@ -31,7 +34,12 @@ pub(crate) struct StatusStore {
     pub(crate) outside: Outside,
     pub(crate) rollouts: Arc<[Mirror]>,
     pub(crate) shelf: Arc<Shelf>,
+    /// Bounds how many records are written at once.
+    pub(crate) writing: Arc<Semaphore>,
 }
+
+/// How many records are written at once: more would only wait in the API server, and get too old there.
+pub(crate) const WRITING_MAX: usize = 32;
 
 // === impl StatusStore ===
 
@@ -66,6 +74,7 @@ impl StatusStore {
             // What the engine before this one did not come to copy, and what landed though its answer was lost.
             let new = |entry: &JournalEntry| !kept.uncopied.iter().any(|old| old.id == entry.id);
             let missing: Vec<JournalEntry> = entries.into_iter().filter(new).collect();
+            kept.found.extend(missing.iter().filter(|entry| is_recent(entry)).cloned());
             kept.uncopied.extend(missing);
             kept.uncopied.retain(|entry| entry.id > kept.copied);
             kept.uncopied.sort_by_key(|entry| entry.id);
@@ -88,6 +97,7 @@ impl StatusStore {
             Ok(cluster) => cluster,
             Err(error) => return Swap::Unknown(error.to_string()),
         };
+        let _turn = self.writing.acquire().await;
         let uid = self.shelf.with(id, |kept| kept.uid.clone());
         let mut tests = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
         let set = json!({"op": "add", "path": "/status", "value": written});
@@ -175,6 +185,7 @@ impl StatusStore {
             kept.uncopied.drain(..over);
             kept.note_looks(attempt, &request.trace);
         });
+        self.shelf.note_recorded(id);
         if !request.entries.is_empty() {
             self.shelf.entries().add(id);
         }
@@ -285,6 +296,12 @@ fn let_go_in_the_end(store: StatusStore, id: RolloutId) {
         }
         store.shelf.forget(&id);
     });
+}
+
+/// Whether it is worth an Event still: older ones were told, and are forgotten by the cluster itself.
+fn is_recent(entry: &JournalEntry) -> bool {
+    let age = jiff::Timestamp::now().duration_since(entry.at);
+    age <= jiff::SignedDuration::try_from(EVENT_AGE_MAX).unwrap_or_default()
 }
 
 /// Returns the record of a rollout. An error says that it is damaged.

@@ -257,7 +257,7 @@ impl Watcher {
             {
                 continue;
             }
-            if let Some(why) = self.collision(engine, &path, &one) {
+            if let Some(why) = self.collision(engine, &path, &one).await {
                 tracing::error!(file = %path.display(), rollout = %one.id, "{why}");
                 if self.known.get(&path).is_some_and(|known| known.ids.contains(&one.id)) {
                     // It runs, and is still written: nobody deleted it.
@@ -269,7 +269,7 @@ impl Watcher {
             for warning in &one.warnings {
                 tracing::warn!(file = %path.display(), rollout = %one.id, "{}", warning.message);
             }
-            engine.apply(&one, self.intent).await;
+            engine.apply(&one, self.intent);
             ids.push(one.id);
         }
         let known = self.known.entry(path).or_default();
@@ -280,7 +280,7 @@ impl Watcher {
     }
 
     /// Says which other rollout drives the same route, or has the same name in another file.
-    fn collision(&self, engine: &Engine, path: &Path, one: &Written) -> Option<String> {
+    async fn collision(&self, engine: &Engine, path: &Path, one: &Written) -> Option<String> {
         let elsewhere = self
             .known
             .iter()
@@ -288,7 +288,7 @@ impl Watcher {
         if let Some((other, _)) = elsewhere {
             return Some(format!("{} is written in {} already", one.id, other.display()));
         }
-        let (first, target) = engine.claim(&one.id, &one.targets)?;
+        let (first, target) = engine.claim(&one.id, &one.targets).await?;
         Some(format!("refused: {target} is driven by {first} already; give each route one rollout"))
     }
 

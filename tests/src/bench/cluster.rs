@@ -140,7 +140,7 @@ impl Stage {
                     let _ = writeln!(documents, "---\n{service}");
                 }
                 let _ =
-                    writeln!(documents, "---\n{}\n---\n{}", route(&name), self.rollout(&name, "1"));
+                    writeln!(documents, "---\n{}\n---\n{}", route(&name), self.rollout(&name));
             }
             if !documents.is_empty() {
                 self.cluster.apply(namespace, &documents);
@@ -148,14 +148,16 @@ impl Stage {
         }
     }
 
-    fn rollout(&self, name: &str, revision: &str) -> Value {
+    /// One that promotes its first revision at once, and rests then.
+    fn rollout(&self, name: &str) -> Value {
         let host = |side: &str| json!({"host": format!("{name}-{side}")});
         json!({"apiVersion": "haldane.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": name}, "spec": {
             "sides": [{"name": "blue", "labels": {"side": "blue"}}, {"name": "green", "labels": {"side": "green"}}],
-            "revision": revision,
+            "revision": "1",
             "traffic": [{"name": "mesh", "istio": {"virtualService": {"name": name},
                 "destinations": {"blue": host("blue"), "green": host("green")}}}],
-            "steps": [{"weight": 25, "bake": "30m"}, {"weight": 100, "bake": "5m"}],
+            "steps": [{"weight": 100, "bake": "1s"}],
+            "watch": "0s",
             "analysis": {"interval": "1s",
                 "sources": [{"name": "main", "prometheus": {"url": self.prometheus.url}}],
                 "checks": [{"name": "badness", "query": {"promql": "badness", "max": "1"}}]}}})
@@ -193,7 +195,8 @@ impl Stage {
     fn breach(&self, trial: usize) -> f64 {
         let (namespace, name) = (&self.namespaces[trial % NAMESPACES], format!("app-{trial}"));
         let admin = self.cluster.admin().within(namespace);
-        let revision = json!({"spec": {"revision": "2"}}).to_string();
+        let steps = json!([{"weight": 25, "bake": "30m"}, {"weight": 100, "bake": "5m"}]);
+        let revision = json!({"spec": {"revision": "2", "steps": steps}}).to_string();
         admin.kubectl(&["patch", "hro", &name, "--type=merge", "-p", &revision]);
         let phase = |phase: &str| {
             let told = admin.try_kubectl(&["get", "hro", &name, "-o=jsonpath={.status.phase}"]);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use haldane_tests::{
-    cluster::{Fault, Rule},
+    cluster::{Fault, Rule, Seen},
     operator::{Shop, Start, cluster},
     process::wait_for,
 };
@@ -44,15 +44,24 @@ fn rolled_back_in_spite_of(name: &str, fault: Fault) {
         seen.method == "PATCH" && seen.target.contains("/virtualservices/checkout")
     });
     let write = write.expect("the write went through the proxy");
-    let waited: Vec<_> = after[..write]
+    // A record that was under way when the breach came is read where it conflicts, by the store and by the loop;
+    // nothing else is.
+    let sent = after[write].at;
+    let of_status = |seen: &&Seen| seen.target.contains("/rollouts/checkout/status");
+    let conflicts = after[..write]
         .iter()
-        .filter(|seen| {
-            seen.target.contains("/rollouts/checkout")
-                && seen.answered.is_some_and(|at| at < after[write].at)
-        })
-        .filter(|seen| seen.method == "GET")
+        .filter(of_status)
+        .filter(|seen| seen.code == Some(409) && seen.answered.is_some_and(|at| at < sent));
+    let reads: Vec<_> = after[..write]
+        .iter()
+        .filter(|seen| seen.method == "GET" && seen.target.contains("/rollouts/checkout"))
         .collect();
-    assert!(waited.is_empty(), "nothing was read first: {waited:?}");
+    assert!(reads.len() <= 2 * conflicts.count(), "something was read first: {reads:?}");
+    let of_rollback = |seen: &&Seen| {
+        of_status(seen) && String::from_utf8_lossy(&seen.body).contains("RollingBack")
+    };
+    let answered = after.iter().find(of_rollback).and_then(|recorded| recorded.answered);
+    assert!(answered.is_none_or(|at| at >= sent), "its record was answered before it was sent");
     assert_ne!(shop.status()["phase"], "Degraded", "it cannot have been recorded");
     proxy.clear();
     let status = shop.wait("recorded", |status| status["phase"] == "Degraded");

@@ -120,7 +120,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> miette::Result<ExitCod
     let engine = open(&state, Arc::new(sink)).map_err(|error| miette::miette!("{error}"))?;
     let intent = Intent { named: true, adopt: args.adopt };
     let (handle, is_applied) = match read {
-        Ok(written) => (engine.apply(&written, intent).await, true),
+        Ok(written) => (engine.apply(&written, intent).handle, true),
         // A source that is down leaves nothing in flight unguarded: the pinned plan is enough.
         Err((message, _)) if engine.may_be_in_flight(&id).await => {
             tracing::warn!(rollout = %id, "{message}; what is in flight goes on by its pinned plan");

@@ -19,8 +19,11 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(15);
 /// fast, and a store or a provider slow.
 const EFFECT_AGE_MIN: Duration = STORE_DEADLINE.saturating_add(CALL_MAX);
 
-/// How long to wait before a store that failed is asked again.
-const RETRY: Duration = Duration::from_millis(500);
+/// How long to wait before a store that failed is asked again, at first and at most: doubling in between.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
+
+/// How long to wait before a record that cannot be read is read again.
+const DAMAGED_RETRY: Duration = Duration::from_secs(10);
 
 /// How many decisions may wait for a store that hangs; older ones are dropped from the journal.
 const WAITING_MAX: usize = 1_000;
@@ -57,6 +60,8 @@ pub(super) struct Recording {
     dirty: Change,
     written_at: Duration,
     retry_at: Option<Duration>,
+    /// How often the store failed, or somebody was faster, since it was last written.
+    failures: u32,
     entries: Vec<JournalEntry>,
     /// What was taken in and is not recorded yet, and how much of it the swap under way carries.
     trace: Vec<Arc<Traced>>,
@@ -91,6 +96,7 @@ impl Recording {
             dirty: Change::Nothing,
             written_at: now,
             retry_at: None,
+            failures: 0,
             entries: Vec::new(),
             trace: Vec::new(),
             trace_in_swap: 0,
@@ -293,6 +299,11 @@ impl Recording {
                 // What is there was written by someone else in this term: it is loaded and decided
                 // upon. Until it is here, what is known goes on guarding and lowering.
                 self.stale = true;
+                // Once is somebody's edit, and read at once. A store that says so again and again is not asked
+                // without a pause.
+                let again = self.failures > 0;
+                let wait = self.failed();
+                self.retry_at = again.then_some(now + wait);
                 false
             }
             Swap::Superseded { .. } => false,
@@ -300,16 +311,25 @@ impl Recording {
                 self.drop_held();
                 self.unsure = true;
                 self.trouble = Some(why);
-                self.retry_at = Some(now + RETRY);
+                self.retry_at = Some(now + self.failed());
                 self.dirty = Change::Decided;
                 false
             }
         }
     }
 
+    /// Counts a failure; returns how long to wait after it.
+    fn failed(&mut self) -> Duration {
+        let (first, most) = RETRY;
+        let wait = first.saturating_mul(2_u32.saturating_pow(self.failures)).min(most);
+        self.failures = self.failures.saturating_add(1);
+        wait
+    }
+
     fn won(&mut self, version: u64, carried: usize, now: Duration) -> bool {
         self.end_swap();
         self.unsure = false;
+        self.failures = 0;
         self.stored = version;
         self.outcomes = std::mem::take(&mut self.outcomes_in_swap);
         self.written_at = now;
@@ -358,7 +378,7 @@ impl Recording {
             Err(why) => {
                 self.trouble = Some(why);
                 self.unsure = true;
-                self.retry_at = Some(now + RETRY);
+                self.retry_at = Some(now + self.failed());
                 return;
             }
         };
@@ -402,7 +422,7 @@ impl Recording {
             Some(Err(why)) => {
                 self.trouble = Some(why);
                 self.unsure = true;
-                self.retry_at = Some(now + RETRY * 20);
+                self.retry_at = Some(now + DAMAGED_RETRY);
                 Phase::Loading
             }
         };

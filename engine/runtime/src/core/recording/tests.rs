@@ -201,7 +201,7 @@ fn an_abort_is_written_into_a_newer_record_and_found_there_again() {
     // The store does not answer: it is asked what it has, whichever that is.
     recording.swapped(Swap::Unknown("the disk hangs".to_owned()), SECOND);
     assert!(!recording.is_settled());
-    assert!(recording.retry(SECOND + RETRY));
+    assert!(recording.retry(SECOND + RETRY.0));
     recording.loaded(Ok(Some(Stored { version: 8, bytes: before })), 2 * SECOND);
     assert_eq!(recording.newer().map(|(header, _)| header.lowered), Some(None));
     recording.set_header(lowered.clone());
@@ -213,6 +213,32 @@ fn an_abort_is_written_into_a_newer_record_and_found_there_again() {
     assert_eq!(recording.newer().map(|(header, _)| header), Some(&lowered));
     recording.set_header(lowered);
     assert_eq!(recording.due(4 * SECOND, Some(5)), None, "nothing is written twice");
+}
+
+#[test]
+fn a_store_that_fails_again_and_again_is_asked_ever_later_and_at_once_after_a_win() {
+    let mut recording = here(None);
+    let mut now = SECOND;
+    let stored = |version| Ok(Some(Stored { version, bytes: codec::encode(&record(None)) }));
+    let mut waits = Vec::new();
+    for answer in [Swap::Stale, Swap::Stale, Swap::Unknown("it hangs".to_owned()), Swap::Stale] {
+        recording.dirty = Change::Decided;
+        let swap = recording.due(now, Some(3)).expect("it is written");
+        recording.swapped(answer, now);
+        waits.push(recording.retry_at.map_or(Duration::ZERO, |at| at - now));
+        now += RETRY.1;
+        assert!(recording.retry(now));
+        recording.loaded(stored(swap.expect), now);
+    }
+    let millis = Duration::from_millis;
+    assert_eq!(waits, [Duration::ZERO, millis(1_000), millis(2_000), millis(4_000)]);
+    recording.dirty = Change::Decided;
+    assert!(recording.due(now, Some(3)).is_some());
+    recording.swapped(Swap::Won, now);
+    recording.dirty = Change::Decided;
+    assert!(recording.due(now, Some(3)).is_some());
+    recording.swapped(Swap::Stale, now);
+    assert_eq!(recording.retry_at, None, "a single edit of somebody is read at once");
 }
 
 #[test]
