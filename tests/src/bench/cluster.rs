@@ -139,8 +139,7 @@ impl Stage {
                         "spec": {"clusterIP": "None", "ports": [{"port": 80}]}});
                     let _ = writeln!(documents, "---\n{service}");
                 }
-                let _ =
-                    writeln!(documents, "---\n{}\n---\n{}", route(&name), self.rollout(&name));
+                let _ = writeln!(documents, "---\n{}\n---\n{}", route(&name), self.rollout(&name));
             }
             if !documents.is_empty() {
                 self.cluster.apply(namespace, &documents);
