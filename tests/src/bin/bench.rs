@@ -59,8 +59,9 @@ fn main() -> ExitCode {
             let haldane = own_program().with_file_name("haldane");
             let cost = cluster::measure(&haldane, rollouts.parse().expect("a count"), 10, 10);
             let page = cost.page();
-            fs::write(CLUSTER_RESULTS, &page).expect("the page can be written");
+            // What took long to measure is shown, whether it can be kept or not.
             println!("{page}");
+            fs::write(CLUSTER_RESULTS, &page).expect("the page can be written");
         }
         [] => return write_up(),
         _ => {
