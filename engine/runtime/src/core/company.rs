@@ -61,6 +61,13 @@ pub(super) fn of(record: &Record) -> Option<Company> {
     })
 }
 
+/// Returns the signature of a raise that would be decided now: it yields to every rollback that this record
+/// does not know, and to none that it does. To take off is never in the way of a rollback, and yields to none.
+fn next_mark(record: &Record) -> Mark {
+    let known = record.marks.values().map(|mark| mark.number);
+    Mark::raise(known.fold(record.version, u64::max) + 1)
+}
+
 // === impl Core ===
 
 impl Core {
@@ -72,7 +79,9 @@ impl Core {
         let Some(record) = self.recording.record() else { return };
         let Some(company) = of(record) else { return };
         let is_off = company.testers == record.header.home && company.mirror.is_none();
-        if !is_off && self.recording.company_won() != Some(&company) {
+        // A person who put the traffic back by hand is not fought here either.
+        let may_turn_on = self.recording.company_won() == Some(&company) && !record.is_conflicted();
+        if !is_off && !may_turn_on {
             return;
         }
         let test = record.header.test.clone();
@@ -88,12 +97,8 @@ impl Core {
             | Place::Healthy
             | Place::Degraded { .. } => Weight::FULL,
         };
-        let marks = record.marks.clone();
-        self.entries.accompany(&company, (&test, highest), now, out, |name| {
-            let known = marks.get(name).map_or(0, |mark| mark.number);
-            // To take off is never in the way of a rollback.
-            if is_off { Mark::rollback(known) } else { Mark::raise(known) }
-        });
+        let mark = if is_off { Mark::rollback(0) } else { next_mark(record) };
+        self.entries.accompany(&company, (&test, highest), mark, now, out);
     }
 
     pub(super) fn accompanied(

@@ -284,9 +284,9 @@ impl Entries {
         &mut self,
         company: &Company,
         (side, highest): (&SideName, Weight),
+        mark: Mark,
         now: Now,
         out: &mut Vec<Command>,
-        mark: impl Fn(&EntryName) -> Mark,
     ) {
         for name in &self.order {
             let Some(known) = self.known.get_mut(name) else { continue };
@@ -304,7 +304,7 @@ impl Entries {
                 self.next_id += 1;
                 let (id, company) = (self.next_id, company.clone());
                 known.escort.called(id, now.mono);
-                out.push(Command::Accompany { entry: name.clone(), id, company, mark: mark(name) });
+                out.push(Command::Accompany { entry: name.clone(), id, company, mark });
             }
         }
     }

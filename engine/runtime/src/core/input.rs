@@ -143,7 +143,7 @@ pub enum Command {
         id: u64,
         /// What is wished.
         company: Company,
-        /// The newest signature that the record knows: a newer rollback is left alone.
+        /// What a raise would be signed with: a newer rollback is left alone.
         mark: Mark,
     },
     /// Clean up a traffic entry after a promotion.

@@ -121,3 +121,15 @@ fn only_a_read_that_began_later_says_what_a_write_left() {
     assert!(!escort.is_told_by(7) && escort.is_told_by(8));
     assert_eq!(escort.answered(3, Err(Error::Invalid("x".to_owned()))), None, "of no call of ours");
 }
+
+#[test]
+fn a_known_rollback_is_no_obstacle_and_a_newer_one_is() {
+    let mut record = record(baking(0));
+    record.version = 8;
+    record.marks.insert("edge".into(), Mark::rollback(20));
+    let mark = next_mark(&record);
+    assert!(!mark.yields_to(&Mark::rollback(20)), "after a retry its mark is still there");
+    assert!(mark.yields_to(&Mark::rollback(21)), "whoever takes over signs no lower");
+    record.version = 30;
+    assert!(next_mark(&record).yields_to(&Mark::rollback(31)));
+}
