@@ -5,8 +5,12 @@
 
 use std::time::Duration;
 
-use futures::{future::BoxFuture, stream::BoxStream};
-use haldane_model::{Acknowledged, Direction, Mark, Reading, SideName, Split};
+use futures::{
+    FutureExt,
+    future::{BoxFuture, ready},
+    stream::BoxStream,
+};
+use haldane_model::{Acknowledged, Company, Direction, Mark, Reading, SideName, Split, Weight};
 use serde_json::Value;
 
 /// What a provider can do.
@@ -93,7 +97,21 @@ pub trait TrafficProvider: Send + Sync + 'static {
         direction: Direction,
         mark: Mark,
     ) -> BoxFuture<'_, Result<(), Error>>;
-    /// Cleans up after a promotion: tester routes, mirrors. Safe to repeat.
+    /// Proves that so much could be copied to either side, and changes nothing; asked before a rollout
+    /// starts that has a step which mirrors.
+    fn rehearse_mirror(&self, share: Weight) -> BoxFuture<'_, Result<(), Error>> {
+        let why = format!("a mirror of {share} cannot be: this provider copies nothing");
+        ready(Err(Error::Invalid(why))).boxed()
+    }
+    /// Makes what accompanies the split, where that is not so already. Safe to repeat; moves no user, and
+    /// signs nothing. Over the mark of a newer rollback ([`Mark::yields_to`]), and where somebody wrote
+    /// meanwhile, it is a conflict and changes nothing. What is on is taken off again by a lowering write
+    /// to 0 under the mark of a rollback, with the same write, and that never fails because of it.
+    fn accompany(&self, company: Company, mark: Mark) -> BoxFuture<'_, Result<(), Error>> {
+        let (_, _) = (company, mark);
+        ready(Ok(())).boxed()
+    }
+    /// Cleans up after a promotion: testers' rules, mirrors. Safe to repeat.
     fn finish(&self, roles: Roles) -> BoxFuture<'_, Result<(), Error>>;
     /// Takes everything of ours but the weights away again. Safe to repeat.
     fn release(&self, snapshot: Snapshot) -> BoxFuture<'_, Result<(), Error>>;

@@ -504,6 +504,8 @@ fn what_validate_refuses_of_form_a_cluster_refuses_too() {
     let later = [
         "bad-promql",
         "destination-of-unknown-side",
+        "mirror-of-connections",
+        "testers",
         "nothing-to-guard-100",
         "only-a-gauge",
         "phases",

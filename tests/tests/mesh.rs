@@ -11,6 +11,7 @@ mod stage;
 
 use std::time::{Duration, Instant};
 
+use haldane_model::{Company, Mark, Mirror, Weight};
 use haldane_tests::{
     mesh::{Counts, Seen, VERSIONS, Way, requests_for},
     process::wait_for,
@@ -119,6 +120,49 @@ async fn testers_and_mirrors_are_served_as_they_were_at_every_share() {
                 "{way:?}"
             );
         }
+    }
+}
+
+/// Asks so often, and returns how many answers came from green.
+fn asked(driven: &Driven, times: usize, headers: &[(&str, &str)]) -> usize {
+    let mut user = driven.mesh.caller(driven.way.door(), "/", headers);
+    let answers = (0..times).map(|_| user.ask().unwrap());
+    answers.filter(|answer| answer.version.as_deref() == Some(VERSIONS[1])).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn testers_reach_the_side_under_test_alone_and_copies_are_counted_there() {
+    let _turn = turn().await;
+    for way in [Way::Hosts, Way::Subsets, Way::HttpRoute] {
+        let mut driven = Driven::with_testers("testers", way).await;
+        let before = driven.document()["spec"].to_string();
+        let share = Weight::from_percent(50).unwrap();
+        driven.provider.rehearse_mirror(share).await.unwrap();
+        let mirror = Some(Mirror { to: "green".into(), share });
+        let company = Company { testers: "green".into(), mirror };
+        driven.provider.accompany(company, Mark::raise(1)).await.unwrap();
+        driven.settle(0).await;
+        let green = driven.mesh.copy("green");
+        assert_eq!(asked(&driven, 50, &[("x-canary", "1")]), 50, "{way:?}: testers are on green");
+        let counted = green.requests();
+        assert_eq!(asked(&driven, 400, &[]), 0, "{way:?}: users are on blue");
+        // Five deviations of half of four hundred, which is ten.
+        wait_for("half of them are copied", Duration::from_secs(10), || {
+            green.requests() - counted >= 150
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let copies = green.requests() - counted;
+        println!("{way:?}: {copies} of 400 requests were copied at 50 %");
+        assert!((150..=250).contains(&copies), "{way:?}: {copies} of 400");
+        driven.write(0).await;
+        driven.settle(0).await;
+        let counted = green.requests();
+        assert_eq!(asked(&driven, 50, &[("x-canary", "1")]), 0, "{way:?}: testers are back");
+        assert_eq!(asked(&driven, 100, &[]), 0);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(green.requests(), counted, "{way:?}: nothing is copied any more");
+        let full = |text: &str| text.replace("\"weight\":10000", "\"weight\":100");
+        assert_eq!(full(&driven.document()["spec"].to_string()), full(&before), "{way:?}");
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "operator/company.rs"]
+mod company;
 #[path = "operator/engines.rs"]
 mod engines;
 #[path = "operator/faults.rs"]

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "routes/company.rs"]
+mod company;
 #[path = "routes/stage.rs"]
 mod stage;
 

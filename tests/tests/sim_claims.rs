@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use haldane_model::{
-    Cause, During, Evidence, Health, HoldKind, Outcome, Place, Reason, Record, SpecSeen, Stamp,
-    State, Verb, Weight,
+    Cause, During, Evidence, Health, HoldKind, LeaseSeen, Outcome, Place, Reason, Record, SpecSeen,
+    Stamp, State, Verb, Weight,
 };
+use haldane_runtime::Input;
 use haldane_tests::sim::{
     COMPARED, Change, Compared, Ev, Mood, Pace, Rng, Shape, SourceClock, Wait, World,
 };
@@ -758,4 +759,132 @@ fn stage(record: &Record, step: usize, from: &Stamp) -> haldane_judge::Stage {
 fn began(kept: &Evidence) -> Timestamp {
     let book: serde_json::Value = serde_json::from_slice(kept.bytes()).unwrap();
     book["began"].as_str().unwrap().parse().unwrap()
+}
+
+// === what accompanies a split ===
+
+fn accompanied_world() -> World {
+    world_of(Shape { company: true, weights: vec![0, 20, 100], ..Shape::default() })
+}
+
+/// Whom testers get, and how much is copied.
+fn company(world: &World) -> (String, Option<Weight>) {
+    let company = &world.lanes[0].company;
+    (company.testers.to_string(), company.mirror.as_ref().map(|mirror| mirror.share))
+}
+
+fn calls(world: &World) -> usize {
+    world.sent.iter().filter(|(_, what)| what.starts_with("Accompany")).count()
+}
+
+#[test]
+fn a_step_without_users_mirrors_and_testers_are_there_until_the_end() {
+    let mut world = accompanied_world();
+    bakes_at(&mut world, 0);
+    let at = world.now;
+    world.run_to(at + 5_000);
+    assert_eq!(company(&world), ("green".to_owned(), Some(percent(1))));
+    bakes_at(&mut world, 20);
+    let at = world.now;
+    world.run_to(at + 5_000);
+    assert_eq!(company(&world), ("green".to_owned(), Some(percent(21))));
+    ends(&mut world, State::Healthy);
+    assert_eq!(company(&world), ("green".to_owned(), None), "where everybody is");
+    assert!(calls(&world) < 6, "{} calls", calls(&world));
+    assert_eq!(world.violation(), None);
+}
+
+#[test]
+fn a_breach_takes_the_company_off_with_its_write() {
+    let mut world = accompanied_world();
+    bakes_at(&mut world, 20);
+    let at = world.now;
+    world.run_to(at + 5_000);
+    let (now, before) = (world.now, calls(&world));
+    world.turns_bad("r1", now);
+    assert!(world.run_until(now + 60_000, |world| world.true_share().1 == Weight::ZERO));
+    // One write in five finds it changed: then what is left is taken off after it.
+    let at = world.now;
+    let there = world.run_until(at + 5_000, |world| company(world) == ("blue".to_owned(), None));
+    assert!(there && calls(&world) <= before + 1, "{}", world.trace().join("\n"));
+    ends(&mut world, State::Degraded);
+}
+
+#[test]
+fn a_company_that_others_change_is_restored_and_no_conflict() {
+    let mut world = accompanied_world();
+    bakes_at(&mut world, 0);
+    for _ in 0..6 {
+        let at = world.now;
+        world.run_to(at + 2_000);
+        world.lanes[0].company.testers = "blue".into();
+        world.lanes[0].company.mirror = None;
+    }
+    let at = world.now;
+    let there = world.run_until(at + 60_000, |world| company(world).0 == "green");
+    assert!(there, "{}", world.trace().join("\n"));
+    assert_eq!((told(&world, Reason::Conflicted), world.violation()), (0, None));
+    ends(&mut world, State::Healthy);
+}
+
+#[test]
+fn a_kill_leaves_nothing_on() {
+    for after in [0, 300, 2_000, 9_000] {
+        let mut world = accompanied_world();
+        bakes_at(&mut world, 20);
+        let at = world.now;
+        world.run_to(at + after);
+        let proc = world.leader().unwrap();
+        world.kill(proc, true);
+        let now = world.now;
+        world.turns_bad("r1", now);
+        world.run_to(now + 20_000);
+        world.start_process();
+        ends(&mut world, State::Degraded);
+        let at = world.now;
+        let off = |world: &World| company(world) == ("blue".to_owned(), None);
+        assert!(world.run_until(at + 60_000, off), "{after}: {:?}", company(&world));
+        assert_eq!(world.violation(), None);
+    }
+}
+
+#[test]
+fn nothing_accompanies_a_step_without_the_lease() {
+    let mut world = accompanied_world();
+    bakes_at(&mut world, 0);
+    let at = world.now;
+    world.run_to(at + 5_000);
+    world.tell_all(|| Input::Lease(LeaseSeen::Unsure));
+    world.lanes[0].company.testers = "blue".into();
+    let before = calls(&world);
+    let at = world.now;
+    world.run_to(at + 20_000);
+    assert_eq!(calls(&world), before, "it is seen, and left");
+}
+
+#[test]
+fn nothing_accompanies_a_step_whose_record_is_not_won() {
+    let mut world = accompanied_world();
+    world.store_fault = None;
+    let pending = |world: &World| matches!(world.place(), Some(Place::Pending { .. }));
+    assert!(world.run_until(60_000, pending));
+    let before = calls(&world);
+    world.store_fault = Some("hung");
+    let at = world.now;
+    world.run_to(at + 60_000);
+    assert_eq!((calls(&world), company(&world)), (before, ("blue".to_owned(), None)));
+}
+
+#[test]
+fn a_conflict_freezes_what_accompanies_a_step() {
+    let mut world = accompanied_world();
+    bakes_at(&mut world, 20);
+    world.foreign(0, Weight::ZERO);
+    let at = world.now;
+    assert!(world.run_until(at + 60_000, |world| told(world, Reason::Conflicted) == 1));
+    world.lanes[0].company.testers = "blue".into();
+    let before = calls(&world);
+    let at = world.now;
+    world.run_to(at + 60_000);
+    assert_eq!(calls(&world), before, "who put it back by hand is not fought");
 }

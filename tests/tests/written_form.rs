@@ -104,7 +104,8 @@ fn every_example_compiles() {
 
 #[test]
 fn one_example_holds_every_field() {
-    let text = read("examples/every-field.yaml");
+    // HAProxy copies no traffic: what needs that is in an example of its own.
+    let text = read("examples/every-field.yaml") + &read("examples/mirror-and-testers.yaml");
     let schema = haldane_crds_schema();
     let mut missing = Vec::new();
     fields(&schema, &mut |name| {

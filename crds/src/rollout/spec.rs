@@ -143,6 +143,9 @@ pub struct Step {
     pub bake: Option<Duration>,
     /// How long it may be held while evidence is missing.
     pub max_bake: Option<Duration>,
+    /// How much of the traffic that the serving side gets is copied to the side under test while this step
+    /// is on its way and held: `"20%"`. Whoever sent it sees nothing of the copy.
+    pub mirror: Option<Percent>,
     /// What must be open before the step begins.
     #[serde(default)]
     #[schemars(length(max = 8))]

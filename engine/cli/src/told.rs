@@ -45,6 +45,9 @@ pub(crate) fn words(notice: &Notice) -> String {
             format!("the record cannot be written; lowering goes out, nothing is raised: {why}")
         }
         Notice::StoreBack => "the record can be written again".to_owned(),
+        Notice::Unaccompanied { entry, why } => {
+            format!("traffic entry {entry}: testers' rules or the mirror are not as wished: {why}")
+        }
         Notice::Superseded => "another engine took over; this one does nothing more".to_owned(),
         Notice::NewerFormat => {
             "the record was written by a newer engine: nothing is judged or raised, and only \

@@ -7,9 +7,9 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use haldane_model::{Plan, RolloutId, SpecSeen};
+use haldane_model::{Plan, RolloutId, SpecSeen, Weight};
 use haldane_outside::Outside;
-use haldane_providers::{Error, Sides};
+use haldane_providers::{Error, Sides, Snapshot, TrafficProvider};
 use haldane_runtime::{codec::Decoded, drive::Factory as _};
 
 use crate::{
@@ -46,7 +46,7 @@ async fn ask(id: &RolloutId, plan: &Plan, outside: &Outside) -> Preflight {
     let asked = plan.entries.iter().map(async |entry| {
         let built = Registered.provider(&entry.kind, &entry.settings, &sides, outside);
         let found = match built {
-            Ok(provider) => match tokio::time::timeout(DEADLINE, provider.preflight()).await {
+            Ok(provider) => match tokio::time::timeout(DEADLINE, prove(&*provider, plan)).await {
                 Ok(found) => found,
                 Err(_) => Err(Error::Unavailable(format!("no answer within {DEADLINE:?}"))),
             },
@@ -69,6 +69,18 @@ async fn ask(id: &RolloutId, plan: &Plan, outside: &Outside) -> Preflight {
     let waits = |found: &&Preflight| matches!(found, Preflight::Waits(_));
     let worst = answers.iter().find(refused).or_else(|| answers.iter().find(waits));
     worst.cloned().unwrap_or(Preflight::Ready)
+}
+
+/// What the provider needs is in place, and every mirror of the steps could be made.
+async fn prove(provider: &dyn TrafficProvider, plan: &Plan) -> Result<Snapshot, Error> {
+    let snapshot = provider.preflight().await?;
+    let mut shares: Vec<Weight> = plan.steps.iter().filter_map(|step| step.mirror).collect();
+    shares.sort();
+    shares.dedup();
+    for share in shares {
+        provider.rehearse_mirror(share).await?;
+    }
+    Ok(snapshot)
 }
 
 // === impl Engine ===

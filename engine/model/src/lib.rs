@@ -4,6 +4,7 @@
 //! here, no async and no clock. `serde` is derived so that the runtime can encode a [`Record`] and
 //! the API can show one; the envelope and its versions belong to the runtime.
 
+mod company;
 mod evidence;
 mod name;
 mod plan;
@@ -19,6 +20,7 @@ mod verdict;
 mod weight;
 
 pub use self::{
+    company::{Accompanied, Company, Mirror},
     evidence::{Evidence, Thought},
     name::{
         AlertName, CheckName, EntryName, GateName, HoldReason, RequestId, Revision, RolloutId,

@@ -89,6 +89,9 @@ pub struct Step {
     pub max_bake: Option<Duration>,
     /// What must be open before the step begins.
     pub gates: Vec<Gate>,
+    /// How much of what the serving side gets is copied to the side under test meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Weight>,
 }
 
 /// Something that must be open before a step begins.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Health, SideName, Weight};
+use crate::{Accompanied, Health, SideName, Weight};
 
 /// A split: one side's share; the other side has the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -88,6 +88,9 @@ pub struct Reading {
     pub writer: Option<String>,
     /// The health of `side`'s servers, and of the other side's, as this provider sees them.
     pub health: (Health, Health),
+    /// What accompanies the split; it counts in no share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub company: Vec<Accompanied>,
 }
 
 // === impl Split ===

@@ -77,6 +77,9 @@ fn step(at: usize, step: &Step, plan: &Plan) -> Value {
     if let Some(longest) = step.max_bake {
         value["maxBake"] = time(longest);
     }
+    if let Some(mirror) = step.mirror {
+        value["mirror"] = share(mirror);
+    }
     if !step.gates.is_empty() {
         value["gates"] = step.gates.iter().map(gate).collect();
     }

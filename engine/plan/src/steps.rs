@@ -37,10 +37,12 @@ pub(crate) fn compile(faults: &mut Faults<'_>) -> Vec<Step> {
             );
         } else if written.bake.is_some()
             || written.max_bake.is_some()
+            || written.mirror.is_some()
             || !written.gates.is_empty()
             || !written.checks.is_empty()
         {
-            let help = "move `bake`, `maxBake`, `gates` and `checks` to the step they belong to";
+            let help =
+                "move `bake`, `maxBake`, `mirror`, `gates` and `checks` to the step they belong to";
             faults.key(&path, "a pause has nothing beside it", help);
         }
         if written.pause == Some(true) {
@@ -57,7 +59,7 @@ pub(crate) fn compile(faults: &mut Faults<'_>) -> Vec<Step> {
 
 fn default_step(percent: u32) -> Step {
     let weight = Weight::from_percent(percent).expect("the default steps are shares");
-    Step { weight, bake: BAKE, max_bake: None, gates: Vec::new() }
+    Step { weight, bake: BAKE, max_bake: None, gates: Vec::new(), mirror: None }
 }
 
 fn rises(faults: &mut Faults<'_>, before: Option<&Step>, weight: Weight, path: &Path) {
@@ -102,7 +104,26 @@ fn step(faults: &mut Faults<'_>, written: &Written, weight: Weight, path: &Path)
     faults.unique(&names, &list, "gate");
     let gates = written.gates.iter().enumerate();
     let gates = gates.filter_map(|(at, written)| gate(faults, written, &list.index(at))).collect();
-    Step { weight, bake, max_bake, gates }
+    let mirror = written.mirror.and_then(|share| mirror(faults, share.0, weight, path));
+    Step { weight, bake, max_bake, gates, mirror }
+}
+
+/// Refuses a copy of nothing, and one of what the serving side does not get any more.
+fn mirror(faults: &mut Faults<'_>, share: Weight, weight: Weight, path: &Path) -> Option<Weight> {
+    let path = path.key("mirror");
+    if share == Weight::ZERO {
+        let help = "write how much of the traffic is copied, such as `20%`, or leave it out";
+        faults.value(&path, "a mirror of `0` copies nothing", help);
+        return None;
+    }
+    if weight == Weight::FULL {
+        let message = format!(
+            "the mirror of {share} copies nothing at 100 %: the serving side gets no traffic"
+        );
+        faults.value(&path, message, "remove it, or write it at a step below 100 %");
+        return None;
+    }
+    Some(share)
 }
 
 fn person(at: usize) -> Gate {

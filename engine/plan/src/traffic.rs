@@ -12,6 +12,8 @@ use crate::{Registries, faults::Faults, hash};
 pub(crate) struct Entries {
     pub(crate) entries: Vec<Entry>,
     pub(crate) targets: Vec<String>,
+    /// The first entry that cannot copy traffic, and why.
+    unable: Option<String>,
 }
 
 /// Compiles the traffic entries.
@@ -25,7 +27,21 @@ pub(crate) fn compile(faults: &mut Faults<'_>, registries: &Registries<'_>) -> E
         follow(faults, written, &list.index(at));
         entry(faults, registries, written, &list.index(at), &mut compiled);
     }
+    mirrors(faults, &compiled);
     compiled
+}
+
+/// Refuses copies of traffic that an entry cannot make: they would be missing unseen.
+fn mirrors(faults: &mut Faults<'_>, compiled: &Entries) {
+    let Some(unable) = &compiled.unable else { return };
+    let steps = faults.document.rollout.spec.steps.iter().flatten();
+    let copies = steps.enumerate().filter_map(|(at, step)| Some((at, step.mirror?.0)));
+    for (at, share) in copies.collect::<Vec<_>>() {
+        let path = Path::of(&["spec", "steps"]).index(at).key("mirror");
+        let message = format!("the mirror of {share} cannot be: traffic entry {unable}");
+        let help = "remove `mirror`, or drive that traffic by HTTP routes of istio or gateway";
+        faults.value(&path, message, help);
+    }
 }
 
 /// Refuses an entry that does not carry the steps itself: nothing here would open and close it.
@@ -63,6 +79,14 @@ fn entry(
         compiled.targets.push(target);
     }
     let capabilities = (row.capabilities)(&settings);
+    if !capabilities.mirroring && compiled.unable.is_none() {
+        let why = format!(
+            "{} is {}, which cannot copy traffic with these settings",
+            written.name.as_str(),
+            row.kind
+        );
+        compiled.unable = Some(why);
+    }
     compiled.entries.push(Entry {
         name: EntryName::from(written.name.as_str()),
         kind: row.kind.into(),

@@ -4,6 +4,7 @@
 //! write leaves before the record does; a raising one leaves only once its record is won and the
 //! split was read again. Never: a clock, a socket, a file.
 
+mod company;
 mod entries;
 mod input;
 mod looks;
@@ -174,6 +175,7 @@ impl Core {
                 }
             }
             Input::Written { entry, id, result } => self.entries.written(&entry, id, result, now),
+            Input::Accompanied { entry, id, result } => self.accompanied(entry, id, result, out),
             Input::Finished { entry, result } => self.entries.finished(entry, result, now),
             Input::Looked { key, sample } => {
                 if let Some(record) = self.recording.record() {
@@ -231,6 +233,7 @@ impl Core {
             }
         }
         self.ask(now, out);
+        self.accompany(now, out);
         if self.recording.retry(now.mono) {
             out.push(Command::Load);
         }
@@ -339,7 +342,8 @@ impl Core {
     /// was decided upon may be as old as a held share's pace of reads. Returns whether it was found that
     /// the raise is not wanted any more: then the machine says what is in its way.
     fn raise_read_again(&mut self, now: Now, out: &mut Vec<Command>) -> bool {
-        if self.stopped || !self.recording.has_won_raise() || !self.entries.is_read_as_wanted() {
+        let is_ready = self.entries.is_read_as_wanted() && !self.entries.is_escorting();
+        if self.stopped || !self.recording.has_won_raise() || !is_ready {
             return false;
         }
         let raise = self.recording.take_won_raise(now.mono);

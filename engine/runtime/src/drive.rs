@@ -306,6 +306,9 @@ impl Driver {
             Command::Write { entry, id, split, direction, mark } => {
                 self.write(entry, id, split, direction, mark);
             }
+            Command::Accompany { entry, id, company, mark } => {
+                self.accompany(entry, id, company, mark);
+            }
             Command::Finish { entry } => self.finish(entry),
             Command::Release => self.release(),
             Command::Look { key, source, question, look } => {
@@ -401,6 +404,7 @@ fn may_come_last(command: &Command) -> bool {
         Command::Load
         | Command::Read { .. }
         | Command::Write { direction: Direction::Raise, .. }
+        | Command::Accompany { .. }
         | Command::Finish { .. }
         | Command::Look { .. }
         | Command::Facts { .. }

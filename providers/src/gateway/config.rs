@@ -53,6 +53,11 @@ pub(super) struct Route {
     /// has both destinations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) rules: Vec<String>,
+    /// Rules of your own for testers, by name, or by place as in `"#0"`: their `matches` ask for a header or a
+    /// cookie, and they have both destinations. While a rollout is under way, from its first step on, they
+    /// give everything to the side under test, at rest to the side that serves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) testers: Vec<String>,
     /// The rules that have one of these conditions, written as under `matches`, with the defaults that the
     /// API server filled in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -140,12 +145,20 @@ fn target(
     };
     written::name(faults, format!("/{field}/name"), "route", &route.name);
     written::rules(faults, &format!("/{field}/rules"), &route.rules);
+    let path = format!("/{field}/testers");
+    written::testers(faults, &path, &route.testers, &route.rules);
+    if !super::is_layer7(kind) && !route.testers.is_empty() {
+        let message =
+            format!("a {} takes connections, and knows no testers by their requests", kind.name);
+        faults.add(path, message, "remove it, or name an httpRoute or a grpcRoute");
+    }
     let pair = pair?;
     Some(Target {
         kind,
         namespace: written.namespace.clone()?,
         name: route.name.clone(),
         picks: Picks { named: route.rules.clone(), matching: route.matching.clone() },
+        testers: Picks { named: route.testers.clone(), matching: Vec::new() },
         mark_key: mark_key(&pair[0]),
         pair,
     })

@@ -22,6 +22,7 @@ use crate::{
         Proof, Routes,
         kind::{Destination, Kind, List},
         layout::Target,
+        mirror::Form,
         object::Object,
         services,
     },
@@ -37,29 +38,40 @@ pub(crate) const ENTRY: ProviderEntry = ProviderEntry {
     build,
 };
 
+const fn rules(mirror: Option<Form>) -> [List; 1] {
+    let (word, field, backends, matches) = ("", "rules", "backendRefs", "matches");
+    [List { word, field, backends, matches, unset: 1, mirror }]
+}
+
+/// Rules that take requests.
+const REQUESTS: [List; 1] = rules(Some(Form::Filter));
+/// Rules that take connections.
+const CONNECTIONS: [List; 1] = rules(None);
+
 const fn route(
     name: &'static str,
     plural: &'static str,
     versions: &'static [&'static str],
+    lists: &'static [List],
 ) -> Kind {
-    const RULES: [List; 1] =
-        [List { word: "", field: "rules", backends: "backendRefs", matches: "matches", unset: 1 }];
     Kind {
         name,
         plural,
         group: "gateway.networking.k8s.io",
         versions,
-        lists: &RULES,
+        lists,
+        in_order: false,
         full: 10_000,
         of: "the Gateway API",
         said: status::said,
     }
 }
 
-static HTTP_ROUTE: Kind = route("HTTPRoute", "httproutes", &["v1", "v1beta1"]);
-static GRPC_ROUTE: Kind = route("GRPCRoute", "grpcroutes", &["v1"]);
-static TLS_ROUTE: Kind = route("TLSRoute", "tlsroutes", &["v1", "v1alpha3", "v1alpha2"]);
-static TCP_ROUTE: Kind = route("TCPRoute", "tcproutes", &["v1", "v1alpha2"]);
+static HTTP_ROUTE: Kind = route("HTTPRoute", "httproutes", &["v1", "v1beta1"], &REQUESTS);
+static GRPC_ROUTE: Kind = route("GRPCRoute", "grpcroutes", &["v1"], &REQUESTS);
+static TLS_ROUTE: Kind =
+    route("TLSRoute", "tlsroutes", &["v1", "v1alpha3", "v1alpha2"], &CONNECTIONS);
+static TCP_ROUTE: Kind = route("TCPRoute", "tcproutes", &["v1", "v1alpha2"], &CONNECTIONS);
 
 fn check(settings: &Value, scope: Scope<'_>) -> Result<Value, Vec<SettingsError>> {
     let (written, _) = config::parse(settings, scope.sides, Some(scope.namespace))?;
@@ -81,7 +93,7 @@ fn capabilities(settings: &Value) -> Capabilities {
     let written = crate::settings::read::<Written>(settings);
     let kind =
         written.ok().and_then(|written| Some(written.route().ok()?.1)).unwrap_or(&HTTP_ROUTE);
-    crate::routes::capabilities(kind, is_layer7(kind))
+    crate::routes::capabilities(kind, is_layer7(kind), is_layer7(kind))
 }
 
 fn is_layer7(kind: &Kind) -> bool {
@@ -92,10 +104,9 @@ fn build(settings: &Value, sides: &Sides, outside: &Outside) -> Built {
     let (_, target) = config::parse(settings, sides, None).map_err(|errors| {
         Error::Invalid(errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     })?;
-    let layer7 = is_layer7(target.kind);
     let proof = proof(target.clone(), outside.clone());
     let object = Object::new(target, outside.clone());
-    Ok(Arc::new(Routes::new(sides, vec![object], layer7, proof)))
+    Ok(Arc::new(Routes::new(sides, vec![object], capabilities(settings), proof)))
 }
 
 /// The Services are there.

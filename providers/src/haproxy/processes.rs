@@ -69,6 +69,7 @@ pub(super) fn reading(second: &SideName, looks: Each<Look>) -> Result<Reading, E
         mark: told.iter().filter_map(|look| look.mark).max_by_key(|mark| (mark.number, mark.kind)),
         writer: None,
         health: (health(1), health(0)),
+        company: Vec::new(),
         parts: looks.iter().map(part).collect(),
     })
 }

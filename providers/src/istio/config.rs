@@ -46,6 +46,11 @@ pub(super) struct VirtualService {
     /// `matching`: every route that has both destinations.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) routes: Vec<String>,
+    /// Routes of your own for testers, by name, or by place as in `"http#0"`: their `match` asks for a header or a
+    /// cookie, and they have both destinations. While a rollout is under way, from its first step on, they
+    /// give everything to the side under test, at rest to the side that serves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) testers: Vec<String>,
     /// The routes that have one of these conditions, exactly as under their `match`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) matching: Vec<Value>,
@@ -109,6 +114,7 @@ pub(super) fn parse(
                 namespace: namespace.clone(),
                 name: one.name.clone(),
                 picks: Picks { named: one.routes.clone(), matching: one.matching.clone() },
+                testers: Picks { named: one.testers.clone(), matching: Vec::new() },
                 mark_key: mark_key(&pair[0]),
                 pair: pair.clone(),
             };
@@ -128,6 +134,7 @@ fn services(written: &Written, faults: &mut Faults) {
     for (path, one) in written.services() {
         written::name(faults, format!("{path}/name"), "VirtualService", &one.name);
         written::rules(faults, &format!("{path}/routes"), &one.routes);
+        written::testers(faults, &format!("{path}/testers"), &one.testers, &one.routes);
         if names.contains(&one.name.as_str()) {
             let message = format!("VirtualService {:?} is named twice", one.name);
             faults.add(format!("{path}/name"), message, "name each once, with all its routes");

@@ -17,11 +17,12 @@ use serde_json::Value;
 
 use self::config::Written;
 use crate::{
-    Built, Error, ProviderEntry, Scope, SettingsError, Sides,
+    Built, Capabilities, Error, ProviderEntry, Scope, SettingsError, Sides,
     routes::{
         Proof, Routes,
         kind::{Kind, List, Said},
         layout::Target,
+        mirror::Form,
         object::Object,
         services,
     },
@@ -33,12 +34,12 @@ pub(crate) const ENTRY: ProviderEntry = ProviderEntry {
     schema: || schemars::schema_for!(Written),
     check,
     targets,
-    capabilities: |_settings| crate::routes::capabilities(&VIRTUAL_SERVICE, true),
+    capabilities,
     build,
 };
 
-const fn list(word: &'static str) -> List {
-    List { word, field: word, backends: "route", matches: "match", unset: 0 }
+const fn list(word: &'static str, mirror: Option<Form>) -> List {
+    List { word, field: word, backends: "route", matches: "match", unset: 0, mirror }
 }
 
 static VIRTUAL_SERVICE: Kind = Kind {
@@ -46,7 +47,8 @@ static VIRTUAL_SERVICE: Kind = Kind {
     plural: "virtualservices",
     group: "networking.istio.io",
     versions: &["v1", "v1beta1"],
-    lists: &[list("http"), list("tls"), list("tcp")],
+    lists: &[list("http", Some(Form::Fields)), list("tls", None), list("tcp", None)],
+    in_order: true,
     full: 100,
     of: "Istio",
     said: |_document, _namespace| Said::Yes,
@@ -55,6 +57,16 @@ static VIRTUAL_SERVICE: Kind = Kind {
 fn check(settings: &Value, scope: Scope<'_>) -> Result<Value, Vec<SettingsError>> {
     let (written, _) = config::parse(settings, scope.sides, Some(scope.namespace))?;
     Ok(serde_json::to_value(written).expect("plain settings are JSON"))
+}
+
+/// Routes of connections, which are named by their places alone, copy nothing.
+fn capabilities(settings: &Value) -> Capabilities {
+    let written = crate::settings::read::<Written>(settings);
+    let connections = written.is_ok_and(|written| {
+        let mut routes = written.services().flat_map(|(_, one)| &one.routes);
+        routes.any(|route| route.starts_with("tcp#") || route.starts_with("tls#"))
+    });
+    crate::routes::capabilities(&VIRTUAL_SERVICE, true, !connections)
 }
 
 fn targets(settings: &Value) -> Vec<String> {
@@ -75,7 +87,7 @@ fn build(settings: &Value, sides: &Sides, outside: &Outside) -> Built {
     })?;
     let proof = proof(targets[0].clone(), outside.clone());
     let objects = targets.into_iter().map(|target| Object::new(target, outside.clone())).collect();
-    Ok(Arc::new(Routes::new(sides, objects, true, proof)))
+    Ok(Arc::new(Routes::new(sides, objects, capabilities(settings), proof)))
 }
 
 /// The Services and the subsets are there.

@@ -13,7 +13,8 @@ use std::{
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
 use haldane_model::{
-    Acknowledged, Direction, Health, Mark, Part, Reading, SideName, Split, Weight,
+    Accompanied, Acknowledged, Company, Direction, Health, Mark, Part, Reading, SideName, Split,
+    Weight,
 };
 use haldane_outside::Outside;
 use schemars::JsonSchema;
@@ -92,6 +93,10 @@ pub struct Inside {
     pub written: Vec<Written>,
     /// The roles of every `finish`.
     pub finished: Vec<Roles>,
+    /// What it is told to accompany its split; where `testers` is on it has a rule for them.
+    pub company: Vec<Accompanied>,
+    /// Every company that was asked for, in order.
+    pub accompanied: Vec<Company>,
     /// How often it was released.
     pub released: usize,
 }
@@ -131,6 +136,8 @@ impl Inside {
             preflight: Ok(()),
             written: Vec::new(),
             finished: Vec::new(),
+            company: Vec::new(),
+            accompanied: Vec::new(),
             released: 0,
         }
     }
@@ -153,6 +160,7 @@ impl Inside {
             mark: marks.max_by_key(|mark| (mark.number, mark.kind)),
             writer: self.writer.clone(),
             health: (self.health.1, self.health.0),
+            company: self.company.clone(),
         })
     }
 

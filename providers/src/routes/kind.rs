@@ -3,6 +3,7 @@
 use haldane_model::{Split, Weight};
 use serde_json::Value;
 
+use super::mirror::Form;
 use crate::settings::escape;
 
 /// A kind of route object.
@@ -18,6 +19,8 @@ pub(crate) struct Kind {
     pub(crate) versions: &'static [&'static str],
     /// Where its rules lie.
     pub(crate) lists: &'static [List],
+    /// Whether the first rule that matches is obeyed, and not the one that matches best.
+    pub(crate) in_order: bool,
     /// What the weights of a rule add up to.
     pub(crate) full: u64,
     /// Whose CRDs are to be installed where it is not served.
@@ -50,6 +53,8 @@ pub(crate) struct List {
     pub(crate) matches: &'static str,
     /// The weight where none is written.
     pub(crate) unset: u64,
+    /// How a rule says that it copies requests; `None`: it routes connections, and copies nothing.
+    pub(crate) mirror: Option<Form>,
 }
 
 /// What serves one side.

@@ -8,9 +8,13 @@ use serde_json::Value;
 
 use super::{
     kind::{Destination, Kind, List, Said},
+    mirror::{Note, Spot},
     others::{self, Writer},
 };
 use crate::settings::escape;
+
+/// Conditions that not everybody fulfils.
+const NARROW: [&str; 3] = ["headers", "queryParams", "sourceLabels"];
 
 /// What of which object a rollout drives.
 #[derive(Clone, Debug)]
@@ -19,6 +23,8 @@ pub(crate) struct Target {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) picks: Picks,
+    /// The rules for testers, by name or by place.
+    pub(crate) testers: Picks,
     /// What serves the first side and the second.
     pub(crate) pair: [Destination; 2],
     /// The annotation that holds our mark.
@@ -49,7 +55,12 @@ pub(crate) struct Layout {
     pub(crate) writer: Option<Writer>,
     /// Another program that moves traffic by this object, and what tells so.
     pub(crate) driven_by: Option<String>,
+    /// What our annotation notes of copies of ours, where it is there.
+    pub(crate) note: Option<Note>,
+    /// The rules that split.
     pub(crate) rules: Vec<Result<Rule, Unfit>>,
+    /// The rules for testers.
+    pub(crate) testers: Vec<Result<Rule, Unfit>>,
 }
 
 /// One rule that splits between the two sides.
@@ -63,6 +74,12 @@ pub(crate) struct Rule {
     pub(crate) pair: [Backend; 2],
     /// The others that have a weight.
     pub(crate) others: Vec<(String, u64)>,
+    /// Whether each of its conditions asks for a header, or something else that not everybody sends.
+    pub(crate) narrow: bool,
+    /// Which list it is in, and where.
+    pub(crate) place: (&'static str, usize),
+    /// What it copies; `None`: it never does.
+    pub(crate) spot: Option<Spot>,
 }
 
 /// One destination of a rule.
@@ -94,6 +111,9 @@ impl Target {
         let generation = document.pointer("/metadata/generation").and_then(Value::as_i64);
         let annotations = document.pointer("/metadata/annotations");
         let mark = annotations.and_then(|all| all.get(&self.mark_key));
+        let note = annotations.and_then(|all| all.get(self.mirror_key()));
+        let note = note.map(|note| Note::parse(note.as_str().unwrap_or_default()));
+        let (rules, testers) = self.rules(document, note.is_some());
         Layout {
             resource_version: text("/metadata/resourceVersion").to_owned(),
             generation: (text("/metadata/uid").to_owned(), generation.unwrap_or_default()),
@@ -103,29 +123,45 @@ impl Target {
             said: (self.kind.said)(document, &self.namespace),
             writer: others::writer(document, self.kind),
             driven_by: others::driver(document, self.kind),
-            rules: self.rules(document),
+            note,
+            rules,
+            testers,
         }
     }
 
-    fn rules(&self, document: &Value) -> Vec<Result<Rule, Unfit>> {
-        let mut rules = Vec::new();
+    /// The annotation that says that copies are ours.
+    pub(crate) fn mirror_key(&self) -> String {
+        self.mark_key.replacen("mark.", "mirror.", 1)
+    }
+
+    fn rules(&self, document: &Value, noted: bool) -> (Found, Found) {
+        let (mut rules, mut testers) = (Vec::new(), Vec::new());
         let mut used = vec![false; self.picks.len()];
+        let mut tested = vec![false; self.testers.len()];
         for list in self.kind.lists {
             let there =
                 document.pointer(&format!("/spec/{}", list.field)).and_then(Value::as_array);
             for (index, rule) in there.into_iter().flatten().enumerate() {
                 let place = format!("{}#{index}", list.word);
                 let picked = self.picks.of(list, rule, &place, &mut used);
-                if picked || (self.picks.is_empty() && self.has_both(list, rule)) {
-                    rules.push(self.rule(list, rule, index, place));
+                if self.testers.of(list, rule, &place, &mut tested) {
+                    testers.push(self.rule(list, rule, index, place.clone(), noted));
+                    if picked {
+                        let why =
+                            "it is named among the testers' as well; leave it in one of the two";
+                        rules.push(Err(Unfit { label: place, why: why.to_owned() }));
+                    }
+                } else if picked || (self.picks.is_empty() && self.has_both(list, rule)) {
+                    rules.push(self.rule(list, rule, index, place, noted));
                 }
             }
         }
         rules.extend(self.picks.missing(&used).map(Err));
+        testers.extend(self.testers.missing(&tested).map(Err));
         if rules.is_empty() {
             rules.push(Err(Unfit { label: "rules".to_owned(), why: self.none_has_both() }));
         }
-        rules
+        (rules, testers)
     }
 
     fn places<'a>(
@@ -156,7 +192,14 @@ impl Target {
         )
     }
 
-    fn rule(&self, list: &List, rule: &Value, at: usize, place: String) -> Result<Rule, Unfit> {
+    fn rule(
+        &self,
+        list: &'static List,
+        rule: &Value,
+        at: usize,
+        place: String,
+        noted: bool,
+    ) -> Result<Rule, Unfit> {
         let name = rule.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
         let label = name.map_or(place, ToOwned::to_owned);
         let path = format!("/spec/{}/{at}", list.field);
@@ -164,12 +207,14 @@ impl Target {
         let field = if name.is_some() { "name" } else { list.matches };
         let guard = (format!("{path}/{field}"), rule.get(field).cloned().unwrap_or(Value::Null));
         let mut pair = Vec::with_capacity(2);
+        let mut written = Vec::with_capacity(2);
         let mut taken = Vec::with_capacity(2);
         for (side, destination) in self.pair.iter().enumerate() {
             let mut found = self.places(list, rule, side);
             let why = match (found.next(), found.next()) {
                 (Some((index, backend)), None) => {
                     taken.push(index);
+                    written.push(backend);
                     pair.push(Backend {
                         path: format!("{path}/{}/{index}", list.backends),
                         identity: destination.identity(backend),
@@ -195,8 +240,27 @@ impl Target {
         let others = others.map(|(_, backend)| (called(backend), list.weight(backend)));
         let others = others.filter(|(_, weight)| *weight > 0).collect();
         let pair = pair.try_into().expect("one for each side");
-        Ok(Rule { label, guard, pair, others })
+        let written: [&Value; 2] = written.try_into().expect("one for each side");
+        let spot = list
+            .mirror
+            .map(|form| Spot::of(form, rule, path, &self.pair, written, &self.namespace, noted));
+        let (narrow, place) = (is_narrow(list, rule), (list.field, at));
+        Ok(Rule { label, guard, pair, others, narrow, place, spot })
     }
+}
+
+/// Rules, and what is wrong with others.
+type Found = Vec<Result<Rule, Unfit>>;
+
+fn is_narrow(list: &List, rule: &Value) -> bool {
+    let conditions = rule.get(list.matches).and_then(Value::as_array);
+    let is_some = |value: &Value| match value {
+        Value::Array(all) => !all.is_empty(),
+        Value::Object(all) => !all.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    let asks = |one: &Value| NARROW.iter().any(|field| one.get(*field).is_some_and(is_some));
+    conditions.is_some_and(|all| !all.is_empty() && all.iter().all(asks))
 }
 
 fn called(backend: &Value) -> String {
@@ -254,6 +318,24 @@ impl Picks {
 // === impl Layout ===
 
 impl Layout {
+    /// The testers' rules that can be driven.
+    pub(crate) fn testers(&self) -> impl Iterator<Item = &Rule> {
+        self.testers.iter().filter_map(|rule| rule.as_ref().ok())
+    }
+
+    /// Returns the side that has all of the traffic: 0 or 1.
+    pub(crate) fn serving(&self) -> Option<usize> {
+        let mut shares = self.fit().map(Rule::share);
+        let first = shares.next()?.ok()?;
+        let is_all = shares.all(|share| share == Ok(first));
+        match first {
+            _ if !is_all => None,
+            Weight::ZERO => Some(0),
+            Weight::FULL => Some(1),
+            _ => None,
+        }
+    }
+
     /// The rules that can be driven.
     pub(crate) fn fit(&self) -> impl Iterator<Item = &Rule> {
         self.rules.iter().filter_map(|rule| rule.as_ref().ok())

@@ -2,10 +2,13 @@
 //!
 //! What [`gateway`](crate::gateway) and [`istio`](crate::istio) have in common. One look is one GET, or none where the
 //! engine watches the kind; one write is one JSON Patch; the first patch of a lowering goes out before anything is asked. An object is never made,
-//! replaced or deleted, and nothing in it changes but the two weights of each rule and one annotation.
+//! replaced or deleted, and nothing in it changes but the two weights of each rule and one annotation, and while a step
+//! mirrors the mirrors of the rules and one annotation more.
 
+mod company;
 pub(crate) mod kind;
 pub(crate) mod layout;
+pub(crate) mod mirror;
 pub(crate) mod object;
 mod others;
 mod patch;
@@ -21,10 +24,14 @@ use futures::{
     future::{BoxFuture, join_all},
     stream::{self, BoxStream},
 };
-use haldane_model::{Acknowledged, Direction, Health, Mark, Part, Reading, Split};
+use haldane_model::{
+    Accompanied, Acknowledged, Company, Direction, Health, Mark, Mirror, Part, Reading, Split,
+    Weight,
+};
 use serde_json::{Value, json};
 
 use self::{
+    company::Escort,
     kind::{Kind, Said},
     layout::{Layout, Rule},
     object::{CALL_DEADLINE, Object},
@@ -46,12 +53,12 @@ pub(crate) struct Routes {
     kind: &'static Kind,
     sides: Sides,
     objects: Vec<Object>,
-    layer7: bool,
+    capabilities: Capabilities,
     proof: Proof,
 }
 
 /// What such a provider can do.
-pub(crate) fn capabilities(kind: &Kind, layer7: bool) -> Capabilities {
+pub(crate) fn capabilities(kind: &Kind, layer7: bool, mirroring: bool) -> Capabilities {
     Capabilities {
         granularity: kind.granularity(),
         acknowledged: Acknowledged::Accepted,
@@ -60,7 +67,7 @@ pub(crate) fn capabilities(kind: &Kind, layer7: bool) -> Capabilities {
         signed: true,
         layer7,
         sticky: false,
-        mirroring: false,
+        mirroring,
     }
 }
 
@@ -68,9 +75,14 @@ pub(crate) fn capabilities(kind: &Kind, layer7: bool) -> Capabilities {
 
 impl Routes {
     /// Makes one of several objects of one kind.
-    pub(crate) fn new(sides: &Sides, objects: Vec<Object>, layer7: bool, proof: Proof) -> Self {
+    pub(crate) fn new(
+        sides: &Sides,
+        objects: Vec<Object>,
+        capabilities: Capabilities,
+        proof: Proof,
+    ) -> Self {
         let kind = objects[0].target.kind;
-        Self { kind, sides: sides.clone(), objects, layer7, proof }
+        Self { kind, sides: sides.clone(), objects, capabilities, proof }
     }
 
     async fn preflight(&self) -> Result<Snapshot, Error> {
@@ -79,7 +91,8 @@ impl Routes {
         for object in &self.objects {
             let layout = object.look().await?;
             let title = object.target.title();
-            if let Some(why) = object.obstacle(&layout) {
+            let obstacle = object.obstacle(&layout).or_else(|| object.testers_obstacle(&layout));
+            if let Some(why) = obstacle {
                 return Err(Error::Invalid(format!("{title}: {why}")));
             }
             object.rehearse(&layout).await?;
@@ -89,6 +102,9 @@ impl Routes {
                 Said::No(why) => return Err(Error::Invalid(format!("{title}: {why}"))),
             }
             warnings.extend(layout.fit().filter_map(|rule| warning(&title, rule)));
+            if object.target.kind.in_order {
+                warnings.extend(layout.testers().filter_map(|rule| late(&title, rule, &layout)));
+            }
             let shares = layout.fit().map(|rule| (rule.label.clone(), weights(rule))).collect();
             settings.insert(title, Value::Object(shares));
         }
@@ -123,8 +139,30 @@ impl Routes {
                 .max_by_key(|mark| (mark.number, mark.kind)),
             writer,
             health: (Health::Untold, Health::Untold),
+            company: self.company(&each),
             parts,
         })
+    }
+
+    /// Returns what accompanies the split. Where one rule copies, all are to: those that do not are told too.
+    fn company(&self, each: &[(&Object, Result<Layout, Error>)]) -> Vec<Accompanied> {
+        let sides = [&self.sides.first, &self.sides.second];
+        let told = || each.iter().filter_map(|(_, look)| look.as_ref().ok());
+        let mut company: Vec<_> = told().flat_map(|look| company::whom(look, sides)).collect();
+        let copies: Vec<_> = told().flat_map(|look| company::copies(look, sides)).collect();
+        if told().any(|look| look.note.is_some()) {
+            let to = &self.sides.second;
+            let none = || Mirror { to: to.clone(), share: Weight::ZERO };
+            company.extend(
+                copies.into_iter().map(|copy| Accompanied::Mirror(copy.unwrap_or_else(none))),
+            );
+        }
+        company.dedup();
+        company
+    }
+
+    fn escort(&self, company: &Company) -> Escort {
+        Escort::of(company, &self.sides.second)
     }
 
     fn parts(&self, object: &Object, look: &Result<Layout, Error>) -> Vec<Part> {
@@ -165,14 +203,16 @@ impl Routes {
 
     async fn write(&self, split: Split, direction: Direction, mark: Mark) -> Result<(), Error> {
         let wish = Wish { split, direction, mark, second: self.sides.second.clone() };
-        let done = join_all(self.objects.iter().map(|object| object.write(&wish))).await;
-        together(done.len(), done.into_iter().filter_map(Result::err).collect())
+        all(self.objects.iter().map(|object| object.write(&wish))).await
     }
+}
 
-    async fn release(&self) -> Result<(), Error> {
-        let done = join_all(self.objects.iter().map(Object::unmark)).await;
-        together(done.len(), done.into_iter().filter_map(Result::err).collect())
-    }
+/// Makes the same call on every object.
+async fn all(
+    calls: impl Iterator<Item = impl Future<Output = Result<(), Error>>>,
+) -> Result<(), Error> {
+    let done = join_all(calls).await;
+    together(done.len(), done.into_iter().filter_map(Result::err).collect())
 }
 
 /// Makes one outcome of several; a newer rollback in one object concerns them all.
@@ -204,6 +244,16 @@ fn warning(title: &str, rule: &Rule) -> Option<String> {
     ))
 }
 
+/// Warns where a rule before a testers' one takes their requests: the first that matches is obeyed.
+fn late(title: &str, rule: &Rule, layout: &Layout) -> Option<String> {
+    let before =
+        layout.fit().find(|split| split.place.0 == rule.place.0 && split.place.1 < rule.place.1)?;
+    Some(format!(
+        "{title}: {} comes after {}, which takes what it matches first; put the testers' route before it",
+        rule.label, before.label
+    ))
+}
+
 /// Ends a call by itself.
 async fn within<T>(
     deadline: Duration,
@@ -216,7 +266,7 @@ async fn within<T>(
 
 impl TrafficProvider for Routes {
     fn capabilities(&self) -> Capabilities {
-        capabilities(self.kind, self.layer7)
+        self.capabilities
     }
 
     fn preflight(&self) -> BoxFuture<'_, Result<Snapshot, Error>> {
@@ -240,13 +290,26 @@ impl TrafficProvider for Routes {
         within(WRITE_DEADLINE, self.write(split, direction, mark)).boxed()
     }
 
-    /// Nothing of ours is left but the weights and the mark.
-    fn finish(&self, _roles: Roles) -> BoxFuture<'_, Result<(), Error>> {
-        futures::future::ready(Ok(())).boxed()
+    fn rehearse_mirror(&self, share: Weight) -> BoxFuture<'_, Result<(), Error>> {
+        let calls = self.objects.iter().map(move |object| object.rehearse_mirror(share));
+        within(WRITE_DEADLINE, all(calls)).boxed()
+    }
+
+    fn accompany(&self, company: Company, mark: Mark) -> BoxFuture<'_, Result<(), Error>> {
+        let escort = self.escort(&company);
+        let calls = self.objects.iter().map(move |object| object.accompany(escort, mark));
+        within(WRITE_DEADLINE, all(calls)).boxed()
+    }
+
+    /// Testers go where everybody goes now, and nothing is copied.
+    fn finish(&self, roles: Roles) -> BoxFuture<'_, Result<(), Error>> {
+        let escort = self.escort(&Company { testers: roles.test, mirror: None });
+        let calls = self.objects.iter().map(move |object| object.finish(escort));
+        within(WRITE_DEADLINE, all(calls)).boxed()
     }
 
     fn release(&self, _snapshot: Snapshot) -> BoxFuture<'_, Result<(), Error>> {
-        within(WRITE_DEADLINE, self.release()).boxed()
+        within(WRITE_DEADLINE, all(self.objects.iter().map(Object::release))).boxed()
     }
 
     /// Told by the watch, where there is one.

@@ -15,13 +15,15 @@ use futures::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use haldane_model::Direction;
+use haldane_model::{Direction, Mark, Weight};
 use haldane_outside::{Cluster, ClusterError, Key, Mirror, Outside, Refusal};
 use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::{
+    company::{self, Escort},
     layout::{Layout, Target},
+    mirror::Copies,
     others::MANAGER,
     patch::{self, Wish},
 };
@@ -218,22 +220,144 @@ impl Object {
             Some(layout) => layout,
             None => self.look().await?,
         };
+        // What a rollback takes off beside: never a reason for it to fail.
+        let mut ends = wish.ends();
         for _ in 0..TRIES {
             if layout.fit().next().is_none() {
                 return Err(self.invalid(&layout.complaints().unwrap_or_default()));
             }
-            let operations =
+            let mut operations =
                 wish.operations(&self.target, &layout).map_err(|why| self.invalid(&why))?;
+            let beside = self.left(ends.as_ref(), &layout);
+            let alone = beside.is_empty();
+            operations.extend(beside);
             layout = match self.ask(Some((&operations, Run::Real))).await {
                 Ok(document) => self.note(&document),
-                Err(error) if has_moved(&error) => self.look_there().await?,
+                Err(error) if has_moved(&error) => {
+                    ends = None;
+                    self.look_there().await?
+                }
+                Err(ClusterError::Refused(_)) if !alone => {
+                    ends = None;
+                    continue;
+                }
                 Err(error) => return Err(self.error(error)),
             };
-            if wish.is_in(&self.target, &layout) {
+            // Something of it may have been under way when the patch was made.
+            let is_alone = self.left(ends.as_ref(), &layout).is_empty();
+            if is_alone && wish.is_in(&self.target, &layout) {
                 return self.done(&layout);
             }
         }
+        if wish.is_in(&self.target, &layout) {
+            return self.done(&layout);
+        }
         Err(Error::Conflict(format!("{} changes faster than it is written", self.target.title())))
+    }
+
+    /// Returns what is left to be patched of what accompanies the split.
+    fn left(&self, escort: Option<&Escort>, layout: &Layout) -> Vec<Value> {
+        escort.map(|escort| escort.steps(&self.target, layout).operations).unwrap_or_default()
+    }
+
+    // --- what accompanies the split ---
+
+    /// Makes it so on top of what is read now, or not at all.
+    pub(crate) async fn accompany(&self, escort: Escort, mark: Mark) -> Result<(), Error> {
+        let layout = self.look().await?;
+        if let Some(held) = layout.mark.filter(|held| mark.yields_to(held)) {
+            let message =
+                format!("{} holds {held}, which is newer than {mark}", self.target.title());
+            return Err(Error::Conflict(message));
+        }
+        let steps = escort.steps(&self.target, &layout);
+        if !steps.operations.is_empty() {
+            let layout = self.patch_unchanged(&layout, steps.operations).await?;
+            self.is_kept(&escort, &layout).await?;
+        }
+        match steps.complaints.is_empty() {
+            true => Ok(()),
+            false => Err(self.invalid(&steps.complaints.join("; "))),
+        }
+    }
+
+    /// Takes a copy off again that the server made another one: it does not know all of its fields.
+    async fn is_kept(&self, escort: &Escort, layout: &Layout) -> Result<(), Error> {
+        let Some((_, share)) = escort.mirror else { return Ok(()) };
+        let Some(why) = self.drops(layout, share) else { return Ok(()) };
+        let nothing = Escort { testers: None, mirror: None };
+        let off = nothing.steps(&self.target, layout).operations;
+        self.patch_unchanged(layout, off).await?;
+        Err(self.invalid(&why))
+    }
+
+    /// Returns what to do where a copy is there and copies another share than was asked for.
+    fn drops(&self, layout: &Layout, asked: Weight) -> Option<String> {
+        let other =
+            layout.fit().filter_map(|rule| rule.spot.as_ref()).find_map(|spot| {
+                match spot.copies {
+                    Copies::Ours { share, .. } if share != asked => Some(share),
+                    Copies::Ours { .. } | Copies::Nothing | Copies::Theirs(_) => None,
+                }
+            })?;
+        let of = self.target.kind.of;
+        Some(format!(
+            "the API server makes a mirror of {other} of one of {asked}: its CRDs do not know the share; install \
+             newer CRDs of {of} (the Gateway API has it from v1.3 on), or write `mirror: 100%`"
+        ))
+    }
+
+    async fn patch_unchanged(&self, layout: &Layout, rest: Vec<Value>) -> Result<Layout, Error> {
+        let mut operations = vec![patch::unchanged(layout)];
+        operations.extend(rest);
+        match self.ask(Some((&operations, Run::Real))).await {
+            Ok(document) => Ok(self.note(&document)),
+            Err(error) if has_moved(&error) => Err(self.overtaken().await),
+            Err(error) => Err(self.error(error)),
+        }
+    }
+
+    /// Takes off what is only for the time of a rollout; what cannot be is no reason to wait.
+    pub(crate) async fn finish(&self, escort: Escort) -> Result<(), Error> {
+        let mut layout = self.look().await?;
+        for _ in 0..TRIES {
+            let operations = self.left(Some(&escort), &layout);
+            if operations.is_empty() {
+                return Ok(());
+            }
+            match self.ask(Some((&operations, Run::Real))).await {
+                Ok(document) => layout = self.note(&document),
+                Err(error) if has_moved(&error) => layout = self.look_there().await?,
+                Err(error) => return Err(self.error(error)),
+            }
+        }
+        Err(Error::Conflict(format!("{} changes faster than it is written", self.target.title())))
+    }
+
+    /// Whether so much could be copied from every rule: nothing of the user's own is in its way, and the
+    /// server takes it as it is meant.
+    pub(crate) async fn rehearse_mirror(&self, share: Weight) -> Result<(), Error> {
+        let layout = self.look().await?;
+        let steps = Escort { testers: None, mirror: Some((1, share)) }.steps(&self.target, &layout);
+        if !steps.complaints.is_empty() {
+            return Err(self.invalid(&steps.complaints.join("; ")));
+        }
+        let asked = self.ask(Some((&steps.operations, Run::Dry))).await;
+        let document = asked.map_err(|error| self.error(error))?;
+        match self.drops(&self.target.layout(&document), share) {
+            Some(why) => Err(self.invalid(&why)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns what a person must put right about rules for testers before a rollout starts.
+    pub(crate) fn testers_obstacle(&self, layout: &Layout) -> Option<String> {
+        let odd = layout.testers.iter().find_map(|rule| match rule {
+            Ok(rule) if rule.narrow => None,
+            Ok(rule) => Some(company::takes_everybody(rule)),
+            Err(unfit) => Some(format!("{}: {}", unfit.label, unfit.why)),
+        });
+        odd
     }
 
     fn done(&self, layout: &Layout) -> Result<(), Error> {
@@ -245,23 +369,31 @@ impl Object {
         }
     }
 
-    /// Takes our mark away; nothing to do where it, or the object, is not there.
-    pub(crate) async fn unmark(&self) -> Result<(), Error> {
+    /// Takes our mark away, and what accompanied the split: testers go where all of the traffic goes.
+    /// Nothing to do where it, or the object, is not there.
+    pub(crate) async fn release(&self) -> Result<(), Error> {
+        let mut is_alone = false;
         for _ in 0..TRIES {
             let layout = match self.ask(None).await {
                 Ok(document) => self.note(&document),
                 Err(ClusterError::Refused(refusal)) if refusal.code == 404 => return Ok(()),
                 Err(error) => return Err(self.error(error)),
             };
-            if !layout.marked {
+            let escort = Escort { testers: layout.serving(), mirror: None };
+            let beside = self.left(Some(&escort).filter(|_| !is_alone), &layout);
+            let has_beside = !beside.is_empty();
+            let mark = layout.marked.then(|| patch::unmark(&self.target));
+            let operations: Vec<Value> = beside.into_iter().chain(mark).collect();
+            if operations.is_empty() {
                 return Ok(());
             }
-            match self.ask(Some((&patch::unmark(&self.target), Run::Real))).await {
+            match self.ask(Some((&operations, Run::Real))).await {
                 Ok(document) => {
                     self.note(&document);
                     return Ok(());
                 }
                 Err(error) if has_moved(&error) => {}
+                Err(ClusterError::Refused(_)) if has_beside => is_alone = true,
                 Err(error) => return Err(self.error(error)),
             }
         }

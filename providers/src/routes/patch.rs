@@ -3,10 +3,13 @@
 //! A raise also tests the version that was read, so that it loses against whatever was written since; a
 //! lowering tests the structure alone. Every other byte of the object stays as it is.
 
-use haldane_model::{Direction, Mark, SideName, Split, Weight};
+use haldane_model::{Direction, Mark, MarkKind, SideName, Split, Weight};
 use serde_json::{Value, json};
 
-use super::layout::{Layout, Rule, Target, annotation};
+use super::{
+    company::Escort,
+    layout::{Layout, Rule, Target, annotation},
+};
 
 /// What is to be there.
 #[derive(Clone, Debug)]
@@ -58,6 +61,15 @@ impl Wish {
         ))
     }
 
+    /// Returns what a rollback takes off with the same patch: testers go back, and nothing is copied.
+    pub(crate) fn ends(&self) -> Option<Escort> {
+        let is_rollback = self.direction == Direction::Lower
+            && self.mark.kind == MarkKind::Rollback
+            && self.split.share == Weight::ZERO;
+        let home = usize::from(self.split.side != self.second);
+        is_rollback.then_some(Escort { testers: Some(home), mirror: None })
+    }
+
     /// Whether an object has what is wished.
     pub(crate) fn is_in(&self, target: &Target, layout: &Layout) -> bool {
         let has = |rule: &Rule| {
@@ -73,9 +85,7 @@ impl Wish {
         layout: &Layout,
     ) -> Result<Vec<Value>, String> {
         let mut operations = match self.direction {
-            Direction::Raise => {
-                vec![test("/metadata/resourceVersion", &json!(layout.resource_version))]
-            }
+            Direction::Raise => vec![unchanged(layout)],
             Direction::Lower => Vec::new(),
         };
         let mut weights = Vec::new();
@@ -107,11 +117,16 @@ pub(crate) fn rehearsal(layout: &Layout) -> Vec<Value> {
 }
 
 /// Returns the operation that takes our mark away.
-pub(crate) fn unmark(target: &Target) -> [Value; 1] {
-    [json!({"op": "remove", "path": annotation(&target.mark_key)})]
+pub(crate) fn unmark(target: &Target) -> Value {
+    json!({"op": "remove", "path": annotation(&target.mark_key)})
 }
 
-fn structure(rule: &Rule) -> impl Iterator<Item = Value> {
+/// Returns the test that nobody wrote since an object was read.
+pub(crate) fn unchanged(layout: &Layout) -> Value {
+    test("/metadata/resourceVersion", &json!(layout.resource_version))
+}
+
+pub(super) fn structure(rule: &Rule) -> impl Iterator<Item = Value> {
     let (path, value) = &rule.guard;
     let identities = rule.pair.iter().flat_map(|backend| {
         backend.identity.iter().map(|(at, value)| test(&format!("{}{at}", backend.path), value))
@@ -120,15 +135,15 @@ fn structure(rule: &Rule) -> impl Iterator<Item = Value> {
 }
 
 /// `add` and not `replace`: a weight that is not written is there all the same.
-fn set(rule: &Rule, weights: [u64; 2]) -> impl Iterator<Item = Value> {
+pub(super) fn set(rule: &Rule, weights: [u64; 2]) -> impl Iterator<Item = Value> {
     let pair = rule.pair.iter().zip(weights);
     pair.map(|(backend, weight)| add(format!("{}/weight", backend.path), json!(weight)))
 }
 
-fn test(path: &str, value: &Value) -> Value {
+pub(super) fn test(path: &str, value: &Value) -> Value {
     json!({"op": "test", "path": path, "value": value})
 }
 
-fn add(path: String, value: Value) -> Value {
+pub(super) fn add(path: String, value: Value) -> Value {
     json!({"op": "add", "path": path, "value": value})
 }

@@ -4,8 +4,10 @@ use haldane_model::{Direction, Mark, Split, Weight};
 use serde_json::{Value, json};
 
 use super::{
+    company::{self, Escort},
     kind::{Destination, Kind, List, Said},
     layout::{Layout, Picks, Target, mark_key},
+    mirror::Form,
     patch::Wish,
 };
 
@@ -20,7 +22,9 @@ static HTTP_ROUTE: Kind = Kind {
         backends: "backendRefs",
         matches: "matches",
         unset: 1,
+        mirror: Some(Form::Filter),
     }],
+    in_order: false,
     full: 10_000,
     of: "the Gateway API",
     said: |_, _| Said::Yes,
@@ -32,9 +36,24 @@ static VIRTUAL_SERVICE: Kind = Kind {
     group: "networking.istio.io",
     versions: &["v1"],
     lists: &[
-        List { word: "http", field: "http", backends: "route", matches: "match", unset: 0 },
-        List { word: "tcp", field: "tcp", backends: "route", matches: "match", unset: 0 },
+        List {
+            word: "http",
+            field: "http",
+            backends: "route",
+            matches: "match",
+            unset: 0,
+            mirror: Some(Form::Fields),
+        },
+        List {
+            word: "tcp",
+            field: "tcp",
+            backends: "route",
+            matches: "match",
+            unset: 0,
+            mirror: None,
+        },
     ],
+    in_order: true,
     full: 100,
     of: "Istio",
     said: |_, _| Said::Yes,
@@ -58,6 +77,7 @@ fn target(kind: &'static Kind, named: &[&str], pair: [Destination; 2]) -> Target
         namespace: "shop".into(),
         name: "checkout".into(),
         picks: Picks { named, matching: Vec::new() },
+        testers: Picks::default(),
         mark_key: mark_key(&pair[0]),
         pair,
     }
@@ -135,10 +155,21 @@ fn applied(document: &Value, operations: &[Value]) -> Result<Value, String> {
                     return Err(format!("testing {path} failed"));
                 }
             }
-            "add" => {
-                let parent = document.pointer_mut(parent).ok_or("a path is missing")?;
-                parent.as_object_mut().unwrap().insert(last, value);
-            }
+            "add" => match document.pointer_mut(parent).ok_or("a path is missing")? {
+                Value::Array(items) if last == "-" => items.push(value),
+                Value::Array(items) => items.insert(last.parse().unwrap(), value),
+                parent => {
+                    parent.as_object_mut().unwrap().insert(last, value);
+                }
+            },
+            "replace" => *document.pointer_mut(path).ok_or("a path is missing")? = value,
+            "remove" => match document.pointer_mut(parent).ok_or("a path is missing")? {
+                Value::Array(items) => drop(items.remove(last.parse().unwrap())),
+                parent => {
+                    let gone = parent.as_object_mut().unwrap().shift_remove(&last);
+                    gone.ok_or("a path is missing")?;
+                }
+            },
             other => panic!("{other} is not used"),
         }
     }
@@ -481,4 +512,244 @@ fn the_last_writer_is_the_one_of_the_rules() {
     ]);
     let writer = http_target(&[]).layout(&document).writer.unwrap();
     assert_eq!(writer.to_string(), "haldane (2026-01-01T00:00:02Z)");
+}
+
+// === what accompanies the split ===
+
+/// The rule for testers has both sides, and nothing is mirrored yet.
+fn with_testers(document: &Value) -> Value {
+    let mut document = document.clone();
+    if let Some(rules) = document.pointer_mut("/spec/rules").and_then(Value::as_array_mut) {
+        rules[0]["backendRefs"] = json!([
+            {"group": "", "kind": "Service", "name": "checkout-blue", "port": 80, "weight": 10_000},
+            {"group": "", "kind": "Service", "name": "checkout-green", "port": 80, "weight": 0},
+        ]);
+        rules[1].as_object_mut().unwrap().shift_remove("filters");
+    }
+    if let Some(http) = document.pointer_mut("/spec/http").and_then(Value::as_array_mut) {
+        let both = json!([
+            {"destination": {"host": "checkout", "subset": "v1"}, "weight": 100},
+            {"destination": {"host": "checkout", "subset": "v2"}, "weight": 0},
+        ]);
+        http[0]["route"] = both;
+        http[1].as_object_mut().unwrap().shift_remove("mirror");
+    }
+    document
+}
+
+/// With a rule for testers, and in the VirtualService the http routes alone.
+fn accompanied(kind: &'static Kind) -> (Target, Value) {
+    let (mut target, document) = match kind.name {
+        "HTTPRoute" => (http_target(&["primary"]), http_route()),
+        _ => (subsets(), virtual_service()),
+    };
+    target.picks.named = vec!["primary".into()];
+    target.testers.named = vec!["testers".into()];
+    (target, with_testers(&document))
+}
+
+fn on(percent: u32) -> Escort {
+    Escort { testers: Some(1), mirror: Some((1, weight(percent * 100))) }
+}
+
+fn off() -> Escort {
+    Escort { testers: Some(0), mirror: None }
+}
+
+/// Applies what makes it so, and checks that it is: asked again there is nothing to do.
+#[track_caller]
+fn made(target: &Target, escort: Escort, document: &Value) -> Value {
+    let steps = escort.steps(target, &target.layout(document));
+    assert!(steps.complaints.is_empty(), "{:?}", steps.complaints);
+    let after = applied(document, &steps.operations).unwrap();
+    assert_eq!(escort.steps(target, &target.layout(&after)), company::Steps::default());
+    after
+}
+
+#[track_caller]
+fn complains(target: &Target, escort: Escort, document: &Value, words: &str) {
+    let complaints = escort.steps(target, &target.layout(document)).complaints.join("; ");
+    assert!(complaints.contains(words), "{complaints:?}");
+}
+
+#[test]
+fn a_step_turns_testers_and_copies_and_afterwards_every_byte_is_as_before() {
+    for kind in [&HTTP_ROUTE, &VIRTUAL_SERVICE] {
+        let (target, before) = accompanied(kind);
+        let during = made(&target, on(20), &before);
+        let after = made(&target, off(), &during);
+        assert_eq!(after.to_string(), before.to_string(), "{}", kind.name);
+        let (rule, expected) = match kind.name {
+            "HTTPRoute" => (
+                "/spec/rules/1/filters",
+                json!([{"type": "RequestMirror", "requestMirror": {
+                    "backendRef": {"group": "", "kind": "Service", "name": "checkout-green", "port": 80},
+                    "percent": 20}}]),
+            ),
+            _ => (
+                "/spec/http/1/mirror",
+                json!({"host": "checkout", "subset": "v2", "port": {"number": 80}}),
+            ),
+        };
+        assert_eq!(during.pointer(rule), Some(&expected));
+        let percentage = during.pointer("/spec/http/1/mirrorPercentage");
+        assert!(percentage.is_none_or(|value| *value == json!({"value": 20})));
+        let shares = |document: &Value| {
+            let layout = target.layout(document);
+            layout.testers().map(|rule| rule.share().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!((shares(&before), shares(&during)), (vec![Weight::ZERO], vec![Weight::FULL]));
+    }
+}
+
+#[test]
+fn a_rule_for_testers_is_no_part_of_the_split() {
+    for kind in [&HTTP_ROUTE, &VIRTUAL_SERVICE] {
+        let (mut target, before) = accompanied(kind);
+        for named in [vec!["primary".to_owned()], Vec::new()] {
+            target.picks.named = named;
+            let during = made_but_tcp(&target, &before);
+            let shares: Vec<_> = shares(&target.layout(&during));
+            assert!(
+                shares.iter().all(|share| *share == weight(1_000)),
+                "{}: {shares:?}",
+                kind.name
+            );
+        }
+    }
+}
+
+/// Testers alone: a tcp route, which is among those that have both sides, copies nothing.
+fn made_but_tcp(target: &Target, document: &Value) -> Value {
+    made(target, Escort { testers: Some(1), mirror: None }, document)
+}
+
+#[test]
+fn a_rollback_takes_all_of_it_off_with_its_one_patch() {
+    for kind in [&HTTP_ROUTE, &VIRTUAL_SERVICE] {
+        let (target, before) = accompanied(kind);
+        let during = made(&target, on(20), &before);
+        let (wish, layout) = (lower(0), target.layout(&during));
+        let mut operations = wish.operations(&target, &layout).unwrap();
+        operations.extend(wish.ends().unwrap().steps(&target, &layout).operations);
+        let after = applied(&during, &operations).unwrap();
+        let alone = written(&target, &lower(0), &before);
+        assert_eq!(after.to_string(), alone.to_string(), "{}", kind.name);
+    }
+}
+
+#[test]
+fn only_a_rollback_ends_it_and_sends_testers_to_the_side_that_gets_everything() {
+    assert_eq!(lower(0).ends(), Some(off()));
+    assert_eq!(raise(0).ends(), None);
+    assert_eq!(lower(1_000).ends(), None, "a foreign raise is undone");
+    assert_eq!(wish(0, Direction::Lower, Mark::raise(7)).ends(), None);
+    let back = Wish { split: Split::new("blue".into(), Weight::ZERO), ..lower(0) };
+    assert_eq!(back.ends(), Some(Escort { testers: Some(1), mirror: None }), "after an undo");
+}
+
+#[test]
+fn a_mirror_of_the_users_own_is_named_and_neither_replaced_nor_taken_away() {
+    for (target, document) in
+        [(http_target(&["primary"]), http_route()), (subsets(), virtual_service())]
+    {
+        let mut target = target;
+        target.picks.named = vec!["primary".into()];
+        complains(&target, on(20), &document, "primary: it has a mirror of its own, to checkout");
+        let copy = Escort { testers: None, ..on(20) };
+        assert_eq!(copy.steps(&target, &target.layout(&document)).operations, [] as [Value; 0]);
+        assert_eq!(off().steps(&target, &target.layout(&document)).operations, [] as [Value; 0]);
+    }
+}
+
+#[test]
+fn a_filter_of_the_users_own_stays_and_so_does_an_empty_list() {
+    let (target, mut document) = accompanied(&HTTP_ROUTE);
+    let header =
+        json!({"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x"]}});
+    for filters in [json!([header]), json!([])] {
+        document["spec"]["rules"][1]["filters"] = filters.clone();
+        let during = made(&target, on(100), &document);
+        let there = during["spec"]["rules"][1]["filters"].as_array().unwrap();
+        let last = there.last().unwrap();
+        assert!(last["requestMirror"].get("percent").is_none(), "all is said by saying nothing");
+        assert_eq!(there.len(), filters.as_array().unwrap().len() + 1);
+        let after = made(&target, off(), &during);
+        assert_eq!(after.to_string(), document.to_string());
+    }
+}
+
+#[test]
+fn a_copy_that_somebody_changed_is_put_right_and_a_missing_one_is_told() {
+    let (target, before) = accompanied(&VIRTUAL_SERVICE);
+    let mut during = made(&target, on(20), &before);
+    during["spec"]["http"][1]["mirrorPercentage"]["value"] = json!(50.5);
+    let read = |document: &Value| {
+        company::copies(&target.layout(document), [&"blue".into(), &"green".into()])
+    };
+    assert_eq!(read(&during)[0].as_ref().unwrap().share, weight(5_050));
+    let again = made(&target, on(20), &during);
+    assert_eq!(again["spec"]["http"][1]["mirrorPercentage"]["value"], json!(20));
+    during["spec"]["http"][1].as_object_mut().unwrap().shift_remove("mirror");
+    during["spec"]["http"][1].as_object_mut().unwrap().shift_remove("mirrorPercentage");
+    assert_eq!(read(&during), [None]);
+    assert_eq!(made(&target, off(), &during).to_string(), before.to_string(), "our note goes");
+}
+
+#[test]
+fn parts_of_a_percent_are_said_as_each_api_can() {
+    let (http, document) = accompanied(&HTTP_ROUTE);
+    let half = Escort { testers: None, mirror: Some((1, weight(50))) };
+    let during = made(&http, half, &document);
+    let mirror = &during["spec"]["rules"][1]["filters"][0]["requestMirror"];
+    assert_eq!(mirror["fraction"], json!({"numerator": 50, "denominator": 10_000}));
+    let (istio, document) = accompanied(&VIRTUAL_SERVICE);
+    let during = made(&istio, half, &document);
+    assert_eq!(during["spec"]["http"][1]["mirrorPercentage"], json!({"value": 0.5}));
+}
+
+#[test]
+fn routes_of_connections_cannot_be_copied() {
+    let (mut target, document) = accompanied(&VIRTUAL_SERVICE);
+    target.picks.named = vec!["tcp#0".into()];
+    complains(&target, on(20), &document, "tcp#0: it routes connections, which cannot be copied");
+}
+
+#[test]
+fn a_rule_for_testers_that_everybody_matches_is_refused_and_still_given_back() {
+    let (target, mut document) = accompanied(&HTTP_ROUTE);
+    let during = made(&target, on(20), &document);
+    for odd in [json!([{"path": {"value": "/"}}]), json!([]), json!([{"headers": []}])] {
+        document["spec"]["rules"][0]["matches"] = odd.clone();
+        complains(
+            &target,
+            on(20),
+            &document,
+            "testers: it is for testers, and takes requests of others too",
+        );
+        let mut during = during.clone();
+        during["spec"]["rules"][0]["matches"] = odd;
+        // What the split gives to nobody is no ground for a complaint either.
+        let steps = off().steps(&target, &target.layout(&written(&target, &lower(0), &during)));
+        assert!(steps.complaints.is_empty() && !steps.operations.is_empty());
+    }
+}
+
+#[test]
+fn a_rule_for_testers_that_is_gone_is_told_and_hides_nothing() {
+    let (mut target, document) = accompanied(&HTTP_ROUTE);
+    target.testers.named = vec!["tester".into()];
+    complains(&target, on(20), &document, "tester: there is no such rule");
+    let steps = on(20).steps(&target, &target.layout(&document));
+    assert!(!steps.operations.is_empty(), "the mirror is made");
+    target.testers.named = vec!["primary".into()];
+    unfit(&target, &document, "it is named among the testers' as well");
+}
+
+#[test]
+fn a_route_without_annotations_gets_one_for_the_copies_too() {
+    let (target, mut bare) = accompanied(&HTTP_ROUTE);
+    bare["metadata"].as_object_mut().unwrap().shift_remove("annotations");
+    let during = made(&target, on(20), &bare);
+    assert_eq!(during["metadata"]["annotations"], json!({target.mirror_key(): "20%"}));
 }

@@ -33,6 +33,25 @@ pub(crate) fn rules(faults: &mut Faults, path: &str, rules: &[String]) {
     }
 }
 
+/// Refuses rules for testers that are named twice, split as well, or take connections.
+pub(crate) fn testers(faults: &mut Faults, path: &str, testers: &[String], rules: &[String]) {
+    self::rules(faults, path, testers);
+    for (at, rule) in testers.iter().enumerate() {
+        let path = format!("{path}/{at}");
+        if rules.contains(rule) {
+            let message = format!("rule {rule:?} is one that splits as well");
+            faults.add(path, message, "name it in one of the two: testers get one side alone");
+        } else if rule.starts_with("tcp#") || rule.starts_with("tls#") {
+            let message = format!("rule {rule:?} takes connections, and knows no testers");
+            faults.add(
+                path,
+                message,
+                "name http routes, whose match asks for a header or a cookie",
+            );
+        }
+    }
+}
+
 /// Returns the namespace of everything that is named: the rollout's own.
 pub(crate) fn namespace(
     faults: &mut Faults,

@@ -350,6 +350,9 @@ impl Fleet {
                 self.rollouts[index].traffic = Traffic { split, mark: Some(mark) };
                 Some(Input::Written { entry, id, result: Ok(()) })
             }
+            Command::Accompany { entry, id, .. } => {
+                Some(Input::Accompanied { entry, id, result: Ok(()) })
+            }
             Command::Finish { entry } => Some(Input::Finished { entry, result: Ok(()) }),
             Command::Look { key, question, look, .. } => {
                 self.looks += 1;
@@ -400,6 +403,7 @@ impl Traffic {
             mark: self.mark,
             writer: None,
             health: (Health::Ready { ready: 3, wanted: 3 }, Health::Ready { ready: 3, wanted: 3 }),
+            company: Vec::new(),
         }
     }
 }

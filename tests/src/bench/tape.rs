@@ -9,8 +9,8 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture, stream::BoxStream};
 use haldane_model::{
-    Answer, Direction, JournalEntry, Mark, Reading, Reason, Revision, RolloutId, Sample, Split,
-    Weight,
+    Answer, Company, Direction, JournalEntry, Mark, Reading, Reason, Revision, RolloutId, Sample,
+    Split, Weight,
 };
 use haldane_outside::Outside;
 use haldane_providers::{Capabilities, Error, Roles, Sides, Snapshot, TrafficProvider};
@@ -230,6 +230,14 @@ impl TrafficProvider for StampedProvider {
         self.1.stamp(Event::LowerSent);
         let written = self.0.write(split, direction, mark);
         written.inspect(|_| self.1.stamp(Event::LowerAnswered)).boxed()
+    }
+
+    fn rehearse_mirror(&self, share: Weight) -> BoxFuture<'_, Result<(), Error>> {
+        self.0.rehearse_mirror(share)
+    }
+
+    fn accompany(&self, company: Company, mark: Mark) -> BoxFuture<'_, Result<(), Error>> {
+        self.0.accompany(company, mark)
     }
 
     fn finish(&self, roles: Roles) -> BoxFuture<'_, Result<(), Error>> {

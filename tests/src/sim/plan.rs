@@ -49,6 +49,8 @@ pub struct Shape {
     pub on_deadline: OnDeadline,
     /// The longest bake, in seconds.
     pub max_bake: Option<u64>,
+    /// Whether every step below 100 % mirrors, and there are rules for testers.
+    pub company: bool,
     /// Which edit of the file this is.
     pub edit: u32,
 }
@@ -123,6 +125,7 @@ impl Default for Shape {
             },
             on_deadline: OnDeadline::Pause,
             max_bake: None,
+            company: false,
             edit: 0,
         }
     }
@@ -140,6 +143,7 @@ impl Shape {
         let rate = dice.pick(&[0.0, 0.001, 0.01]);
         shape.compared = compares.then_some(Compared { seed, alone: false, rate, bad: 0.3 });
         shape.interval = dice.pick(&[5, 5, 5, 1]);
+        shape.company = dice.chance(300);
         shape
     }
 
@@ -185,6 +189,7 @@ impl Shape {
             },
             on_deadline: if rng.chance(850) { OnDeadline::Pause } else { OnDeadline::Abort },
             max_bake: rng.chance(200).then_some(80),
+            company: false,
             edit: 0,
             during: match rng.range(0, 4) {
                 0 => During::Steps(vec![1]),
@@ -216,6 +221,8 @@ fn step(shape: &Shape, index: usize, weight: u32) -> Step {
         bake: Duration::from_secs(shape.bake),
         max_bake: shape.max_bake.map(Duration::from_secs),
         gates: if index == 1 { gates } else { Vec::new() },
+        mirror: (shape.company && weight < 100)
+            .then(|| Weight::from_percent(weight + 1).expect("at most 100")),
     }
 }
 

@@ -162,11 +162,18 @@ impl World {
                 self.check_write(proc, &split, direction, mark);
                 self.write(proc, entry, id, &split, direction, mark);
             }
+            Command::Accompany { entry, id, company, mark } => {
+                self.note_sent(|| format!("Accompany {entry} {company:?}"));
+                self.accompany(proc, entry, id, company, mark);
+            }
             Command::Finish { entry } => {
                 let delay = self.pace.finishes;
                 let failed = self.stormy() && self.rng.chance(self.weather.provider);
                 let error = || haldane_providers::Error::Unavailable("busy".to_owned());
                 let result = if failed { Err(error()) } else { Ok(()) };
+                if result.is_ok() {
+                    self.clean_up(proc, &entry);
+                }
                 self.input_in(proc, delay, Input::Finished { entry, result });
             }
             Command::Look { key, look, .. } => {

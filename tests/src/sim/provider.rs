@@ -2,7 +2,8 @@
 //! twice, partly or never.
 
 use haldane_model::{
-    Acknowledged, Direction, EntryName, Health, Mark, Part, Place, Reading, Split, Weight,
+    Accompanied, Acknowledged, Company, Direction, EntryName, Health, LeaseSeen, Mark, MarkKind,
+    Part, Place, Reading, Split, Weight,
 };
 use haldane_providers::Error;
 
@@ -16,6 +17,8 @@ pub struct Lane {
     pub parts: Vec<(Weight, Option<Mark>)>,
     /// When it last changed.
     pub changed_at: u64,
+    /// What accompanies the split.
+    pub company: Company,
 }
 
 /// How long the data plane takes, where nothing goes wrong, in milliseconds.
@@ -48,6 +51,22 @@ impl Pace {
             reads: rng.pick(&[None, None, None, None, Some(1_200)]),
             finishes: rng.pick(&[50, 50, 50, 4_000]),
         }
+    }
+}
+
+// === impl Lane ===
+
+impl Lane {
+    /// Makes one of several parts, as a person left it.
+    pub(super) fn new(parts: usize) -> Self {
+        let company = Company { testers: "blue".into(), mirror: None };
+        Self { parts: vec![(Weight::ZERO, None); parts], changed_at: 0, company }
+    }
+
+    fn company(&self) -> Vec<Accompanied> {
+        let mirror = self.company.mirror.clone().map(Accompanied::Mirror);
+        let testers = Accompanied::Testers(Some(self.company.testers.clone()));
+        std::iter::once(testers).chain(mirror).collect()
     }
 }
 
@@ -100,6 +119,7 @@ impl World {
             mark: lane.parts.iter().filter_map(|part| part.1).max_by_key(|mark| mark.number),
             writer: None,
             health: (self.health[1], self.health[0]),
+            company: if self.shape.company { lane.company() } else { Vec::new() },
             parts,
         };
         self.input_in(proc, 2, Input::Read { entry, id, result: Ok(reading) });
@@ -172,6 +192,82 @@ impl World {
         }
     }
 
+    /// What accompanies a split is made, fails, or is lost; unlike a write it never lands late: it tests what
+    /// it rests on.
+    pub(super) fn accompany(
+        &mut self,
+        proc: usize,
+        entry: EntryName,
+        id: u64,
+        company: Company,
+        mark: Mark,
+    ) {
+        self.check_company(proc, &company, mark);
+        let lane = self.lane(&entry);
+        // Its dice are its own, so that all other histories stay as they are.
+        let mut dice = Rng::new(self.now ^ id);
+        let fails = self.stormy() && dice.chance(self.weather.provider * 3);
+        let held = self.lanes[lane].parts.iter().filter_map(|(_, mark)| *mark);
+        let overruled = held.into_iter().any(|held| mark.yields_to(&held));
+        let result = match (fails, overruled) {
+            (false, false) => {
+                self.lanes[lane].company = company;
+                self.lanes[lane].changed_at = self.now;
+                Ok(())
+            }
+            (true, _) => Err(Error::Unavailable("time-out".to_owned())),
+            (false, true) => Err(Error::Conflict("a newer rollback".to_owned())),
+        };
+        if !(fails && dice.chance(300)) {
+            self.input_in(proc, 15, Input::Accompanied { entry, id, result });
+        }
+    }
+
+    /// A clean-up gives testers what everybody has.
+    pub(super) fn clean_up(&mut self, proc: usize, entry: &EntryName) {
+        let core = self.procs[proc].core.as_ref();
+        let Some(header) = core.and_then(Core::header) else { return };
+        let testers = header.test.clone();
+        let lane = self.lane(entry);
+        self.lanes[lane].company = Company { testers, mirror: None };
+    }
+
+    /// Nothing is turned on but under the lease, by a record that was won.
+    fn check_company(&mut self, proc: usize, company: &Company, mark: Mark) {
+        if mark.kind == MarkKind::Rollback {
+            let off = company.mirror.is_none();
+            if !off {
+                self.break_claim(format!("process {proc} mirrors under {mark}"));
+            }
+            return;
+        }
+        let allows = |record: &super::store::Signed| {
+            let step =
+                |step: usize| record.plan.as_ref().and_then(|plan| plan.steps.get(step)?.mirror);
+            let mirror = company.mirror.as_ref().map(|mirror| mirror.share);
+            let is_step = match record.place {
+                Place::Shifting { step: at, .. } | Place::Baking { step: at, .. } => {
+                    mirror == step(at)
+                }
+                Place::Waiting { step: at, .. } => at > 0 && mirror == step(at - 1),
+                Place::Promoting { .. } => mirror.is_none(),
+                Place::Pending { .. }
+                | Place::Watching { .. }
+                | Place::Healthy
+                | Place::RollingBack { .. }
+                | Place::Degraded { .. } => false,
+            };
+            is_step && company.testers == record.test
+        };
+        let said = self.kept.marks.values().flatten().any(allows);
+        let seen = self.procs[proc].core.as_ref().and_then(|core| core.seen().lease);
+        if !said || !matches!(seen, Some(LeaseSeen::Held { .. })) {
+            self.break_claim(format!(
+                "process {proc} asks for {company:?} under {mark} with the lease {seen:?}, and no won record says so"
+            ));
+        }
+    }
+
     /// Whether a write lands that its own process does not wait for any more.
     pub(super) fn is_late(&self, proc: usize, direction: Direction) -> bool {
         let record = self.procs[proc].core.as_ref().and_then(Core::record);
@@ -184,6 +280,16 @@ impl World {
     /// A part takes a share over.
     pub fn land(&mut self, lane: usize, part: usize, share: Weight, mark: Option<Mark>) {
         self.lanes[lane].parts[part] = (share, mark);
+        // A rollback takes off what accompanies the split with the same write, unless it has changed.
+        let is_rollback = mark.is_some_and(|mark| mark.kind == MarkKind::Rollback);
+        let home = match share {
+            Weight::ZERO => Some("blue"),
+            Weight::FULL => Some("green"),
+            _ => None,
+        };
+        if let Some(home) = home.filter(|_| is_rollback && !self.now.is_multiple_of(5)) {
+            self.lanes[lane].company = Company { testers: home.into(), mirror: None };
+        }
         self.lanes[lane].changed_at = self.now;
         self.note_shares();
     }

@@ -130,6 +130,7 @@ impl World {
             | Input::Changed { .. }
             | Input::Read { .. }
             | Input::Written { .. }
+            | Input::Accompanied { .. }
             | Input::Finished { .. }
             | Input::Facts { .. }
             | Input::Revisions { .. }

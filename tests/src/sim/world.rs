@@ -191,10 +191,7 @@ impl World {
     pub fn new(rng: Rng, shape: Shape, tracing: bool) -> Self {
         let plan: Arc<Plan> = plan(&shape);
         let ready = Health::Ready { ready: 2, wanted: 2 };
-        let lanes = shape
-            .parts
-            .iter()
-            .map(|parts| Lane { parts: vec![(Weight::ZERO, None); *parts], changed_at: 0 });
+        let lanes = shape.parts.iter().map(|parts| Lane::new(*parts));
         let written = "r1".to_owned();
         let mut world = Self {
             rng,

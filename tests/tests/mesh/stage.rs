@@ -48,14 +48,32 @@ pub async fn turn() -> MutexGuard<'static, ()> {
 impl Driven {
     /// Makes a mesh with a route all of whose users are on blue, and waits until they are answered.
     pub async fn start(name: &str, way: Way) -> Self {
+        Self::of(name, way, &way.settings(), &way.document()).await
+    }
+
+    /// The same with a rule for testers that the engine drives too.
+    pub async fn with_testers(name: &str, way: Way) -> Self {
+        let mut settings = way.settings();
+        let mut document = way.document();
+        let (field, list, backends) = match way {
+            Way::Hosts | Way::Subsets => ("virtualService", "http", "route"),
+            Way::HttpRoute => ("httpRoute", "rules", "backendRefs"),
+        };
+        settings[field]["testers"] = serde_json::json!(["testers"]);
+        let both = document["spec"][list][2][backends].clone();
+        document["spec"][list][0][backends] = both;
+        Self::of(name, way, &settings, &document).await
+    }
+
+    async fn of(name: &str, way: Way, settings: &Value, document: &Value) -> Self {
         let (cluster, istiod) = world();
         let namespace = cluster.namespace(name);
         let mesh = Mesh::start(cluster, istiod, &namespace);
-        cluster.apply(&namespace, &way.document().to_string());
+        cluster.apply(&namespace, &document.to_string());
         let sides = Sides { first: "blue".into(), second: "green".into() };
         let entry = find(way.provider()).unwrap();
         let scope = Scope { namespace: &namespace, sides: &sides };
-        let settings = (entry.check)(&way.settings(), scope).unwrap();
+        let settings = (entry.check)(settings, scope).unwrap();
         let path = cluster.admin().path().to_owned();
         let outside = Outside::in_cluster(ClusterConfig::Kubeconfig { path, context: None });
         let provider = (entry.build)(&settings, &sides, &outside).unwrap();

@@ -22,6 +22,7 @@ pub(super) fn rollout(root: &mut Value, registries: &Registries<'_>) {
     named(root);
     sides(root);
     traffic(root, registries);
+    mirrors(root, registries);
     each_step(root);
     all_steps(root);
     times(root);
@@ -106,17 +107,42 @@ fn traffic(root: &mut Value, registries: &Registries<'_>) {
     }
 }
 
+/// Refuses mirrors where the kind of an entry never copies traffic; what a kind's settings decide, `compile` says.
+fn mirrors(root: &mut Value, registries: &Registries<'_>) {
+    let never =
+        registries.providers.iter().filter(|row| !(row.capabilities)(&Value::Null).mirroring);
+    for kind in never.map(|row| row.kind) {
+        let rule = format!(
+            "!has(self.steps) || !self.steps.exists(it, has(it.mirror)) \
+             || self.traffic.all(it, !has(it.{kind}))"
+        );
+        let message = format!(
+            "spec.steps[].mirror: {kind} cannot copy traffic: remove `mirror` from the steps, or drive the \
+             traffic by a provider that can, such as istio or gateway"
+        );
+        rule::add(at(root, "spec"), &Rule::new(rule, message));
+    }
+}
+
 fn each_step(root: &mut Value) {
     let step = at(root, "spec.steps[]");
     let message = "the step has no weight: add `weight:`, or write only `pause: true`";
     rule::add(step, &Rule::new("has(self.weight) || (has(self.pause) && self.pause)", message));
-    let rule = "has(self.weight) || !(has(self.bake) || has(self.maxBake) \
+    let rule = "has(self.weight) || !(has(self.bake) || has(self.maxBake) || has(self.mirror) \
                 || (has(self.gates) && size(self.gates) > 0) || (has(self.checks) && size(self.checks) > 0))";
-    let message = "a pause has nothing beside it: move `bake`, `maxBake`, `gates` and `checks` to the step they \
-                   belong to";
+    let message = "a pause has nothing beside it: move `bake`, `maxBake`, `mirror`, `gates` and `checks` to the \
+                   step they belong to";
     rule::add(step, &Rule::new(rule, message));
     let rule = format!("!has(self.weight) || {} <= 10000", points("self.weight"));
     rule::add(step, &Rule::new(rule, "weight: it is more than all traffic: the most is `100`"));
+    let (weight, mirror) = (points("self.weight"), points("self.mirror"));
+    let rule = format!("!has(self.mirror) || ({mirror} > 0 && {mirror} <= 10000)");
+    let message = "mirror: a share above `0` and at most `100%` is copied: write such as `20%`, or leave it out";
+    rule::add(step, &Rule::new(rule, message));
+    let rule = format!("!has(self.mirror) || !has(self.weight) || {weight} < 10000");
+    let message = "mirror: at 100 % the serving side gets no traffic that could be copied: remove it, or write \
+                   it at a step below";
+    rule::add(step, &Rule::new(rule, message));
     let default = haldane_crds::show_duration(steps::BAKE);
     let bake = format!("(has(self.bake) ? self.bake : '{default}')");
     let rule = format!("!has(self.maxBake) || duration(self.maxBake) >= duration({bake})");

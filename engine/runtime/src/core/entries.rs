@@ -4,12 +4,12 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use haldane_model::{
-    Direction, EntryName, EntrySeen, Mark, Now, Plan, Reading, Seen, SideName, Split, Unreadable,
-    Weight, WriteSeen,
+    Company, Direction, EntryName, EntrySeen, Mark, Now, Plan, Reading, Seen, SideName, Split,
+    Unreadable, Weight, WriteSeen,
 };
 use haldane_providers::Error;
 
-use super::{ByName, Command};
+use super::{ByName, Command, company::Escort};
 
 /// A read that has not been answered for this long is asked again.
 const READ_LOST: Duration = Duration::from_secs(5);
@@ -72,6 +72,8 @@ struct Known {
     /// is under way still, or a slow reader would see it recorded and sent without end; and how long
     /// something was read before it says nothing.
     unread: bool,
+    /// What accompanies the split.
+    escort: Escort,
 }
 
 #[derive(Debug)]
@@ -245,7 +247,8 @@ impl Entries {
         });
         let Some(name) = next.cloned() else { return };
         let Some(known) = self.known.get(&name) else { return };
-        if known.write.is_none() && known.wait_until.is_none_or(|at| now.mono >= at) {
+        let is_free = known.write.is_none() && !known.escort.is_under_way();
+        if is_free && known.wait_until.is_none_or(|at| now.mono >= at) {
             self.send(&name, test, to, Direction::Raise, mark, now, out);
         }
     }
@@ -265,12 +268,63 @@ impl Entries {
         let id = self.next_id;
         if let Some(known) = self.known.get_mut(name) {
             known.write = Some(Write { id, direction, to, mark, since: now.mono });
+            known.escort.outdate(id);
+            known.escort.end();
             known.outdate((direction, to, mark));
             // Only a read ends this: whatever is said of the raise, or sent after it, it may land.
             known.unread |= direction == Direction::Raise;
         }
         let split = Split::new(test.clone(), to);
         out.push(Command::Write { entry: name.clone(), id, split, direction, mark });
+    }
+
+    /// Asks for what accompanies the split, entry by entry, where what was read last is otherwise, and the
+    /// share of a side is no higher than said. Never beside a write, and a raise waits for the answer.
+    pub(super) fn accompany(
+        &mut self,
+        company: &Company,
+        (side, highest): (&SideName, Weight),
+        mark: Mark,
+        now: Now,
+        out: &mut Vec<Command>,
+    ) {
+        for name in &self.order {
+            let Some(known) = self.known.get_mut(name) else { continue };
+            known.escort.give_up(known.write_deadline + Duration::from_secs(1), now.mono);
+            let waits = self.holding || known.write.is_some() || known.unread;
+            if waits || !known.escort.is_told_by(known.answered) {
+                continue;
+            }
+            let Some(Ok(reading)) = known.seen.as_ref().map(|seen| &seen.reading) else { continue };
+            if reading.range_of(side).1 > highest {
+                continue;
+            }
+            let fits = company.is_in(&reading.company);
+            if known.escort.is_due(company, fits, now.mono) {
+                self.next_id += 1;
+                let (id, company) = (self.next_id, company.clone());
+                known.escort.called(id, now.mono);
+                out.push(Command::Accompany { entry: name.clone(), id, company, mark });
+            }
+        }
+    }
+
+    /// Whether a call of [`Self::accompany`] was not answered.
+    pub(super) fn is_escorting(&self) -> bool {
+        self.known.values().any(|known| known.escort.is_under_way())
+    }
+
+    /// Takes an answer in; returns what a person should know. It is read again, now.
+    pub(super) fn accompanied(
+        &mut self,
+        name: &EntryName,
+        id: u64,
+        result: Result<(), Error>,
+    ) -> Option<String> {
+        let known = self.known.get_mut(name)?;
+        known.escort.outdate(self.next_id);
+        known.wanted = true;
+        known.escort.answered(id, result)
     }
 
     /// Asks every entry to clean up.
@@ -293,6 +347,7 @@ impl Entries {
         let Some(known) = self.known.get_mut(name) else { return };
         let Some(write) = known.write.take_if(|write| write.id == id) else { return };
         known.last = Some((write.direction, write.to, now.mono));
+        known.escort.outdate(self.next_id);
         known.outdate((write.direction, write.to, write.mark));
         known.in_force = result.is_ok().then_some((write.direction, write.to, write.mark));
         known.read_at = None;
@@ -360,7 +415,8 @@ impl Entries {
         let times = self.known.values().flat_map(|known| {
             let lost = known.asked.last().map(|read| read.at + READ_LOST);
             let stuck = known.write.as_ref().map(|write| write.since + known.patience());
-            [known.wake_read, known.wait_until, lost, stuck]
+            let escort = known.escort.wake_at(known.patience());
+            [known.wake_read, known.wait_until, lost, stuck, escort]
         });
         times.flatten().min()
     }

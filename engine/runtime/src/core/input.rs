@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use haldane_model::{
-    AlertSeen, CheckName, Direction, EntryName, Gate, GateAnswer, GateName, JournalEntry,
+    AlertSeen, CheckName, Company, Direction, EntryName, Gate, GateAnswer, GateName, JournalEntry,
     LeaseSeen, Mark, Outcome, Reading, Request, RequestId, Revision, Sample, SideName, SideSeen,
     SourceName, SpecSeen, Split, Window,
 };
@@ -43,6 +43,15 @@ pub enum Input {
     Finished {
         /// Which traffic entry.
         entry: EntryName,
+        /// How it went.
+        result: Result<(), Error>,
+    },
+    /// A provider answered [`Command::Accompany`].
+    Accompanied {
+        /// Which traffic entry.
+        entry: EntryName,
+        /// Which call.
+        id: u64,
         /// How it went.
         result: Result<(), Error>,
     },
@@ -126,6 +135,17 @@ pub enum Command {
         /// The signature.
         mark: Mark,
     },
+    /// Make what accompanies a split; it is carried out under the lease alone.
+    Accompany {
+        /// Which traffic entry.
+        entry: EntryName,
+        /// Comes back with the answer.
+        id: u64,
+        /// What is wished.
+        company: Company,
+        /// What a raise would be signed with: a newer rollback is left alone.
+        mark: Mark,
+    },
     /// Clean up a traffic entry after a promotion.
     Finish {
         /// Which.
@@ -188,6 +208,13 @@ pub enum Notice {
     Superseded,
     /// The record was written by a newer engine.
     NewerFormat,
+    /// What is to accompany a split cannot be: rules for testers, or a mirror. No user is moved by it.
+    Unaccompanied {
+        /// Which traffic entry.
+        entry: EntryName,
+        /// Why, and what to do about it.
+        why: String,
+    },
 }
 
 /// Which look an answer belongs to.

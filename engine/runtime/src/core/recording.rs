@@ -3,8 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use haldane_machine::{Change, Effect};
-use haldane_model::{Header, JournalEntry, Mark, Outcome, Plan, Record, RequestId, Weight};
+use haldane_model::{
+    Company, Header, JournalEntry, Mark, Outcome, Plan, Record, RequestId, Weight,
+};
 
+use super::company;
 use crate::{
     codec::{self, Decoded},
     ports::{CALL_MAX, STORE_DEADLINE, Stored, Swap, SwapRequest},
@@ -78,6 +81,9 @@ pub(super) struct Recording {
     held_in_swap: bool,
     /// The raise whose record is won: it waits for a read that began after it was decided.
     won: Option<(Weight, Mark, Duration)>,
+    /// What accompanies the split by the record in the swap under way, and by the one that the store has.
+    company_in_swap: Option<Company>,
+    company: Option<Company>,
     trouble: Option<String>,
 }
 
@@ -107,6 +113,8 @@ impl Recording {
             held: None,
             held_in_swap: false,
             won: None,
+            company_in_swap: None,
+            company: None,
             trouble: None,
         }
     }
@@ -175,6 +183,11 @@ impl Recording {
     /// Returns how a request was answered, once that is recorded.
     pub(super) fn outcome(&self, id: &RequestId) -> Option<&Outcome> {
         self.outcomes.iter().rev().find(|(known, _)| known == id).map(|(_, outcome)| outcome)
+    }
+
+    /// Returns what accompanies the split by the record that the store surely has.
+    pub(super) fn company_won(&self) -> Option<&Company> {
+        self.company.as_ref()
     }
 
     /// Returns whether a raise waits for its record, or for the read after it.
@@ -271,6 +284,7 @@ impl Recording {
                 let mut record = (**record).clone();
                 record.version = version;
                 self.outcomes_in_swap.clone_from(&record.requests);
+                self.company_in_swap = company::of(&record);
                 (record.term, codec::encode(&record))
             }
             Phase::Newer(_, rest) => (ours?, rest.clone()),
@@ -332,6 +346,7 @@ impl Recording {
         self.failures = 0;
         self.stored = version;
         self.outcomes = std::mem::take(&mut self.outcomes_in_swap);
+        self.company = self.company_in_swap.take();
         self.written_at = now;
         self.trouble = None;
         if let Phase::Here(record) = &mut self.phase {
@@ -408,6 +423,7 @@ impl Recording {
         self.entries.clear();
         self.lost = std::mem::take(&mut self.trace);
         self.drop_held();
+        self.company = None;
         self.dirty = Change::Nothing;
         self.written_at = now;
         self.phase = match stored.map(|stored| codec::decode(&stored.bytes)) {
@@ -416,6 +432,7 @@ impl Recording {
                 let mut record = record;
                 record.version = there;
                 self.outcomes.clone_from(&record.requests);
+                self.company = company::of(&record);
                 Phase::Here(record)
             }
             Some(Ok(Decoded::Newer { header, rest })) => Phase::Newer(header, rest),
@@ -471,3 +488,9 @@ impl Recording {
 
 #[cfg(test)]
 mod tests;
+
+/// A plan for tests of the core.
+#[cfg(test)]
+pub(super) fn plan_of_tests() -> Plan {
+    tests::plan(Duration::from_secs(15))
+}

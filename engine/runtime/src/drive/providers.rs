@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use haldane_model::{Direction, EntryName, LeaseSeen, Mark, Plan, Reading, Split};
+use haldane_model::{Company, Direction, EntryName, LeaseSeen, Mark, Plan, Reading, Split};
 use haldane_providers::{Error, Roles, Sides, TrafficProvider};
 
 use super::{Driver, TOO_LATE};
@@ -41,16 +41,9 @@ impl Driver {
         }
         let provider = self.provider(&entry);
         let name = entry.clone();
-        let (lease, clock) = (self.ports.lease.clone(), self.ports.clock.clone());
+        let held = self.lease_held();
         // A raise that is late is no raise of ours any more.
-        let may_write = move || {
-            let held = matches!(lease.borrow().at(clock.now().mono), LeaseSeen::Held { .. });
-            if direction == Direction::Lower || held {
-                Ok(())
-            } else {
-                Err(Error::Unavailable("the lease is not held".to_owned()))
-            }
-        };
+        let may_write = move || if direction == Direction::Lower { Ok(()) } else { held() };
         let hangs = Err(Error::Unavailable("the write hangs".to_owned()));
         let late = Input::Written { entry: entry.clone(), id, result: hangs };
         let task = self.spawn(late, async move {
@@ -66,6 +59,36 @@ impl Driver {
         if direction == Direction::Raise {
             self.raising.insert(name, task);
         }
+    }
+
+    /// Returns what asks for the lease at the last moment.
+    fn lease_held(&self) -> impl Fn() -> Result<(), Error> + Send + Sync + use<> {
+        let (lease, clock) = (self.ports.lease.clone(), self.ports.clock.clone());
+        move || match lease.borrow().at(clock.now().mono) {
+            LeaseSeen::Held { .. } => Ok(()),
+            LeaseSeen::Unsure | LeaseSeen::Other { .. } => {
+                Err(Error::Unavailable("the lease is not held".to_owned()))
+            }
+        }
+    }
+
+    /// Like a raise it asks for the lease, and a lowering write ends it; never at once with a raise.
+    pub(super) fn accompany(&mut self, entry: EntryName, id: u64, company: Company, mark: Mark) {
+        let provider = self.provider(&entry);
+        let name = entry.clone();
+        let held = self.lease_held();
+        let late = Input::Accompanied { entry: entry.clone(), id, result: Err(too_late()) };
+        let task = self.spawn(late, async move {
+            let result = match provider {
+                Ok(provider) => match held() {
+                    Ok(()) => provider.accompany(company, mark).await,
+                    Err(error) => Err(error),
+                },
+                Err(error) => Err(error),
+            };
+            Input::Accompanied { entry, id, result }
+        });
+        self.raising.insert(name, task);
     }
 
     pub(super) fn finish(&mut self, entry: EntryName) {

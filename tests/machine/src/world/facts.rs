@@ -30,6 +30,7 @@ impl World {
             mark,
             writer: None,
             health: (Health::Untold, Health::Untold),
+            company: Vec::new(),
         };
         let seen = EntrySeen { reading: Ok(reading), first: moment(first) };
         self.seen.entries.insert(EDGE.into(), Arc::new(seen));

@@ -24,6 +24,7 @@ pub fn plan() -> Plan {
         bake: secs(60),
         max_bake: None,
         gates: Vec::new(),
+        mirror: None,
     };
     Plan {
         hash: "1:a".into(),

@@ -11,7 +11,7 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn plan(interval: Duration) -> Plan {
+pub(super) fn plan(interval: Duration) -> Plan {
     let side = |name: &str| Side {
         name: name.into(),
         labels: std::collections::BTreeMap::new(),
