@@ -47,8 +47,11 @@ fn invalid(message: &str) -> SpecSeen {
     SpecSeen::Invalid { message: message.to_owned() }
 }
 
-/// Keeps nothing.
-struct Empty;
+/// Keeps nothing; where it fails, nobody knows whether anything is in flight.
+#[derive(Default)]
+struct Empty {
+    fails: std::sync::atomic::AtomicBool,
+}
 
 impl Store for Empty {
     fn list(&self) -> BoxFuture<'static, Result<Vec<RolloutId>, String>> {
@@ -56,7 +59,8 @@ impl Store for Empty {
     }
 
     fn load(&self, _: &RolloutId) -> BoxFuture<'static, Result<Option<Stored>, String>> {
-        ready(Ok(None)).boxed()
+        let fails = self.fails.load(Ordering::SeqCst);
+        ready(if fails { Err("the disk is away".to_owned()) } else { Ok(None) }).boxed()
     }
 
     fn swap(&self, _: &RolloutId, _: SwapRequest) -> BoxFuture<'static, Swap> {
@@ -100,7 +104,7 @@ impl haldane_runtime::ports::Clock for Odd {
 async fn a_loop_that_panics_is_counted_and_begins_anew_with_what_it_was_told() {
     let clock = Arc::new(Odd(SystemClock::start(), false.into()));
     let engine = Engine::new(Ports {
-        store: Arc::new(Empty),
+        store: Arc::new(Empty::default()),
         clock: clock.clone(),
         factory: Arc::new(Registered),
         outside: Outside::default(),
@@ -140,7 +144,7 @@ async fn a_loop_that_panics_is_counted_and_begins_anew_with_what_it_was_told() {
 #[tokio::test]
 async fn what_was_overtaken_is_not_told_after_what_is_newer() {
     let engine = Engine::new(Ports {
-        store: Arc::new(Empty),
+        store: Arc::new(Empty::default()),
         clock: Arc::new(SystemClock::start()),
         factory: Arc::new(Registered),
         outside: Outside::default(),
@@ -181,4 +185,29 @@ async fn an_edit_that_drives_the_same_asks_no_preflight_and_another_entry_does()
     assert!(is_driven_alike(&plan, &edited));
     edited.entries[0].settings = "{}".into();
     assert!(!is_driven_alike(&plan, &edited));
+}
+
+#[tokio::test]
+async fn what_may_be_in_flight_keeps_the_route_that_it_began_with() {
+    let store = Arc::new(Empty::default());
+    let engine = Engine::new(Ports {
+        store: store.clone(),
+        clock: Arc::new(SystemClock::start()),
+        factory: Arc::new(Registered),
+        outside: Outside::default(),
+        sink: Arc::new(Silent),
+        lease: LeaseTold::forever(1),
+        workloads: Arc::new(()),
+    });
+    let [first, second] = ["first", "second"].map(|name| RolloutId::new("default", name));
+    let [old, new] = ["route/old", "route/new"].map(ToOwned::to_owned);
+    assert_eq!(engine.claim(&first, std::slice::from_ref(&old)).await, None);
+    store.fails.store(true, Ordering::SeqCst);
+    assert_eq!(engine.claim(&first, std::slice::from_ref(&new)).await, None);
+    let taken = engine.claim(&second, std::slice::from_ref(&old)).await;
+    assert_eq!(taken, Some((first.clone(), old.clone())), "its attempt may go on there");
+    store.fails.store(false, Ordering::SeqCst);
+    assert_eq!(engine.claim(&second, std::slice::from_ref(&old)).await, None, "it rests");
+    let taken = engine.claim(&second, std::slice::from_ref(&new)).await;
+    assert_eq!(taken, Some((first, new)), "its document says so");
 }
