@@ -73,11 +73,17 @@ fn give_rights(cluster: &Cluster) {
 
 /// Gives the engine its right to the Lease, in this namespace as it is shipped for its own.
 fn give_lease(namespace: &str) {
-    let shipped = rendered("cluster/engine");
-    for mut one in shipped.into_iter().filter(|one| one["metadata"]["name"] == "haldane-lease") {
+    static SHIPPED: OnceLock<Vec<Value>> = OnceLock::new();
+    let is_lease = |one: &Value| one["metadata"]["name"] == "haldane-lease";
+    let shipped =
+        SHIPPED.get_or_init(|| rendered("cluster/engine").into_iter().filter(is_lease).collect());
+    assert_eq!(shipped.len(), 2, "a Role and who has it");
+    let here = shipped.iter().map(|one| {
+        let mut one = one.clone();
         one["metadata"]["namespace"] = namespace.into();
-        cluster().apply(namespace, &one.to_string());
-    }
+        one.to_string()
+    });
+    cluster().apply(namespace, &here.collect::<Vec<_>>().join("\n---\n"));
 }
 
 /// One process of the operator; ended when dropped.

@@ -41,6 +41,11 @@ pub(crate) fn keep(turn: &mut Turn<'_>) {
 }
 
 fn first_read(turn: &mut Turn<'_>, plan: &Plan, names: &[SideName; 2]) {
+    // What stands on a side must have been told once: else it would be taken for new afterwards.
+    let is_told = |side: &SideName| turn.seen.sides.contains_key(side);
+    if plan.sides.iter().any(|side| side.workload.is_some() && !is_told(&side.name)) {
+        return;
+    }
     let adopt = matches!(turn.seen.spec, Some(SpecSeen::Valid { adopt: true, .. }));
     let serving = match find(turn, names) {
         Found::Unread => return,
