@@ -104,7 +104,7 @@ fn a_release_is_noticed_whatever_kind_of_workload_runs_the_sides() {
         shop.apply(&workload(kind, &name(kind), "green", "v2"));
     }
     // Nobody replaces what belongs to nobody.
-    shop.kubectl(&["delete", "pod", "bare-green-v1", "--now"]);
+    shop.kubectl(&["delete", "pod", "bare-green-v1", "--grace-period=0", "--force"]);
     shop.apply(&pod("bare", "green", "v2"));
     for name in all() {
         let share = || {

@@ -129,10 +129,13 @@ pub(crate) fn advance(turn: &mut Turn<'_>) {
     }
     let idle = turn.record.header.test.clone();
     let Some(revision) = known(turn, &idle) else {
-        let words = format!(
-            "what {idle} runs is not known; name it with `revision` or ask for it \
-                             with `revisionQuery`"
-        );
+        let words = match turn.why(&idle) {
+            Some(why) => format!("what {idle} runs is not known: {why}"),
+            None => format!(
+                "what {idle} runs is not known; name it with `revision` or ask for it \
+                 with `revisionQuery`"
+            ),
+        };
         turn.block(Block::RevisionUnknown, words);
         return;
     };
