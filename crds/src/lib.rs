@@ -34,9 +34,9 @@ pub use self::{
     },
     place::{Path, Place, Places},
     rollout::{
-        Alert, AlertAction, Analysis, Check, During, Follow, Gap, Gate, ManualGate, Metadata,
-        OnDeadline, OnExpired, OnInconclusive, RevisionQuery, Rollout, Side, Source, Spec, Step,
-        Traffic, Workload,
+        Alert, AlertAction, Analysis, Check, Contents, During, Follow, Gap, Gate, ManualGate,
+        Metadata, OnDeadline, OnExpired, OnInconclusive, RevisionQuery, Rollout, Side, Source,
+        Spec, Step, Traffic, Workload,
     },
     scalar::{Duration, Name, Percent, show_duration},
     schema::{schema, schema_for, without_null},

@@ -14,8 +14,8 @@ use serde::Deserialize;
 pub use self::{
     analysis::{Analysis, Check, During, Gap, OnDeadline, OnInconclusive, Source},
     spec::{
-        Alert, AlertAction, Follow, Gate, ManualGate, OnExpired, RevisionQuery, Side, Spec, Step,
-        Traffic, Workload,
+        Alert, AlertAction, Contents, Follow, Gate, ManualGate, OnExpired, RevisionQuery, Side,
+        Spec, Step, Traffic, Workload,
     },
 };
 use crate::Name;

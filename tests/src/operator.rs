@@ -32,9 +32,58 @@ pub fn cluster() -> &'static Cluster {
     READY.get_or_init(|| {
         cluster.install(Foreign::Istio);
         cluster.install(Foreign::GatewayApi);
-        cluster.install_crds(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds"));
+        cluster.install_crds(&deploy("crds"));
+        give_rights(cluster);
     });
     cluster
+}
+
+/// Where the engine's account lies, as shipped.
+pub const HOME: &str = "haldane-system";
+
+fn deploy(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(path)
+}
+
+/// Returns what `kubectl apply -k` would apply of a folder that ships.
+///
+/// # Panics
+/// Where it cannot be rendered.
+#[must_use]
+pub fn rendered(folder: &str) -> Vec<Value> {
+    let path = deploy("kustomize").join(folder);
+    let text = shared().admin().kubectl(&["kustomize", path.to_str().expect("the path is text")]);
+    let parts = text.split("\n---\n").filter(|part| !part.trim().is_empty());
+    parts.map(|part| serde_saphyr::from_str(part).expect("kubectl writes YAML")).collect()
+}
+
+/// Gives the engine's account the rights that ship: nobody's operator is an administrator.
+fn give_rights(cluster: &Cluster) {
+    let is_right = |one: &Value| {
+        let kinds = ["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"];
+        kinds.iter().any(|kind| one["kind"] == **kind)
+    };
+    let shipped = rendered("cluster/engine").into_iter().filter(is_right);
+    // Secrets are off as shipped: their role is there to be bound.
+    let secrets = rendered("secrets").into_iter().filter(|one| one["kind"] == "ClusterRole");
+    for one in shipped.chain(secrets) {
+        cluster.apply(HOME, &one.to_string());
+    }
+}
+
+/// Gives the engine its right to the Lease, in this namespace as it is shipped for its own.
+fn give_lease(namespace: &str) {
+    static SHIPPED: OnceLock<Vec<Value>> = OnceLock::new();
+    let is_lease = |one: &Value| one["metadata"]["name"] == "haldane-lease";
+    let shipped =
+        SHIPPED.get_or_init(|| rendered("cluster/engine").into_iter().filter(is_lease).collect());
+    assert_eq!(shipped.len(), 2, "a Role and who has it");
+    let here = shipped.iter().map(|one| {
+        let mut one = one.clone();
+        one["metadata"]["namespace"] = namespace.into();
+        one.to_string()
+    });
+    cluster().apply(namespace, &here.collect::<Vec<_>>().join("\n---\n"));
 }
 
 /// One process of the operator; ended when dropped.
@@ -76,11 +125,12 @@ pub struct Shop {
 // === impl Start ===
 
 impl Start {
-    /// One that looks at one namespace alone, as the administrator.
+    /// One that looks at one namespace alone, as the account that ships and with its rights.
     #[must_use]
     pub fn within(namespace: &str) -> Self {
+        give_lease(namespace);
         Self {
-            access: cluster().admin().clone(),
+            access: cluster().account(HOME, "haldane"),
             namespaces: vec![namespace.to_owned()],
             lease_namespace: namespace.to_owned(),
             identity: "one".to_owned(),
@@ -210,7 +260,9 @@ impl Shop {
         shop
     }
 
-    fn deployment(&self, side: &str, version: &str) -> Value {
+    /// Returns what runs a side.
+    #[must_use]
+    pub fn deployment(&self, side: &str, version: &str) -> Value {
         json!({"apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": format!("checkout-{side}")},
             "spec": {"replicas": 1, "selector": {"matchLabels": {"side": side}}, "template": {
@@ -219,7 +271,9 @@ impl Shop {
                     "containers": [{"name": "app", "image": format!("checkout:{version}")}]}}}})
     }
 
-    fn virtual_service(&self) -> Value {
+    /// Returns the route of the shop, all of it on blue.
+    #[must_use]
+    pub fn virtual_service(&self) -> Value {
         let route = |side: &str, weight: u64| json!({"destination": {"host": format!("checkout-{side}")}, "weight": weight});
         json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
             "metadata": {"name": "checkout", "labels": {"team": "shop"}},
@@ -254,6 +308,14 @@ impl Shop {
         }
         json!({"apiVersion": "haldane.dev/v1alpha1", "kind": "Rollout",
             "metadata": {"name": "checkout"}, "spec": spec})
+    }
+
+    /// Lets the engine read the Secrets of this namespace, as the page for administrators says.
+    pub fn let_secrets_be_read(&self) {
+        self.apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "haldane-secrets"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "haldane-engine-secrets"},
+            "subjects": [{"kind": "ServiceAccount", "name": "haldane", "namespace": HOME}]}));
     }
 
     /// Applies a document in the namespace.

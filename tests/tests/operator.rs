@@ -2,16 +2,30 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "operator/absent.rs"]
+mod absent;
 #[path = "operator/company.rs"]
 mod company;
+#[path = "operator/contents.rs"]
+mod contents;
+#[path = "operator/deletes.rs"]
+mod deletes;
 #[path = "operator/engines.rs"]
 mod engines;
 #[path = "operator/faults.rs"]
 mod faults;
+#[path = "operator/kinds.rs"]
+mod kinds;
 #[path = "operator/objects.rs"]
 mod objects;
 #[path = "operator/people.rs"]
 mod people;
+#[path = "operator/refused.rs"]
+mod refused;
+#[path = "operator/rights.rs"]
+mod rights;
+#[path = "operator/writers.rs"]
+mod writers;
 
 use haldane_tests::operator::{Shop, Start};
 use serde_json::{Value, json};

@@ -57,7 +57,7 @@ pub struct Side {
     pub revision_query: Option<RevisionQuery>,
 }
 
-/// The Kubernetes workload that runs a side, in the rollout's namespace; exactly one of its fields.
+/// The Kubernetes workload that runs a side, in the rollout's namespace: exactly one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Workload {
@@ -77,6 +77,21 @@ pub struct Workload {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 16))]
     pub pods: Option<BTreeMap<String, String>>,
+    /// What else makes a revision, beside the pod template; without it nothing does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contents: Option<Contents>,
+}
+
+/// What a pod template refers to and that counts as part of it: a change of its `data` is a new revision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Contents {
+    /// Whether ConfigMaps count.
+    #[serde(default)]
+    pub config_maps: bool,
+    /// Whether Secrets count; the engine must be allowed to read them.
+    #[serde(default)]
+    pub secrets: bool,
 }
 
 /// A query whose series carry a side's revision in a label.

@@ -11,6 +11,9 @@ use sha2::{Digest, Sha256};
 /// The version of the algorithm.
 const VERSION: u32 = 1;
 
+/// The version of what is added where contents count.
+const CONTENTS_VERSION: u32 = 1;
+
 /// Labels that controllers put on templates.
 const CONTROLLERS_LABELS: [&str; 3] =
     ["pod-template-hash", "controller-revision-hash", "pod-template-generation"];
@@ -61,8 +64,26 @@ const DEFAULTS: [(&str, &str); 27] = [
 /// two workloads that run the same differ in them.
 pub(crate) fn of_template(template: &Value, selector: &Value) -> Revision {
     let digest = Sha256::digest(meant(template, selector).to_string());
-    let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
-    Revision::from(format!("{VERSION}-{hex}").as_str())
+    Revision::from(format!("{VERSION}-{}", hex(&digest)).as_str())
+}
+
+/// Returns the revision of a template together with what it takes its contents from: of each its kind, its name, and a
+/// digest of what it holds, `None` where it is absent. Which part is different can be seen.
+pub(crate) fn with_contents(
+    template: &Revision,
+    contents: &[(&str, String, Option<[u8; 32]>)],
+) -> Revision {
+    let mut all = Sha256::new();
+    for (kind, name, digest) in contents {
+        // No name holds a slash.
+        all.update(format!("{kind}/{name}/{}/", u8::from(digest.is_some())));
+        all.update(digest.unwrap_or_default());
+    }
+    Revision::from(format!("{template}-{CONTENTS_VERSION}-{}", hex(&all.finalize())).as_str())
+}
+
+fn hex(digest: &[u8]) -> String {
+    digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the template as its owner means it, with its keys in order.
@@ -208,5 +229,15 @@ mod tests {
     #[test]
     fn a_revision_carries_the_version_of_its_algorithm_and_stays_what_it_was() {
         assert_eq!(of_template(&template(), &Value::Null).to_string(), "1-c7ba2da74c");
+    }
+
+    #[test]
+    fn contents_are_added_to_the_revision_of_the_template_and_absence_is_one_of_them() {
+        let template = of_template(&template(), &Value::Null);
+        let of = |digest| with_contents(&template, &[("ConfigMap", "flags".to_owned(), digest)]);
+        assert_eq!(of(Some([1; 32])).to_string(), "1-c7ba2da74c-1-5a1569c8c1");
+        assert_ne!(of(Some([1; 32])), of(Some([2; 32])));
+        assert_ne!(of(None), of(Some([0; 32])));
+        assert_ne!(of(None), with_contents(&template, &[]));
     }
 }

@@ -323,7 +323,11 @@ impl Rollouts {
         adopt: bool,
         waited: Duration,
     ) -> (bool, Option<Duration>) {
-        let written = match self.compile(id, rollout).await {
+        let written = match self.contents(id, rollout) {
+            None => self.compile(id, rollout).await,
+            Some(why) => Err((why, true)),
+        };
+        let written = match written {
             Ok(written) => written,
             Err((message, may_pass)) => {
                 self.refuse(id, rollout, message).await;
@@ -360,6 +364,13 @@ impl Rollouts {
     async fn refuse(&self, id: &RolloutId, rollout: &Value, why: String) {
         self.engine.invalid(id, why).await;
         observed(&self.store, id, generation_of(rollout));
+    }
+
+    /// Says why the contents that count are not known yet, as long as nothing is recorded: what stands on a side would
+    /// be taken for new afterwards.
+    fn contents(&self, id: &RolloutId, rollout: &Value) -> Option<String> {
+        let is_new = rollout.pointer("/status/record").is_none();
+        is_new.then(|| self.workloads.unread_contents(id, rollout)).flatten()
     }
 
     async fn compile(&self, id: &RolloutId, rollout: &Value) -> Result<Written, (String, bool)> {

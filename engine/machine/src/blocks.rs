@@ -22,7 +22,7 @@ pub(crate) fn compute(turn: &mut Turn<'_>) {
     share_off(turn);
     missing_answers(turn);
     if turn.is_home_dead() {
-        let words = format!("no endpoint of {} is up", turn.record.header.home);
+        let words = turn.down_words(&turn.record.header.home);
         turn.block(Block::HomeDead, words);
     }
     if turn.has_home_changed() && (in_flight || turn.record.previous.is_some()) {
@@ -77,7 +77,7 @@ fn share_off(turn: &mut Turn<'_>) {
 fn missing_answers(turn: &mut Turn<'_>) {
     let exposed = turn.is_exposed();
     if turn.is_test_lost() && turn.policy(Gap::CanaryLost) == GapPolicy::Hold {
-        let words = format!("no endpoint of {} is up", turn.record.header.test);
+        let words = turn.down_words(&turn.record.header.test);
         turn.block(Block::NoData, words);
     }
     if !turn.any_verdict(|verdict| gap_of(verdict).is_some()) {

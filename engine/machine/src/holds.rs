@@ -188,7 +188,7 @@ fn refused_by_provider(turn: &mut Turn<'_>) {
 fn missing_answers(turn: &mut Turn<'_>) {
     let in_use = turn.record.place.is_guarded();
     if in_use && turn.is_test_lost() && turn.policy(Gap::CanaryLost) == GapPolicy::Pause {
-        let words = format!("no endpoint of {} is up", turn.record.header.test);
+        let words = turn.down_words(&turn.record.header.test);
         needs_person(turn, Reason::CanaryLost, None, Some(words));
     }
     let pausing = turn.new_verdict(|verdict| {
@@ -252,7 +252,9 @@ fn deadline(turn: &mut Turn<'_>) {
         return;
     }
     if turn.record.progressed >= plan.progress_deadline {
-        let detail = format!("{:?} without an end", plan.progress_deadline);
+        let test = &turn.record.header.test;
+        let why = turn.why(test).map_or(String::new(), |why| format!("; {test}: {why}"));
+        let detail = format!("{:?} without an end{why}", plan.progress_deadline);
         needs_person(turn, Reason::DeadlineReached, None, Some(detail));
     }
 }

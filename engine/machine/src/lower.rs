@@ -121,7 +121,10 @@ fn lost(turn: &Turn<'_>) -> Option<Found> {
     }
     let test = &turn.record.header.test;
     if turn.is_test_lost() {
-        let detail = format!("0 endpoints of {test} are up, at least 1 is needed");
+        let detail = match turn.seen.sides.get(test) {
+            Some(seen) if seen.why.is_some() => turn.down_words(test),
+            Some(_) | None => format!("0 endpoints of {test} are up, at least 1 is needed"),
+        };
         return Some(found(Cause::CanaryLost, None, Some(detail)));
     }
     if !turn.is_exposed() {
@@ -240,7 +243,9 @@ fn policy(turn: &Turn<'_>) -> Option<Found> {
         && plan.on_deadline == OnDeadline::Abort
         && turn.record.progressed >= plan.progress_deadline;
     let cause = Cause::DeadlineReached;
-    late.then(|| Found { actor: policy_actor(cause), ..found(cause, None, None) })
+    let test = &turn.record.header.test;
+    let why = turn.why(test).map(|why| format!("{test}: {why}"));
+    late.then(|| Found { actor: policy_actor(cause), ..found(cause, None, why) })
 }
 
 fn policy_actor(cause: Cause) -> Actor {

@@ -170,7 +170,8 @@ fn is_test_ready(turn: &mut Turn<'_>) -> bool {
     let ready = match turn.health(&test) {
         Some(Health::Ready { .. } | Health::Untold) => true,
         Some(Health::Down) => {
-            turn.block(Block::NotReady, format!("no endpoint of {test} is up"));
+            let words = turn.down_words(&test);
+            turn.block(Block::NotReady, words);
             false
         }
         None => false,
@@ -182,14 +183,16 @@ fn is_test_ready(turn: &mut Turn<'_>) -> bool {
         Shown::Several(_) | Shown::Unknown => false,
     };
     if !known {
-        turn.block(Block::RevisionUnknown, format!("{test} does not show the revision alone"));
+        let why = turn.why(&test).map_or(String::new(), |why| format!(": {why}"));
+        let words = format!("{test} does not show the revision alone{why}");
+        turn.block(Block::RevisionUnknown, words);
     }
     ready && known
 }
 
 fn is_home_as_it_was(turn: &mut Turn<'_>) -> bool {
     if turn.is_home_dead() {
-        let words = format!("no endpoint of {} is up", turn.record.header.home);
+        let words = turn.down_words(&turn.record.header.home);
         turn.block(Block::HomeDead, words);
         return false;
     }

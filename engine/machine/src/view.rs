@@ -124,6 +124,20 @@ impl<'a> Turn<'a> {
             .fold(told, |known, health| Some(known.map_or(health, |known| known.and(health))))
     }
 
+    /// Says that nothing of a side is ready, as well as whoever knows its pods can say it.
+    pub(crate) fn down_words(&self, side: &SideName) -> String {
+        let seen = self.seen.sides.get(side).filter(|seen| seen.health == Some(Health::Down));
+        match seen.and_then(|seen| seen.why.as_deref()) {
+            Some(why) => format!("{side}: {why}"),
+            None => format!("no endpoint of {side} is up"),
+        }
+    }
+
+    /// Returns what its workload says of a side that is not as it should be.
+    pub(crate) fn why(&self, side: &SideName) -> Option<&str> {
+        self.seen.sides.get(side)?.why.as_deref()
+    }
+
     /// Returns whether the side that a rollback sends everything to is known dead.
     pub(crate) fn is_home_dead(&self) -> bool {
         self.health(&self.record.header.home) == Some(Health::Down)

@@ -91,6 +91,9 @@ pub struct SideSeen {
     pub health: Option<Health>,
     /// The revisions it shows; `None` where nothing answered. Several while it is being replaced.
     pub revisions: Option<Vec<Revision>>,
+    /// What there is to say of it, for people: which pods are not ready and why. Nothing is decided by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Arc<str>>,
 }
 
 /// Whether a side can take traffic.

@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::{Duration, Instant},
 };
 
@@ -81,9 +81,17 @@ struct Shared {
 struct State {
     collection: Collection,
     trim: Trim,
-    objects: RwLock<HashMap<Key, Arc<Value>>>,
+    objects: RwLock<Objects>,
     sight: watch::Sender<Sight>,
     changes: broadcast::Sender<Key>,
+}
+
+/// What is mirrored, by namespace and name, so that nobody looks through all of it for what lies in one namespace.
+#[derive(Default)]
+struct Objects {
+    within: HashMap<Arc<str>, HashMap<Arc<str>, Arc<Value>>>,
+    /// Grows with every change.
+    version: u64,
 }
 
 /// The mirrors of one engine, so that a kind is watched once.
@@ -161,22 +169,30 @@ impl Mirror {
     /// Returns an object.
     #[must_use]
     pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<Value>> {
-        let key: Key = (namespace.into(), name.into());
-        self.0.state.objects().get(&key).cloned()
+        self.0.state.objects().within.get(namespace)?.get(name).cloned()
     }
 
     /// Returns every object, in no order.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Value>> {
-        self.0.state.objects().values().cloned().collect()
+        self.0.state.objects().within.values().flat_map(HashMap::values).cloned().collect()
     }
 
     /// Returns every object of a namespace, in no order.
     #[must_use]
     pub fn list_in(&self, namespace: &str) -> Vec<Arc<Value>> {
         let objects = self.0.state.objects();
-        let within = objects.iter().filter(|((of, _), _)| **of == *namespace);
-        within.map(|(_, object)| object.clone()).collect()
+        objects
+            .within
+            .get(namespace)
+            .map(|within| within.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// Returns a number that grows with every change: where it is the same, nothing is different.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.0.state.objects().version
     }
 
     /// Returns how well it knows what is, as it changes.
@@ -215,8 +231,12 @@ impl Drop for Shared {
 // === impl State ===
 
 impl State {
-    fn objects(&self) -> std::sync::RwLockReadGuard<'_, HashMap<Key, Arc<Value>>> {
+    fn objects(&self) -> RwLockReadGuard<'_, Objects> {
         self.objects.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn objects_mut(&self) -> RwLockWriteGuard<'_, Objects> {
+        self.objects.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn follow(self: Arc<Self>, outside: Outside) {
@@ -339,28 +359,18 @@ impl State {
     fn put(&self, mut object: Value) {
         (self.trim)(&mut object);
         let key = key_of(&object);
-        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        objects.insert(key.clone(), Arc::new(object));
-        drop(objects);
+        self.objects_mut().put(&key, Arc::new(object));
         let _ = self.changes.send(key);
     }
 
     fn remove(&self, key: &Key) {
-        self.objects.write().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.objects_mut().remove(key);
         let _ = self.changes.send(key.clone());
     }
 
     /// Takes in what was listed, and tells what of it is new, changed or gone.
     fn replace(&self, found: HashMap<Key, Arc<Value>>) {
-        let mut objects = self.objects.write().unwrap_or_else(PoisonError::into_inner);
-        let old = std::mem::replace(&mut *objects, found);
-        let mut changed: Vec<Key> = objects
-            .iter()
-            .filter(|(key, object)| old.get(*key) != Some(object))
-            .map(|(key, _)| key.clone())
-            .collect();
-        changed.extend(old.into_keys().filter(|key| !objects.contains_key(key)));
-        drop(objects);
+        let changed = self.objects_mut().replace(found);
         for key in changed {
             let _ = self.changes.send(key);
         }
@@ -383,6 +393,42 @@ impl State {
     }
 }
 
+// === impl Objects ===
+
+impl Objects {
+    fn put(&mut self, (namespace, name): &Key, object: Arc<Value>) {
+        self.version += 1;
+        self.within.entry(namespace.clone()).or_default().insert(name.clone(), object);
+    }
+
+    fn remove(&mut self, (namespace, name): &Key) {
+        self.version += 1;
+        let Some(within) = self.within.get_mut(namespace) else { return };
+        within.remove(name);
+        if within.is_empty() {
+            self.within.remove(namespace);
+        }
+    }
+
+    /// Returns what is new, changed or gone.
+    fn replace(&mut self, found: HashMap<Key, Arc<Value>>) -> Vec<Key> {
+        let mut old = std::mem::take(&mut self.within);
+        let mut changed = Vec::new();
+        for (key, object) in found {
+            let was = old.get_mut(&key.0).and_then(|within| within.remove(&key.1));
+            if was.as_ref() != Some(&object) {
+                changed.push(key.clone());
+            }
+            self.put(&key, object);
+        }
+        for (namespace, left) in old {
+            changed.extend(left.into_keys().map(|name| (namespace.clone(), name)));
+        }
+        self.version += 1;
+        changed
+    }
+}
+
 fn key_of(object: &Value) -> Key {
     let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default().into();
     (text("/metadata/namespace"), text("/metadata/name"))
@@ -391,5 +437,45 @@ fn key_of(object: &Value) -> Key {
 fn note_version(version: &mut String, object: &Value) {
     if let Some(found) = object.pointer("/metadata/resourceVersion").and_then(Value::as_str) {
         found.clone_into(version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn key(namespace: &str, name: &str) -> Key {
+        (namespace.into(), name.into())
+    }
+
+    fn names(mut keys: Vec<Key>) -> Vec<String> {
+        keys.sort();
+        keys.iter().map(|(namespace, name)| format!("{namespace}/{name}")).collect()
+    }
+
+    #[test]
+    fn a_list_tells_what_is_new_changed_or_gone_and_nothing_else() {
+        let mut objects = Objects::default();
+        for (name, value) in [("same", 1), ("other", 1), ("gone", 1)] {
+            objects.put(&key("shop", name), Arc::new(json!(value)));
+        }
+        objects.put(&key("empty", "last"), Arc::new(json!(1)));
+        let found = [("same", 1), ("other", 2), ("new", 1)];
+        let found = found.map(|(name, value)| (key("shop", name), Arc::new(json!(value))));
+        let changed = objects.replace(found.into_iter().collect());
+        assert_eq!(names(changed), ["empty/last", "shop/gone", "shop/new", "shop/other"]);
+        assert_eq!((objects.within.len(), objects.within["shop"].len()), (1, 3));
+    }
+
+    #[test]
+    fn every_change_has_a_version_and_an_empty_namespace_is_forgotten() {
+        let mut objects = Objects::default();
+        objects.put(&key("shop", "one"), Arc::new(json!(1)));
+        let one = objects.version;
+        objects.remove(&key("shop", "one"));
+        assert!(objects.version > one && objects.within.is_empty());
+        objects.remove(&key("shop", "one"));
     }
 }

@@ -46,6 +46,12 @@ fn workload(faults: &mut Faults<'_>, written: &Written, path: &Path) {
         let help = "write one of `deployment`, `statefulSet`, `daemonSet`, `replicaSet` or `pods`";
         faults.key(path, message, help);
     }
+    let without = written.workload.as_ref().filter(|workload| workload.pods.is_some());
+    if without.is_some_and(|workload| workload.contents.is_some()) {
+        let message = "pods by label have no template that would refer to contents";
+        let help = "name the workload that makes them, or remove `contents`";
+        faults.key(&path.key("contents"), message, help);
+    }
 }
 
 fn side(

@@ -108,6 +108,7 @@ fn a_right_that_is_missing_is_named_in_a_condition() {
 #[test]
 fn a_secret_of_another_namespace_is_not_read_and_one_of_its_own_is_never_shown() {
     let shop = Shop::open("secrets");
+    shop.let_secrets_be_read();
     let mut operator = Start::within(&shop.namespace).start();
     let sources = json!([{"name": "main", "prometheus": {"url": format!("http://{}", shop.metrics()),
         "bearer": {"secretKeyRef": {"name": "prom", "key": "token"}}}}]);

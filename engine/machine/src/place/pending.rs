@@ -41,6 +41,11 @@ pub(crate) fn keep(turn: &mut Turn<'_>) {
 }
 
 fn first_read(turn: &mut Turn<'_>, plan: &Plan, names: &[SideName; 2]) {
+    // What stands on a side must have been told once: else it would be taken for new afterwards.
+    let is_told = |side: &SideName| turn.seen.sides.contains_key(side);
+    if plan.sides.iter().any(|side| side.workload.is_some() && !is_told(&side.name)) {
+        return;
+    }
     let adopt = matches!(turn.seen.spec, Some(SpecSeen::Valid { adopt: true, .. }));
     let serving = match find(turn, names) {
         Found::Unread => return,
@@ -124,10 +129,13 @@ pub(crate) fn advance(turn: &mut Turn<'_>) {
     }
     let idle = turn.record.header.test.clone();
     let Some(revision) = known(turn, &idle) else {
-        let words = format!(
-            "what {idle} runs is not known; name it with `revision` or ask for it \
-                             with `revisionQuery`"
-        );
+        let words = match turn.why(&idle) {
+            Some(why) => format!("what {idle} runs is not known: {why}"),
+            None => format!(
+                "what {idle} runs is not known; name it with `revision` or ask for it \
+                 with `revisionQuery`"
+            ),
+        };
         turn.block(Block::RevisionUnknown, words);
         return;
     };

@@ -81,6 +81,10 @@ fn sides(root: &mut Value) {
     let message = "a side has exactly one workload: write one of `deployment`, `statefulSet`, `daemonSet`, \
                    `replicaSet` or `pods`";
     rule::add(at(root, "spec.sides[].workload"), &Rule::new(rule, message));
+    let message = "pods by label have no template that would refer to contents: name the workload that makes them, \
+                   or remove `contents`";
+    let rule = Rule::new("!has(self.contents) || !has(self.pods)", message);
+    rule::add(at(root, "spec.sides[].workload"), &rule);
 }
 
 fn traffic(root: &mut Value, registries: &Registries<'_>) {

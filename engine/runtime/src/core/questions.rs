@@ -161,12 +161,13 @@ impl Questions {
             .iter()
             .map(|(name, asked)| {
                 let fresh = asked.fresh(REVISIONS_AT_REST * 2 + DEADLINE, now.mono).cloned();
-                (name.clone(), SideSeen { health: None, revisions: fresh })
+                (name.clone(), SideSeen { revisions: fresh, ..SideSeen::default() })
             })
             .collect::<BTreeMap<_, _>>();
         for (name, told) in &self.workloads {
             let side = seen.sides.entry(name.clone()).or_default();
             side.health = told.health;
+            side.why.clone_from(&told.why);
             // A query that a person wrote says more than a hash of what was applied.
             side.revisions = side.revisions.take().or_else(|| told.revisions.clone());
         }

@@ -53,6 +53,17 @@ fn a2_what_stands_on_the_idle_side_is_rolled_out_only_where_it_is_named() {
 }
 
 #[test]
+fn a2_nothing_is_taken_over_before_what_runs_the_sides_was_told_once() {
+    let unheard =
+        fresh().read(0).edited(|plan| plan.sides[1].workload = Some("{}".into())).but(|world| {
+            world.seen.sides.remove(&"green".into());
+        });
+    assert_eq!(unheard.turn().record.serving, None, "what stands there would be taken for new");
+    let heard = unheard.shows("green", &["v2"]).turn();
+    assert_eq!((heard.record.stood, heard.record.serving.is_some()), (Some("v2".into()), true));
+}
+
+#[test]
 fn a2_an_entry_that_an_edit_brought_is_taken_over_at_the_asserted_share() {
     let world = World::at(Column::Pending).edited(|plan| plan.entries[0].settings = "{1}".into());
     assert!(!world.turn().says(Reason::SplitRefused));

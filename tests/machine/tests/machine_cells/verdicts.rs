@@ -153,6 +153,35 @@ fn c4_a_test_side_that_is_down_at_share_zero_is_not_started() {
 }
 
 #[test]
+fn c4_what_keeps_a_side_from_being_ready_is_said_where_the_side_itself_told_of_it() {
+    let why = "0 of 3 pods are ready: 2 CrashLoopBackOff, 1 ImagePullBackOff";
+    let with_why = |world: World| {
+        world.but(|world| {
+            let green = world.seen.sides.get_mut(&"green".into()).expect("it was told");
+            green.why = Some(why.into());
+        })
+    };
+    let said = |world: World, reason: Reason| {
+        let entries = with_why(world).turn().entries;
+        let entry = entries.into_iter().find(|entry| entry.reason == reason);
+        entry.and_then(|entry| entry.detail).unwrap_or_default()
+    };
+    let down = |column| World::at(column).health("green", Health::Down);
+    let words = format!("green: {why}");
+    assert_eq!(said(down(Column::Pending), Reason::NotReady), words);
+    assert_eq!(said(down(Column::Baking), Reason::CanaryLost), words);
+    let paused = down(Column::Baking).policy(Gap::CanaryLost, GapPolicy::Pause);
+    assert_eq!(said(paused, Reason::CanaryLost), words);
+    let unknown = World::at(Column::Pending).shows_nothing("green");
+    assert!(said(unknown, Reason::RevisionUnknown).ends_with(why));
+    let late = World::at(Column::Baking).but(|world| {
+        world.record.progressed = std::time::Duration::from_secs(1_000_000);
+    });
+    let late = said(late, Reason::DeadlineReached);
+    assert!(late.ends_with(&format!("; {words}")), "{late}");
+}
+
+#[test]
 fn c5_silence_holds_by_default_and_neither_aborts_nor_promotes() {
     for (gap, verdict) in
         [(Reason::NoData, Verdict::NoData), (Reason::SourceError, Verdict::SourceError)]
