@@ -3,8 +3,11 @@
 //! Only the engine that leads works. One rollout is worked on by one task at a time, many at once, and none waits for
 //! another; a task that panics is counted and tried again. What cannot be compiled never stops what is in flight.
 
+mod leaving;
+mod written;
+
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -12,12 +15,11 @@ use std::{
     time::Duration,
 };
 
-use haldane_crds::{Condition, ConditionStatus, Diagnostic};
-use haldane_host::{Engine, Intent, Written, compile_in_cluster};
-use haldane_model::{RolloutId, SpecSeen};
+use haldane_crds::{Condition, ConditionStatus};
+use haldane_host::Engine;
+use haldane_model::RolloutId;
 use haldane_outside::{Key, Mirror, Outside, Sight};
-use haldane_plan::Templates;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -314,151 +316,6 @@ impl Rollouts {
         again
     }
 
-    /// Compiles what is written and tells the loop. Returns whether another one has its route, and when to
-    /// come again.
-    async fn tell(
-        &self,
-        id: &RolloutId,
-        rollout: &Value,
-        adopt: bool,
-        waited: Duration,
-    ) -> (bool, Option<Duration>) {
-        let written = match self.contents(id, rollout) {
-            None => self.compile(id, rollout).await,
-            Some(why) => Err((why, true)),
-        };
-        let written = match written {
-            Ok(written) => written,
-            Err((message, may_pass)) => {
-                self.refuse(id, rollout, message).await;
-                let again = if waited.is_zero() { AGAIN.0 } else { (waited * 2).min(AGAIN.1) };
-                return (false, may_pass.then_some(again));
-            }
-        };
-        if let Some((first, target)) = self.engine.claim(id, &written.targets).await {
-            let why = format!(
-                "{target} is driven by the rollout {first} already; give each route one rollout"
-            );
-            self.refuse(id, rollout, why).await;
-            return (true, Some(ROUTE_AGAIN));
-        }
-        for warning in &written.warnings {
-            tracing::debug!(rollout = %id, "{}", warning.message);
-        }
-        let applied = self.engine.apply(&written, Intent { named: false, adopt });
-        let (store, id, generation) = (self.store.clone(), id.clone(), generation_of(rollout));
-        // What is not looked at yet is not observed.
-        tokio::spawn({
-            let (store, id) = (store.clone(), id.clone());
-            async move {
-                if applied.told.await.is_ok() {
-                    observed(&store, &id, generation);
-                }
-            }
-        });
-        // A thousand at once come one after another: each writes its first record.
-        let _ = tokio::time::timeout(FIRST_RECORD_MAX, store.shelf.recorded(&id)).await;
-        (false, None)
-    }
-
-    async fn refuse(&self, id: &RolloutId, rollout: &Value, why: String) {
-        self.engine.invalid(id, why).await;
-        observed(&self.store, id, generation_of(rollout));
-    }
-
-    /// Says why the contents that count are not known yet, as long as nothing is recorded: what stands on a side would
-    /// be taken for new afterwards.
-    fn contents(&self, id: &RolloutId, rollout: &Value) -> Option<String> {
-        let is_new = rollout.pointer("/status/record").is_none();
-        is_new.then(|| self.workloads.unread_contents(id, rollout)).flatten()
-    }
-
-    async fn compile(&self, id: &RolloutId, rollout: &Value) -> Result<Written, (String, bool)> {
-        let document = json!({
-            "apiVersion": rollout["apiVersion"],
-            "kind": rollout["kind"],
-            "metadata": {"name": &*id.name, "namespace": &*id.namespace},
-            "spec": rollout["spec"],
-        });
-        let parsed = haldane_plan::parse(&document.to_string());
-        let parsed = parsed.map_err(|found| (in_words(&found), false))?;
-        let Some(document) = parsed.rollouts.first() else {
-            return Err(("it is no Rollout".to_owned(), false));
-        };
-        let templates = self.templates_for(id);
-        let compiled = compile_in_cluster(document, templates, &self.outside).await;
-        compiled.map_err(|wrong| (in_words(&wrong.diagnostics), wrong.may_pass))
-    }
-
-    fn templates_for(&self, id: &RolloutId) -> Templates {
-        let mut templates = Templates::default();
-        for template in self.usable(id) {
-            let mut document = (*template).clone();
-            document["metadata"] = match api::text(&template, "/metadata/namespace") {
-                "" => json!({"name": template["metadata"]["name"]}),
-                namespace => {
-                    json!({"name": template["metadata"]["name"], "namespace": namespace})
-                }
-            };
-            match haldane_plan::parse(&document.to_string()) {
-                Ok(parsed) => templates.add(parsed.templates, None),
-                Err(found) => templates.add_unread(&format!(
-                    "{} {}: {}",
-                    api::text(&template, "/kind"),
-                    api::text(&template, "/metadata/name"),
-                    in_words(&found)
-                )),
-            }
-        }
-        templates
-    }
-
-    fn usable(&self, id: &RolloutId) -> Vec<Arc<Value>> {
-        let all = self.templates.iter().flat_map(Mirror::list);
-        all.filter(|template| {
-            let namespace = api::text(template, "/metadata/namespace");
-            namespace.is_empty() || namespace == &*id.namespace
-        })
-        .collect()
-    }
-
-    fn versions(&self, id: &RolloutId) -> Vec<String> {
-        let usable = self.usable(id);
-        let of = |template: &Arc<Value>| {
-            let (uid, generation) =
-                (api::text(template, "/metadata/uid"), &template["metadata"]["generation"]);
-            format!("{uid}/{generation}")
-        };
-        usable.iter().map(of).collect::<BTreeSet<_>>().into_iter().collect()
-    }
-
-    // --- the end of a rollout ---
-
-    /// Sees to it that an object stays until its traffic is back.
-    async fn keep(&self, id: &RolloutId, rollout: &Value) -> Result<(), String> {
-        let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
-        if list.is_some_and(|list| list.iter().any(|name| name == api::FINALIZER)) {
-            return Ok(());
-        }
-        let add = match list {
-            Some(list) if !list.is_empty() => {
-                json!({"op": "add", "path": "/metadata/finalizers/-", "value": api::FINALIZER})
-            }
-            Some(_) | None => {
-                json!({"op": "add", "path": "/metadata/finalizers", "value": [api::FINALIZER]})
-            }
-        };
-        let test = json!({"op": "test", "path": "/metadata/resourceVersion",
-            "value": api::text(rollout, "/metadata/resourceVersion")});
-        let cluster = api::cluster(&self.outside).await.map_err(|error| error.to_string())?;
-        let path = format!("{}?fieldManager={}", api::rollout(id), api::MANAGER);
-        match cluster.patch(&path, &[test, add], api::DEADLINE).await {
-            Ok(_) => Ok(()),
-            Err(error) if api::is_gone(&error) => Ok(()),
-            Err(error) => Err(format!("its finalizer cannot be set: {}", api::told(&error))),
-        }
-    }
-
     fn blind(&self, id: &RolloutId, why: Option<String>) {
         let news = self.store.shelf.with(id, |kept| {
             let news = kept.blind != why;
@@ -467,46 +324,6 @@ impl Rollouts {
         });
         if news {
             self.store.shelf.pictures().add(id);
-        }
-    }
-
-    /// Puts the traffic of a rollout back that is on its way out, then lets it go.
-    async fn leave(&self, id: &RolloutId, rollout: &Value) {
-        let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
-        let ours = list.is_some_and(|list| list.iter().any(|name| name == api::FINALIZER));
-        if !ours {
-            return;
-        }
-        let handle = self.engine.ended_with(id, SpecSeen::Deleted).await;
-        if self.is_namespace_leaving(id).await {
-            self.engine.ended_with(id, SpecSeen::NamespaceDeleted).await;
-        }
-        // A loop that recorded nothing has nothing to forget, and ends without a word.
-        let (store, mut pictures) = (self.store.clone(), handle.watch());
-        let id = id.clone();
-        tokio::spawn(async move {
-            while pictures.changed().await.is_ok() {}
-            if let Err(why) = store.let_go_of_nothing(&id).await {
-                tracing::warn!(rollout = %id, "the finalizer stays: {why}");
-            }
-        });
-    }
-
-    async fn is_namespace_leaving(&self, id: &RolloutId) -> bool {
-        let Ok(cluster) = api::cluster(&self.outside).await else { return false };
-        let path = format!("/api/v1/namespaces/{}", id.namespace);
-        let namespace = cluster.get(&path, Duration::from_secs(2)).await;
-        namespace.is_ok_and(|namespace| api::text(&namespace, "/status/phase") == "Terminating")
-    }
-
-    /// The object is gone, though nobody was asked: what it drives is put back all the same.
-    async fn gone(&self, id: &RolloutId) {
-        self.told().remove(id);
-        if self.engine.handle(id).is_some() {
-            self.engine.ended_with(id, SpecSeen::Deleted).await;
-        } else {
-            self.engine.release_claims(id);
-            self.store.shelf.forget(id);
         }
     }
 }
@@ -553,20 +370,4 @@ fn names_workloads(rollout: &Value) -> bool {
 fn uses_templates(rollout: &Value) -> bool {
     let templates = rollout.pointer("/spec/analysis/templates").and_then(Value::as_array);
     templates.is_some_and(|templates| !templates.is_empty())
-}
-
-/// Says what is wrong, each with its field; there are no lines in an object.
-fn in_words(found: &[Diagnostic]) -> String {
-    let shown = found.iter().take(5).map(|one| {
-        let help = one.help.as_ref().map_or(String::new(), |help| format!("; {help}"));
-        match one.path.as_str() {
-            "" => format!("{}{help}", one.message),
-            path => format!("{path}: {}{help}", one.message),
-        }
-    });
-    let words = shown.collect::<Vec<_>>().join(". ");
-    match found.len().saturating_sub(5) {
-        0 => words,
-        more => format!("{words} (and {more} more)"),
-    }
 }

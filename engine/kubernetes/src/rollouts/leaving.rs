@@ -1,0 +1,78 @@
+//! The end of a rollout: its object stays until its traffic is back.
+
+use std::time::Duration;
+
+use haldane_model::{RolloutId, SpecSeen};
+use serde_json::{Value, json};
+
+use super::Rollouts;
+use crate::api;
+
+// === impl Rollouts ===
+
+impl Rollouts {
+    /// Sees to it that an object stays until its traffic is back.
+    pub(super) async fn keep(&self, id: &RolloutId, rollout: &Value) -> Result<(), String> {
+        let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
+        if list.is_some_and(|list| list.iter().any(|name| name == api::FINALIZER)) {
+            return Ok(());
+        }
+        let add = match list {
+            Some(list) if !list.is_empty() => {
+                json!({"op": "add", "path": "/metadata/finalizers/-", "value": api::FINALIZER})
+            }
+            Some(_) | None => {
+                json!({"op": "add", "path": "/metadata/finalizers", "value": [api::FINALIZER]})
+            }
+        };
+        let test = json!({"op": "test", "path": "/metadata/resourceVersion",
+            "value": api::text(rollout, "/metadata/resourceVersion")});
+        let cluster = api::cluster(&self.outside).await.map_err(|error| error.to_string())?;
+        let path = format!("{}?fieldManager={}", api::rollout(id), api::MANAGER);
+        match cluster.patch(&path, &[test, add], api::DEADLINE).await {
+            Ok(_) => Ok(()),
+            Err(error) if api::is_gone(&error) => Ok(()),
+            Err(error) => Err(format!("its finalizer cannot be set: {}", api::told(&error))),
+        }
+    }
+
+    /// Puts the traffic of a rollout back that is on its way out, then lets it go.
+    pub(super) async fn leave(&self, id: &RolloutId, rollout: &Value) {
+        let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
+        let ours = list.is_some_and(|list| list.iter().any(|name| name == api::FINALIZER));
+        if !ours {
+            return;
+        }
+        let handle = self.engine.ended_with(id, SpecSeen::Deleted).await;
+        if self.is_namespace_leaving(id).await {
+            self.engine.ended_with(id, SpecSeen::NamespaceDeleted).await;
+        }
+        // A loop that recorded nothing has nothing to forget, and ends without a word.
+        let (store, mut pictures) = (self.store.clone(), handle.watch());
+        let id = id.clone();
+        tokio::spawn(async move {
+            while pictures.changed().await.is_ok() {}
+            if let Err(why) = store.let_go_of_nothing(&id).await {
+                tracing::warn!(rollout = %id, "the finalizer stays: {why}");
+            }
+        });
+    }
+
+    async fn is_namespace_leaving(&self, id: &RolloutId) -> bool {
+        let Ok(cluster) = api::cluster(&self.outside).await else { return false };
+        let path = format!("/api/v1/namespaces/{}", id.namespace);
+        let namespace = cluster.get(&path, Duration::from_secs(2)).await;
+        namespace.is_ok_and(|namespace| api::text(&namespace, "/status/phase") == "Terminating")
+    }
+
+    /// The object is gone, though nobody was asked: what it drives is put back all the same.
+    pub(super) async fn gone(&self, id: &RolloutId) {
+        self.told().remove(id);
+        if self.engine.handle(id).is_some() {
+            self.engine.ended_with(id, SpecSeen::Deleted).await;
+        } else {
+            self.engine.release_claims(id);
+            self.store.shelf.forget(id);
+        }
+    }
+}
