@@ -101,7 +101,11 @@ async fn publish(
         match cluster.create(&path, &event, api::DEADLINE).await {
             Ok(_) => return true,
             Err(error) if matches!(api::code(&error), Some(409)) => return true,
-            // The namespace is going, or we may not: once more is no use.
+            // Once more is no use; a right that is missing is a person's to give. So is said, too, where the namespace goes.
+            Err(error) if api::code(&error) == Some(403) => {
+                tracing::warn!(rollout = %id, "no event: {}", api::told(&error));
+                return false;
+            }
             Err(error) if api::code(&error).is_some() => {
                 tracing::debug!(rollout = %id, "no event: {}", api::told(&error));
                 return false;

@@ -194,7 +194,12 @@ impl Requests {
         match cluster.merge(&path, &json!({"status": status}), api::DEADLINE).await {
             Ok(_) => Ok(()),
             Err(error) if api::is_gone(&error) => Ok(()),
-            Err(error) => Err(api::told(&error)),
+            Err(error) => {
+                if api::code(&error) == Some(403) {
+                    tracing::warn!("a request cannot be answered: {}", api::told(&error));
+                }
+                Err(api::told(&error))
+            }
         }
     }
 

@@ -2,9 +2,11 @@
 
 use std::cell::RefCell;
 
+use haldane_model::Health;
 use serde_json::json;
 
 use super::*;
+use crate::workloads::{pods, refs::Holder};
 
 /// All is seen; objects hold what the test says.
 #[derive(Default)]
