@@ -142,25 +142,25 @@ async fn testers_reach_the_side_under_test_alone_and_copies_are_counted_there() 
         let company = Company { testers: "green".into(), mirror };
         driven.provider.accompany(company, Mark::raise(1)).await.unwrap();
         driven.settle(0).await;
-        let green = driven.mesh.copy("green");
+        let copied = |driven: &Driven| driven.mesh.copy("green").requests();
         assert_eq!(asked(&driven, 50, &[("x-canary", "1")]), 50, "{way:?}: testers are on green");
-        let counted = green.requests();
+        let counted = copied(&driven);
         assert_eq!(asked(&driven, 400, &[]), 0, "{way:?}: users are on blue");
         // Five deviations of half of four hundred, which is ten.
         wait_for("half of them are copied", Duration::from_secs(10), || {
-            green.requests() - counted >= 150
+            copied(&driven) - counted >= 150
         });
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let copies = green.requests() - counted;
+        let copies = copied(&driven) - counted;
         println!("{way:?}: {copies} of 400 requests were copied at 50 %");
         assert!((150..=250).contains(&copies), "{way:?}: {copies} of 400");
         driven.write(0).await;
         driven.settle(0).await;
-        let counted = green.requests();
+        let counted = copied(&driven);
         assert_eq!(asked(&driven, 50, &[("x-canary", "1")]), 0, "{way:?}: testers are back");
         assert_eq!(asked(&driven, 100, &[]), 0);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(green.requests(), counted, "{way:?}: nothing is copied any more");
+        assert_eq!(copied(&driven), counted, "{way:?}: nothing is copied any more");
         let full = |text: &str| text.replace("\"weight\":10000", "\"weight\":100");
         assert_eq!(full(&driven.document()["spec"].to_string()), full(&before), "{way:?}");
     }

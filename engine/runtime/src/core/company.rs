@@ -124,7 +124,6 @@ impl Escort {
             self.calls = 0;
             self.not_before = None;
         }
-        self.not_before.take_if(|at| now >= *at);
         if fits {
             if self.called_at.is_none_or(|at| now >= at + CALM) {
                 self.calls = 0;
@@ -188,8 +187,10 @@ impl Escort {
         self.under_way = None;
     }
 
+    /// Forgets the call that nobody answered, and a time that has come: whoever was waked for it wakes once.
     pub(super) fn give_up(&mut self, patience: Duration, now: Duration) {
         self.under_way.take_if(|(_, since)| now >= *since + patience);
+        self.not_before.take_if(|at| now >= *at);
     }
 
     pub(super) fn wake_at(&self, patience: Duration) -> Option<Duration> {

@@ -290,7 +290,6 @@ impl Entries {
     ) {
         for name in &self.order {
             let Some(known) = self.known.get_mut(name) else { continue };
-            known.escort.give_up(known.write_deadline + Duration::from_secs(1), now.mono);
             let waits = self.holding || known.write.is_some() || known.unread;
             if waits || !known.escort.is_told_by(known.answered) {
                 continue;
@@ -380,6 +379,7 @@ impl Entries {
         seen.finished.clone_from(&self.finished);
         for (name, known) in &mut self.known {
             known.give_up(now.mono);
+            known.escort.give_up(known.patience(), now.mono);
             known.wait_until.take_if(|at| now.mono >= *at);
             // To ask again makes nothing fresher.
             let is_fresh = known.answered_at.is_some_and(|at| now.mono <= at + fresh);

@@ -133,3 +133,20 @@ fn a_known_rollback_is_no_obstacle_and_a_newer_one_is() {
     record.version = 30;
     assert!(next_mark(&record).yields_to(&Mark::rollback(31)));
 }
+
+#[test]
+fn a_time_that_has_come_wakes_once_though_nothing_may_be_asked_then() {
+    let (mut escort, patience) = (Escort::default(), Duration::from_secs(6));
+    assert!(escort.is_due(&company("green"), false, Duration::ZERO));
+    escort.called(1, Duration::ZERO);
+    assert_eq!(escort.wake_at(patience), Some(patience), "an answer that is lost");
+    escort.give_up(patience, patience);
+    assert_eq!(escort.wake_at(patience), None);
+    escort.called(2, patience);
+    escort.answered(2, Ok(()));
+    assert!(!escort.is_due(&company("green"), false, patience), "it waits");
+    let at = escort.wake_at(patience).unwrap();
+    assert!(at > patience);
+    escort.give_up(patience, at);
+    assert_eq!(escort.wake_at(patience), None);
+}
