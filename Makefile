@@ -5,6 +5,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 1000000
 N ?= 20000
+ROLLOUTS ?= 1000
 # Suites that need components which take long to build, and their features; tests/setup-more.sh makes the components.
 MORE := deploy_helm mesh mesh_rollout
 MORE_FEATURES := haldane-tests/helm,haldane-tests/mesh
@@ -36,7 +37,7 @@ demo-kubernetes: setup-more build ## releases in that API server through a real 
 	@target/release/demo-kubernetes
 
 cluster: setup ## a real Kubernetes API server for a person: prints the KUBECONFIG, stops on Ctrl-C
-	$(CARGO) build -p haldane-tests --bin cluster
+	$(CARGO) build --workspace --bin cluster
 	@target/debug/cluster
 
 test: setup ## all tests but those of test-more, against real servers; nothing is skipped
@@ -50,7 +51,7 @@ test-operator: setup ## the tests of the operator alone
 
 test-more: setup-more ## the suites with components that take long to build: the chart with a real Helm, releases through a real mesh
 	$(CARGO) build --workspace --bins
-	$(CARGO) test -p haldane-tests --features $(MORE_FEATURES) --no-fail-fast $(MORE:%=--test %)
+	$(CARGO) test --workspace --features $(MORE_FEATURES) --no-fail-fast $(MORE:%=--test %)
 
 check: ## formatting, lints, licences and duplicate dependencies
 	$(CARGO) fmt --all --check
@@ -64,8 +65,9 @@ sim: ## a million seeds of the runtime's simulation (SEEDS=n, SEED=x reproduces 
 analysis-sim: ## play the analysis against others on simulated traffic, and write analysis/judge/VALIDATION.md (N=rollouts)
 	nice -n 19 $(CARGO) run --release -p haldane-analysis-tests --bin analysis-sim -- $(N)
 
-bench: packages build ## measure, and write tests/bench/RESULTS.md
+bench: setup build ## measure, and write tests/bench/RESULTS.md and CLUSTER.md (ROLLOUTS=1000, 40 minutes)
 	@target/release/bench
+	@target/release/bench cluster $(ROLLOUTS)
 
 soak: packages build ## one rollout after another against real servers, with kills, for HOURS (default 1)
 	@target/release/soak
