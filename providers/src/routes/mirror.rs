@@ -199,7 +199,7 @@ fn reference(backend: &Value) -> Value {
 fn filter(to: &Value, share: Weight) -> Value {
     let mut mirror = json!({"backendRef": to});
     let points = share.basis_points();
-    if points % 100 == 0 && share != Weight::FULL {
+    if points.is_multiple_of(100) && share != Weight::FULL {
         mirror["percent"] = json!(points / 100);
     } else if share != Weight::FULL {
         mirror["fraction"] = json!({"numerator": points, "denominator": 10_000});
@@ -232,7 +232,7 @@ fn percent(value: f64) -> Weight {
 /// Whole percent as whole numbers, as people write them.
 fn number(share: Weight) -> Value {
     match share.basis_points() {
-        points if points % 100 == 0 => json!(points / 100),
+        points if points.is_multiple_of(100) => json!(points / 100),
         points => json!(f64::from(points) / 100.0),
     }
 }

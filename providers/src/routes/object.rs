@@ -352,12 +352,11 @@ impl Object {
 
     /// Returns what a person must put right about rules for testers before a rollout starts.
     pub(crate) fn testers_obstacle(&self, layout: &Layout) -> Option<String> {
-        let odd = layout.testers.iter().find_map(|rule| match rule {
+        layout.testers.iter().find_map(|rule| match rule {
             Ok(rule) if rule.narrow => None,
             Ok(rule) => Some(company::takes_everybody(rule)),
             Err(unfit) => Some(format!("{}: {}", unfit.label, unfit.why)),
-        });
-        odd
+        })
     }
 
     fn done(&self, layout: &Layout) -> Result<(), Error> {

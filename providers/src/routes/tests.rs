@@ -155,25 +155,31 @@ fn applied(document: &Value, operations: &[Value]) -> Result<Value, String> {
                     return Err(format!("testing {path} failed"));
                 }
             }
-            "add" => match document.pointer_mut(parent).ok_or("a path is missing")? {
-                Value::Array(items) if last == "-" => items.push(value),
-                Value::Array(items) => items.insert(last.parse().unwrap(), value),
-                parent => {
-                    parent.as_object_mut().unwrap().insert(last, value);
-                }
-            },
+            "add" => add(document.pointer_mut(parent).ok_or("a path is missing")?, last, value),
             "replace" => *document.pointer_mut(path).ok_or("a path is missing")? = value,
-            "remove" => match document.pointer_mut(parent).ok_or("a path is missing")? {
-                Value::Array(items) => drop(items.remove(last.parse().unwrap())),
-                parent => {
-                    let gone = parent.as_object_mut().unwrap().shift_remove(&last);
-                    gone.ok_or("a path is missing")?;
-                }
-            },
+            "remove" => remove(document.pointer_mut(parent).ok_or("a path is missing")?, &last)?,
             other => panic!("{other} is not used"),
         }
     }
     Ok(document)
+}
+
+fn add(parent: &mut Value, last: String, value: Value) {
+    if let Some(items) = parent.as_array_mut() {
+        let at = if last == "-" { items.len() } else { last.parse().unwrap() };
+        items.insert(at, value);
+    } else {
+        parent.as_object_mut().unwrap().insert(last, value);
+    }
+}
+
+fn remove(parent: &mut Value, last: &str) -> Result<(), String> {
+    if let Some(items) = parent.as_array_mut() {
+        items.remove(last.parse().unwrap());
+        return Ok(());
+    }
+    let gone = parent.as_object_mut().unwrap().shift_remove(last);
+    gone.map(drop).ok_or_else(|| format!("{last} is missing"))
 }
 
 fn sent(target: &Target, wish: &Wish, document: &Value) -> Vec<Value> {

@@ -51,7 +51,7 @@ fn a_step_is_accompanied_and_nothing_else() {
     check(Place::Healthy, "blue", None);
     let cause = Cause::AbortedByPerson;
     let out_of = Ground::Flight;
-    check(Place::RollingBack { cause: cause.clone(), since, out_of }, "blue", None);
+    check(Place::RollingBack { cause, since, out_of }, "blue", None);
     check(Place::Degraded { cause }, "blue", None);
 }
 
