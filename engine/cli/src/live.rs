@@ -175,7 +175,7 @@ fn steps(status: &Status, paint: &impl Fn(&str, &str) -> String) -> String {
     let current = status.step.as_ref().map(|step| step.index);
     let done = status.watching || status.phase == "Healthy" && status.attempt > 0;
     let names = status.steps.iter().enumerate().map(|(index, step)| {
-        let text = step.weight.to_string();
+        let text = step.to_string();
         match current {
             Some(current) if index == current => paint("1;36", &format!("[{text}]")),
             Some(current) if index < current => paint("32", &text),

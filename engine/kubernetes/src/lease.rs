@@ -49,6 +49,8 @@ pub(crate) struct Keeper {
     seen: Option<(Value, Duration)>,
     /// Whether the watch was found to be behind: then the server itself is asked.
     distrusts: bool,
+    /// What went wrong last, as it was told: once, however often it is tried.
+    trouble: Option<String>,
 }
 
 // === impl Keeper ===
@@ -67,7 +69,20 @@ impl Keeper {
                 .within(&place.namespace)
         };
         let mirror = outside.mirror_of(collection, |_| {});
-        (Self { outside, clock, place, told, floor, mirror, seen: None, distrusts: false }, lease)
+        (
+            Self {
+                outside,
+                clock,
+                place,
+                told,
+                floor,
+                mirror,
+                seen: None,
+                distrusts: false,
+                trouble: None,
+            },
+            lease,
+        )
     }
 
     /// Keeps it until the token is cancelled, then gives it back.
@@ -98,10 +113,7 @@ impl Keeper {
         if self.holds() {
             return match self.renew(begun).await {
                 Ok(()) => RENEW.saturating_sub(self.now().saturating_sub(begun)),
-                Err(why) => {
-                    tracing::warn!("the lease was not renewed: {why}");
-                    AGAIN
-                }
+                Err(why) => self.try_again(format!("the lease was not renewed: {why}")),
             };
         }
         match self.look().await {
@@ -115,10 +127,7 @@ impl Keeper {
                 Some(_) | None => self.take(begun, None).await,
             },
             Ok(Some(lease)) => self.wait_for(begun, lease).await,
-            Err(why) => {
-                tracing::warn!("the lease cannot be read: {why}");
-                AGAIN
-            }
+            Err(why) => self.try_again(format!("the lease cannot be read: {why}")),
         }
     }
 
@@ -180,11 +189,11 @@ impl Keeper {
             }
             Err(error) => {
                 let lost = matches!(&error, ClusterError::Refused(refusal) if refusal.code == 409);
-                if !lost {
-                    tracing::warn!("the lease cannot be taken: {error}");
-                }
                 self.distrusts = true;
-                AGAIN
+                match lost {
+                    true => AGAIN,
+                    false => self.try_again(format!("the lease cannot be taken: {error}")),
+                }
             }
         }
     }
@@ -231,7 +240,17 @@ impl Keeper {
         Ok(())
     }
 
+    /// Tells what went wrong, where that is news; returns how soon to try again.
+    fn try_again(&mut self, why: String) -> Duration {
+        if self.trouble.as_ref() != Some(&why) {
+            tracing::warn!("{why}");
+            self.trouble = Some(why);
+        }
+        AGAIN
+    }
+
     fn hold(&mut self, begun: Duration, term: u64, lease: Value) {
+        self.trouble = None;
         self.seen = Some((lease, begun));
         let until = Some(begun + DURATION - MARGIN);
         self.tell(LeaseTold { seen: LeaseSeen::Held { term }, until });

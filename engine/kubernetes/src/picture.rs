@@ -322,13 +322,20 @@ fn outline(status: &RolloutStatus) -> RolloutStatus {
     outline
 }
 
+/// A rollout whose next picture has to wait.
+struct Paced {
+    until: Instant,
+    /// Whether it comes again by itself then: once, however often it changes meanwhile.
+    comes: bool,
+}
+
 /// Publishes pictures while this engine leads.
 pub(crate) async fn publish(
     store: StatusStore,
     leads: watch::Receiver<bool>,
     token: CancellationToken,
 ) {
-    let mut paced: HashMap<RolloutId, Instant> = HashMap::new();
+    let mut paced: HashMap<RolloutId, Paced> = HashMap::new();
     let mut failures: HashMap<RolloutId, u32> = HashMap::new();
     let mut publishing: JoinSet<(RolloutId, bool)> = JoinSet::new();
     loop {
@@ -347,10 +354,12 @@ pub(crate) async fn publish(
             continue;
         }
         let now = Instant::now();
-        paced.retain(|_, at| *at > now);
+        paced.retain(|_, paced| paced.until > now);
         for id in dirty {
-            if let Some(at) = paced.get(&id).copied() {
-                later(store.clone(), id, at);
+            if let Some(paced) = paced.get_mut(&id) {
+                if !std::mem::replace(&mut paced.comes, true) {
+                    later(store.clone(), id, paced.until);
+                }
                 continue;
             }
             if token.is_cancelled() {
@@ -363,7 +372,8 @@ pub(crate) async fn publish(
                     pace(&store, &mut paced, &mut failures, id, is_published);
                 }
             }
-            paced.insert(id.clone(), Instant::now() + PACE);
+            let until = Instant::now() + PACE;
+            paced.insert(id.clone(), Paced { until, comes: false });
             let store = store.clone();
             publishing.spawn(async move {
                 let published = publish_one(&store, &id).await;
@@ -379,7 +389,7 @@ pub(crate) async fn publish(
 /// Notes how a publication ended; one that failed comes again, ever later.
 fn pace(
     store: &StatusStore,
-    paced: &mut HashMap<RolloutId, Instant>,
+    paced: &mut HashMap<RolloutId, Paced>,
     failures: &mut HashMap<RolloutId, u32>,
     id: RolloutId,
     is_published: bool,
@@ -391,9 +401,9 @@ fn pace(
     let failed = failures.entry(id.clone()).or_default();
     let wait = PACE.saturating_mul(2_u32.saturating_pow(*failed)).min(PACE_MAX);
     *failed = failed.saturating_add(1);
-    let at = Instant::now() + wait;
-    paced.insert(id.clone(), at);
-    later(store.clone(), id, at);
+    let until = Instant::now() + wait;
+    paced.insert(id.clone(), Paced { until, comes: true });
+    later(store.clone(), id, until);
 }
 
 fn later(store: StatusStore, id: RolloutId, at: Instant) {

@@ -1,6 +1,6 @@
 //! The status of a rollout as people and programs see it: one serialisable picture.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use haldane_model::{
     Acknowledged, Cause, Compared, Header, Place, Reason, Record, Revision, RolloutId, Seen,
@@ -88,6 +88,9 @@ pub struct PlannedStep {
     pub weight: Weight,
     /// How long its bake is, in seconds.
     pub bake: f64,
+    /// How much of the serving side's traffic is copied meanwhile, in basis points.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<Weight>,
 }
 
 /// The watch after the promotion.
@@ -174,9 +177,30 @@ pub struct EngineStatus {
     pub version: u64,
 }
 
+// === impl PlannedStep ===
+
+impl fmt::Display for PlannedStep {
+    /// `10 %`, or `0 %, mirror 20 %`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.weight)?;
+        match self.mirror {
+            Some(share) => write!(f, ", mirror {share}"),
+            None => Ok(()),
+        }
+    }
+}
+
 // === impl Status ===
 
 impl Status {
+    /// Says what the step under way gives the side under test: `25 %`, or `0 %, mirror 20 %`.
+    #[must_use]
+    pub fn step_in_words(&self) -> Option<String> {
+        let step = self.step.as_ref()?;
+        let planned = self.steps.get(step.index).filter(|planned| planned.weight == step.weight);
+        Some(planned.map_or_else(|| step.weight.to_string(), ToString::to_string))
+    }
+
     /// Draws the picture of a rollout.
     #[must_use]
     pub fn of(core: &Core, last: Option<DecisionStatus>) -> Self {
@@ -313,7 +337,11 @@ impl Status {
         self.steps = plan
             .steps
             .iter()
-            .map(|step| PlannedStep { weight: step.weight, bake: step.bake.as_secs_f64() })
+            .map(|step| PlannedStep {
+                weight: step.weight,
+                bake: step.bake.as_secs_f64(),
+                mirror: step.mirror,
+            })
             .collect();
         self.step = record.step().and_then(|index| {
             let step = plan.steps.get(index)?;
@@ -359,5 +387,25 @@ impl Status {
                 }
             })
             .collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_mirrors_says_so() {
+        let [tenth, fifth] = [1_000, 2_000].map(|points| Weight::from_basis_points(points).ok());
+        let planned = |weight, mirror| PlannedStep { weight, bake: 60.0, mirror };
+        let mut status = Status::empty(&RolloutId::new("shop", "checkout"));
+        assert_eq!(status.step_in_words(), None);
+        status.steps = vec![planned(Weight::ZERO, fifth), planned(tenth.unwrap_or_default(), None)];
+        let at =
+            |index: usize, weight| StepStatus { index, count: 2, weight, baked: 0.0, bake: 60.0 };
+        status.step = Some(at(0, Weight::ZERO));
+        assert_eq!(status.step_in_words().as_deref(), Some("0 %, mirror 20 %"));
+        status.step = Some(at(1, tenth.unwrap_or_default()));
+        assert_eq!(status.step_in_words().as_deref(), Some("10 %"));
     }
 }

@@ -171,8 +171,8 @@ fn root(status: &Status, paint: &impl Fn(&str, &str) -> String) -> String {
     if let Some(revision) = &status.revision {
         line.push_str(&format!("  {revision}, attempt {}", status.attempt));
     }
-    if let Some(step) = &status.step {
-        line.push_str(&format!("  step {}/{} at {}", step.index + 1, step.count, step.weight));
+    if let (Some(step), Some(words)) = (&status.step, status.step_in_words()) {
+        line.push_str(&format!("  step {}/{} at {words}", step.index + 1, step.count));
     }
     line
 }

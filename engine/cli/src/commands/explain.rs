@@ -193,8 +193,9 @@ fn place(status: &Status) -> String {
     let attempt = status.attempt;
     let step = status.step.as_ref().map_or_else(String::new, |step| {
         let (baked, bake) = (step.baked.round(), step.bake.round());
-        let (number, count, weight) = (step.index + 1, step.count, step.weight);
-        format!(" step {number} of {count} ({weight}, {baked} of {bake} s baked)")
+        let (number, count) = (step.index + 1, step.count);
+        let words = status.step_in_words().unwrap_or_default();
+        format!(" step {number} of {count} ({words}, {baked} of {bake} s baked)")
     });
     let of = format!("{revision}, attempt {attempt}");
     match status.phase.as_str() {
