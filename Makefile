@@ -6,6 +6,7 @@ CARGO ?= cargo
 SEEDS ?= 1000000
 N ?= 20000
 ROLLOUTS ?= 1000
+BEFORE ?= HEAD~1
 # Suites that need components which take long to build, and their features; tests/setup-more.sh makes the components.
 MORE := deploy_helm mesh mesh_rollout
 MORE_FEATURES := haldane-tests/helm,haldane-tests/mesh
@@ -13,7 +14,7 @@ MORE_FEATURES := haldane-tests/helm,haldane-tests/mesh
 OPERATOR := --workspace --features haldane-tests/operator --test operator -- --test-threads=6
 export INSTA_UPDATE := no
 
-.PHONY: help setup setup-more packages demo demo-kubernetes cluster build test test-operator test-more check sim analysis-sim bench soak mutants clean
+.PHONY: help setup setup-more packages demo demo-kubernetes cluster build test test-operator test-more test-skew check sim analysis-sim bench soak mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -53,9 +54,14 @@ test-more: setup-more ## the suites with components that take long to build: the
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace --features $(MORE_FEATURES) --no-fail-fast $(MORE:%=--test %)
 
+test-skew: setup ## an engine of an earlier commit beside this one (BEFORE=HEAD~1), in one cluster
+	@tests/before.sh $(BEFORE)
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace --features haldane-tests/skew --test skew -- --test-threads=3
+
 check: ## formatting, lints, licences and duplicate dependencies
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --features $(MORE_FEATURES),haldane-tests/operator -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features $(MORE_FEATURES),haldane-tests/operator,haldane-tests/skew -- -D warnings
 	@tests/setup.sh cargo-deny
 	$(CARGO) deny --workspace check --hide-inclusion-graph bans licenses sources
 
