@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use haldane_model::{Plan, RolloutId, SpecSeen, Weight};
+use haldane_model::{LeaseSeen, Plan, RolloutId, SpecSeen, Weight};
 use haldane_outside::Outside;
 use haldane_providers::{Error, Sides, Snapshot, TrafficProvider};
 use haldane_runtime::{codec::Decoded, drive::Factory as _};
@@ -98,8 +98,8 @@ impl Engine {
         }
     }
 
-    /// Asks until everything is as it must be, or another version of the file, or its end, overtakes
-    /// this one; tells the loop what is written as far as it can be used.
+    /// Asks until everything is as it must be, another version of the file, or its end, overtakes this
+    /// one, or another engine leads; tells the loop what is written as far as it can be used.
     pub(crate) async fn run_preflight(
         self: Arc<Self>,
         written: Written,
@@ -108,6 +108,10 @@ impl Engine {
     ) {
         let (mut before, mut wait) = (None, AGAIN.0);
         loop {
+            // Whoever leads now asks for itself.
+            if matches!(self.ports().lease.borrow().seen, LeaseSeen::Other { .. }) {
+                return;
+            }
             let found = tokio::select! {
                 () = self.ended() => return,
                 found = self.ask_in_turn(&written) => found,
