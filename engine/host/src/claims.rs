@@ -49,6 +49,14 @@ impl Claims {
         Ok(())
     }
 
+    /// Notes what a rollout in flight drives, whatever its document says; what somebody else has stays theirs.
+    pub(crate) fn note_in_flight(&mut self, id: &RolloutId, targets: Vec<String>) {
+        for target in targets {
+            let claim = || Claim { owner: id.clone(), is_written: false };
+            self.by_target.entry(target).or_insert_with(claim);
+        }
+    }
+
     /// Notes that a rollout's document names nothing any more; what it drove is its own until it rests.
     pub(crate) fn leave(&mut self, id: &RolloutId) {
         for claim in self.by_target.values_mut().filter(|claim| claim.owner == *id) {
@@ -82,6 +90,18 @@ mod tests {
 
     fn targets(names: &[&str]) -> Vec<String> {
         names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_in_flight_has_its_route_before_any_document_is_read() {
+        let mut claims = Claims::default();
+        claims.note_in_flight(&id("first"), targets(&["a"]));
+        assert_eq!(claims.take(&id("first"), &targets(&["b"])), Ok(()));
+        let taken = Taken { owner: id("first"), target: "a".to_owned(), is_written: false };
+        assert_eq!(claims.take(&id("second"), &targets(&["a"])), Err(taken));
+        claims.note_in_flight(&id("second"), targets(&["b"]));
+        let taken = Taken { owner: id("first"), target: "b".to_owned(), is_written: true };
+        assert_eq!(claims.take(&id("third"), &targets(&["b"])), Err(taken), "who has it keeps it");
     }
 
     #[test]

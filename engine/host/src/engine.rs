@@ -13,6 +13,7 @@ use futures::{FutureExt as _, future::BoxFuture};
 use haldane_model::{Entry, Plan, RolloutId, SpecSeen};
 use haldane_runtime::{
     Input,
+    codec::Decoded,
     drive::{self, Handle, Ports},
     ports::{Desk, Journal},
     trace::Packed,
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     claims::Claims,
     compile::Written,
+    factory::targets,
     preflight::{ASKED_MAX, Preflight},
 };
 
@@ -147,6 +149,11 @@ impl Engine {
     pub async fn take_up(&self) -> Result<Vec<RolloutId>, String> {
         let stored = self.ports.store.list().await?;
         self.begin(&stored);
+        for id in &stored {
+            if let Err(why) = self.claim_in_flight(id).await {
+                tracing::warn!(rollout = %id, "what it drives is not known: {why}");
+            }
+        }
         Ok(stored)
     }
 
@@ -280,6 +287,18 @@ impl Engine {
             }
             self.claims().free_left(&taken.owner);
         }
+    }
+
+    /// Claims what a rollout drives by its record, where it may be in flight: its document may name something else.
+    pub async fn claim_in_flight(&self, id: &RolloutId) -> Result<(), String> {
+        let Some(stored) = self.ports.store.load(id).await? else { return Ok(()) };
+        let entries = match haldane_runtime::codec::decode(&stored.bytes)? {
+            Decoded::Known(record) if record.place.is_at_rest() => return Ok(()),
+            Decoded::Known(record) => record.header.entries,
+            Decoded::Newer { header, .. } => header.entries,
+        };
+        self.claims().note_in_flight(id, targets(&entries));
+        Ok(())
     }
 
     fn claims(&self) -> MutexGuard<'_, Claims> {

@@ -2,11 +2,22 @@
 
 use std::sync::Arc;
 
+use haldane_model::HeaderEntry;
 use haldane_outside::Outside;
 use haldane_providers::{Error, Sides, TrafficProvider};
 use haldane_runtime::drive::Factory;
 use haldane_sources::MetricSource;
 use serde_json::Value;
+
+/// Returns what these traffic entries drive, as two rollouts must not both; nothing of a kind that is not known here.
+pub(crate) fn targets(entries: &[HeaderEntry]) -> Vec<String> {
+    let of = |entry: &HeaderEntry| {
+        let row = haldane_providers::REGISTRY.iter().find(|row| row.kind == &*entry.kind)?;
+        let settings: Value = serde_json::from_str(&entry.settings).ok()?;
+        Some((row.targets)(&settings))
+    };
+    entries.iter().filter_map(of).flatten().collect()
+}
 
 /// Builds what the registries know.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use haldane_crds::{AnalysisRun, AnalysisRunCheck};
-use haldane_model::{JournalEntry, RolloutId};
+use haldane_model::{JournalEntry, Reason, RolloutId, State};
 use haldane_outside::{Cluster, ClusterError, Outside};
 use haldane_runtime::{analysis_run, trace::Batch};
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ pub(crate) async fn copy(
         for id in dirty {
             // What the engine before this one recorded may not have been told by it.
             for entry in store.shelf.with(&id, |kept| std::mem::take(&mut kept.found)) {
-                teller.event(&id, &entry);
+                teller.tell_again(&id, &entry);
             }
             if let Err(why) = copy_one(&store, &id).await {
                 tracing::warn!(rollout = %id, "its AnalysisRun is not written, and tried again: {why}");
@@ -87,9 +87,10 @@ pub(crate) async fn copy(
 async fn copy_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> {
     let (entries, looks) = store.shelf.with(id, |kept| (kept.uncopied.clone(), kept.looks.clone()));
     // What came before the first attempt waits for its record.
-    let Some(last) = entries.iter().rfind(|entry| entry.attempt > 0).map(|entry| entry.id) else {
+    let Some(newest) = entries.iter().rfind(|entry| entry.attempt > 0).cloned() else {
         return Ok(());
     };
+    let last = newest.id;
     let batch = Batch { version: 1, items: looks, damaged: None };
     let mut by_attempt: HashMap<u32, Vec<JournalEntry>> = HashMap::new();
     for entry in entries {
@@ -101,10 +102,13 @@ async fn copy_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> {
     store.shelf.with(id, |kept| {
         kept.copied = last;
         kept.uncopied.retain(|entry| entry.id > last);
-        // Nothing of an attempt that is over is asked for again.
-        if kept.picture.as_ref().is_some_and(|shown| {
+        // Nothing of an attempt that is over, and was recorded to be, is asked for again.
+        let rests = kept.picture.as_ref().is_some_and(|shown| {
             shown.phase == "Degraded" || shown.phase == "Healthy" && !shown.watching
-        }) {
+        });
+        let is_end = newest.after == State::Degraded
+            || matches!(newest.reason, Reason::Promoted | Reason::WatchEnded);
+        if rests && is_end {
             kept.looks.clear();
         }
     });
@@ -127,7 +131,9 @@ async fn write(
         Err(error) if api::is_gone(&error) => None,
         Err(error) => return Err(error),
     };
-    let uid = store.shelf.with(id, |kept| kept.uid.clone()).unwrap_or_default();
+    let Some(uid) = store.shelf.with(id, |kept| kept.uid.clone()) else {
+        return Err(ClusterError::Unavailable("its rollout was not read yet".to_owned()));
+    };
     let is_ours = |old: &Value| api::text(old, "/metadata/ownerReferences/0/uid") == uid;
     let old = match old {
         Some(old) if is_ours(&old) => Some(old),

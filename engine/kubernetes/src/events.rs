@@ -56,8 +56,14 @@ impl Teller {
 }
 
 impl Teller {
-    /// Tells a decision as an Event alone; twice makes one.
-    pub(crate) fn event(&self, rollout: &RolloutId, entry: &JournalEntry) {
+    /// Tells a decision of an engine before this one as an Event alone, where new ones leave room; twice makes one.
+    pub(crate) fn tell_again(&self, rollout: &RolloutId, entry: &JournalEntry) {
+        if self.events.capacity() > QUEUE_MAX / 2 {
+            self.event(rollout, entry);
+        }
+    }
+
+    fn event(&self, rollout: &RolloutId, entry: &JournalEntry) {
         if self.events.try_send((rollout.clone(), entry.clone())).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }

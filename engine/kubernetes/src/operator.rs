@@ -4,7 +4,7 @@
 //! cannot renew it goes on guarding and lowering until it sees another holder.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -122,6 +122,7 @@ impl Operator {
             told: Mutex::default(),
             first: Mutex::default(),
             panics: panics.clone(),
+            taken_over: AtomicU64::new(0),
         });
         let answers = Requests {
             engine: engine.clone(),

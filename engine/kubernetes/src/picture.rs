@@ -422,6 +422,7 @@ async fn publish_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> 
         return Ok(());
     }
     let before = status_of(&rollout);
+    let generation = generation.max(before.observed_generation);
     let status = picture_of(&live, generation, blind.as_deref(), &before);
     if outline(&status) == outline(&before) {
         return Ok(());

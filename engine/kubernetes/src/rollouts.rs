@@ -15,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use haldane_crds::{Condition, ConditionStatus};
 use haldane_host::Engine;
 use haldane_model::RolloutId;
 use haldane_outside::{Key, Mirror, Outside, Sight};
@@ -26,12 +25,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{api, picture, store::StatusStore, workloads::ClusterWorkloads};
+use crate::{api, store::StatusStore, workloads::ClusterWorkloads};
 
 /// How many rollouts are worked on at once.
 const AT_ONCE: usize = 32;
 /// How soon what failed is tried again, at first and at most: doubling in between.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// How often it is tried to learn what a rollout in flight drives, before others need not wait for it any more.
+const CLAIM_TRIES: usize = 5;
 /// How soon a rollout whose route another one drives is looked at again; nothing is asked for it.
 const ROUTE_AGAIN: Duration = Duration::from_secs(2);
 /// How long a rollout keeps its turn until its first record is written; it may be that none ever is.
@@ -56,6 +57,8 @@ pub(crate) struct Rollouts {
     /// After a take-over: which of those that had their routes before were not looked at yet. Others wait for them.
     pub(crate) first: Mutex<HashSet<RolloutId>>,
     pub(crate) panics: Arc<AtomicU64>,
+    /// How often this engine began to lead.
+    pub(crate) taken_over: AtomicU64,
 }
 
 /// What a loop was told last.
@@ -63,6 +66,8 @@ pub(crate) struct Rollouts {
 pub(crate) struct Told {
     /// The object, its generation, and whether it is on its way out.
     of: (String, i64, bool),
+    /// Since which take-over it is known.
+    since: u64,
     adopt: bool,
     /// The versions of the templates that it may use, where it uses any.
     templates: Vec<String>,
@@ -122,15 +127,19 @@ impl Rollouts {
             tokio::spawn(self.clone().see(sight, token.clone()));
         }
         let mut lead = leads.clone();
+        let mut is_leading = false;
         let mut queue = Queue::default();
         let mut tasks: JoinSet<(RolloutId, Option<Duration>)> = JoinSet::new();
         let mut names = HashMap::new();
         let mut timers: HashMap<RolloutId, AbortHandle> = HashMap::new();
         if *lead.borrow_and_update() {
             self.take_over(&mut queue);
+            is_leading = true;
         }
         loop {
-            while *leads.borrow()
+            // Nothing begins between the lease and the take-over.
+            while is_leading
+                && *leads.borrow()
                 && let Some(id) = queue.next()
             {
                 let this = self.clone();
@@ -147,7 +156,8 @@ impl Rollouts {
             tokio::select! {
                 () = token.cancelled() => return,
                 Ok(()) = lead.changed() => {
-                    if *lead.borrow_and_update() {
+                    is_leading = *lead.borrow_and_update();
+                    if is_leading {
                         self.take_over(&mut queue);
                     } else {
                         queue = Queue { running: std::mem::take(&mut queue.running), ..Queue::default() };
@@ -189,6 +199,7 @@ impl Rollouts {
     /// Starts what may be in flight at once, by its pinned plan, and has everything looked at, oldest first.
     fn take_over(&self, queue: &mut Queue) {
         // What another engine did meanwhile is not known here.
+        self.taken_over.fetch_add(1, Ordering::Relaxed);
         self.told().clear();
         self.store.shelf.clear();
         self.engine.forget_claims();
@@ -199,8 +210,8 @@ impl Rollouts {
         });
         let in_flight = all.iter().filter(|one| may_be_in_flight(one)).map(|one| api::id_of(one));
         self.engine.begin(&in_flight.collect::<Vec<_>>());
-        let had_it = all.iter().filter(|one| had_its_route(one)).map(|one| api::id_of(one));
-        *self.first() = had_it.collect();
+        let goes_first = |one: &&Arc<Value>| had_its_route(one) || may_be_in_flight(one);
+        *self.first() = all.iter().filter(goes_first).map(|one| api::id_of(one)).collect();
         all.iter().for_each(|rollout| queue.add(api::id_of(rollout)));
     }
 
@@ -279,6 +290,7 @@ impl Rollouts {
             .is_some_and(|adopt| adopt == "true");
         let news = Told {
             of: (uid, generation_of(&rollout), leaves),
+            since: self.taken_over.load(Ordering::Relaxed),
             adopt,
             templates: if uses_templates(&rollout) { self.versions(id) } else { Vec::new() },
             refused: false,
@@ -286,14 +298,15 @@ impl Rollouts {
         };
         let old = self.told().get(id).cloned();
         let is_same = |old: &Told| {
-            (&old.of, old.adopt, &old.templates) == (&news.of, news.adopt, &news.templates)
+            (&old.of, old.since, old.adopt, &old.templates)
+                == (&news.of, news.since, news.adopt, &news.templates)
         };
-        if old.as_ref().is_some_and(|old| is_same(old) && !old.refused && old.waited.is_zero()) {
-            return None;
-        }
+        let is_known = old.as_ref().is_some_and(is_same);
         if leaves {
             self.told().insert(id.clone(), news);
-            self.leave(id, &rollout).await;
+            return self.leave(id, &rollout, is_known).await;
+        }
+        if is_known && old.as_ref().is_some_and(|old| !old.refused && old.waited.is_zero()) {
             return None;
         }
         // What stands on a side when a rollout is first seen must be known: else it would be taken for new.
@@ -301,8 +314,15 @@ impl Rollouts {
         if is_new && names_workloads(&rollout) && !self.workloads.are_read() {
             return Some(WORKLOADS_AGAIN);
         }
-        if !had_its_route(&rollout) && !self.first().is_empty() {
-            return Some(FIRST_AGAIN);
+        if !is_known && may_be_in_flight(&rollout) {
+            self.claim_in_flight(id).await;
+        }
+        if !had_its_route(&rollout) {
+            let mut first = self.first();
+            first.remove(id);
+            if !first.is_empty() {
+                return Some(FIRST_AGAIN);
+            }
         }
         if let Err(why) = self.keep(id, &rollout).await {
             tracing::warn!(rollout = %id, "{why}");
@@ -314,6 +334,17 @@ impl Rollouts {
         let (refused, again) = self.tell(id, &rollout, adopt, waited).await;
         self.told().insert(id.clone(), Told { refused, waited: again.unwrap_or_default(), ..news });
         again
+    }
+
+    /// Sees to it that nobody else takes what is driven in flight. Tried for a while: others wait for it.
+    async fn claim_in_flight(&self, id: &RolloutId) {
+        for _ in 0..CLAIM_TRIES {
+            match self.engine.claim_in_flight(id).await {
+                Ok(()) => return,
+                Err(why) => tracing::warn!(rollout = %id, "what it drives is not known: {why}"),
+            }
+            tokio::time::sleep(AGAIN.0).await;
+        }
     }
 
     fn blind(&self, id: &RolloutId, why: Option<String>) {
@@ -338,27 +369,30 @@ fn observed(store: &StatusStore, id: &RolloutId, generation: i64) {
     store.shelf.pictures().add(id);
 }
 
-/// Whether users may see its side under test, as far as its status tells: what surely rests can wait.
+/// Whether users may see its side under test, as far as its status tells: what surely rests can wait. An engine of
+/// another version may have written what cannot be read here.
 fn may_be_in_flight(rollout: &Value) -> bool {
-    let status = picture::status_of(rollout);
-    let rests = match status.phase.as_deref() {
-        Some("Degraded") => true,
+    let rests = match api::text(rollout, "/status/phase") {
+        "Degraded" => true,
         // Until it is safe to scale down, what was promoted is watched.
-        Some("Healthy") => status.attempt == Some(0) || status.safe_to_scale_down.is_some(),
-        Some(_) | None => false,
+        "Healthy" => {
+            rollout.pointer("/status/attempt").and_then(Value::as_u64) == Some(0)
+                || rollout.pointer("/status/safeToScaleDown").is_some()
+        }
+        _ => false,
     };
-    status.record.is_some() && !rests
+    rollout.pointer("/status/record").is_some() && !rests
 }
 
 /// Whether the engine before this one took its spec as it is: then it drives what it names.
 fn had_its_route(rollout: &Value) -> bool {
-    let status = picture::status_of(rollout);
-    let accepted = |one: &Condition| {
-        one.kind == "SpecAccepted"
-            && one.status == ConditionStatus::True
-            && one.observed_generation == Some(generation_of(rollout))
+    let conditions = rollout.pointer("/status/conditions").and_then(Value::as_array);
+    let accepted = |one: &Value| {
+        one["type"] == "SpecAccepted"
+            && one["status"] == "True"
+            && one["observedGeneration"] == generation_of(rollout)
     };
-    status.conditions.iter().any(accepted)
+    conditions.into_iter().flatten().any(accepted)
 }
 
 /// Whether pods and what makes them concern it.

@@ -45,6 +45,8 @@ pub(crate) struct Kept {
     pub(crate) copied: u64,
     /// Decisions that an engine before this one recorded, and may not have told.
     pub(crate) found: Vec<JournalEntry>,
+    /// The last one of them.
+    pub(crate) found_until: u64,
     /// What engines before this one measured.
     pub(crate) before: Before,
     /// What the attempt under way rests on.

@@ -74,7 +74,10 @@ impl StatusStore {
             // What the engine before this one did not come to copy, and what landed though its answer was lost.
             let new = |entry: &JournalEntry| !kept.uncopied.iter().any(|old| old.id == entry.id);
             let missing: Vec<JournalEntry> = entries.into_iter().filter(new).collect();
-            kept.found.extend(missing.iter().filter(|entry| is_recent(entry)).cloned());
+            let untold = |entry: &&JournalEntry| entry.id > kept.found_until && is_recent(entry);
+            let found: Vec<JournalEntry> = missing.iter().filter(untold).cloned().collect();
+            kept.found_until = found.last().map_or(kept.found_until, |last| last.id);
+            kept.found.extend(found);
             kept.uncopied.extend(missing);
             kept.uncopied.retain(|entry| entry.id > kept.copied);
             kept.uncopied.sort_by_key(|entry| entry.id);
@@ -89,15 +92,16 @@ impl StatusStore {
     }
 
     async fn swap_now(&self, id: &RolloutId, request: SwapRequest) -> Swap {
-        let written = match self.written(id, &request) {
-            Ok(written) => written,
-            Err(why) => return Swap::Unknown(why),
-        };
         let cluster = match api::cluster(&self.outside).await {
             Ok(cluster) => cluster,
             Err(error) => return Swap::Unknown(error.to_string()),
         };
         let _turn = self.writing.acquire().await;
+        // Drawn now: a picture may have been published meanwhile.
+        let written = match self.written(id, &request) {
+            Ok(written) => written,
+            Err(why) => return Swap::Unknown(why),
+        };
         let uid = self.shelf.with(id, |kept| kept.uid.clone());
         let mut tests = vec![json!({"op": "test", "path": "/metadata/uid", "value": uid})];
         let set = json!({"op": "add", "path": "/status", "value": written});
@@ -164,7 +168,9 @@ impl StatusStore {
             entries.extend(request.entries.iter().cloned());
             let over = entries.len().saturating_sub(ENTRIES_MAX);
             entries.drain(..over);
-            (kept.generation, kept.blind.clone(), entries)
+            // What an engine before this one looked at stays looked at.
+            let observed = before.as_ref().and_then(|before| before.observed_generation);
+            (kept.generation.max(observed), kept.blind.clone(), entries)
         });
         let mut status: RolloutStatus =
             picture::draw(&shown, generation, blind.as_deref(), before.as_ref());
@@ -191,8 +197,12 @@ impl StatusStore {
         }
     }
 
-    /// Lets an object go of which nothing was ever recorded.
-    pub(crate) async fn let_go_of_nothing(&self, id: &RolloutId) -> Result<(), String> {
+    /// Lets an object go of which nothing was ever recorded, however long the server takes.
+    pub(crate) async fn let_go_of_nothing_in_the_end(&self, id: &RolloutId) {
+        until_done(id, || self.let_go_of_nothing(id)).await;
+    }
+
+    async fn let_go_of_nothing(&self, id: &RolloutId) -> Result<(), String> {
         match self.read(id).await.map_err(|error| api::told(&error))? {
             Some(rollout) if record_of(&rollout)?.is_none() => self.let_go(id).await,
             Some(_) | None => Ok(()),
@@ -287,15 +297,20 @@ impl Store for StatusStore {
 /// Lets an object go, however long the server takes: the loop that asks for it ends, and nobody asks again.
 fn let_go_in_the_end(store: StatusStore, id: RolloutId) {
     tokio::spawn(async move {
-        let mut wait = AGAIN.0;
-        // An edit in between is no reason to keep it, and neither is a server that is down.
-        while let Err(why) = store.let_go(&id).await {
-            tracing::debug!(rollout = %id, "the finalizer is tried again: {why}");
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(AGAIN.1);
-        }
+        until_done(&id, || store.let_go(&id)).await;
         store.shelf.forget(&id);
     });
+}
+
+/// Makes a call until it succeeds: an edit in between is no reason to keep an object, and neither is a server that is
+/// down.
+async fn until_done<F: Future<Output = Result<(), String>>>(id: &RolloutId, call: impl Fn() -> F) {
+    let mut wait = AGAIN.0;
+    while let Err(why) = call().await {
+        tracing::debug!(rollout = %id, "the finalizer is tried again: {why}");
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(AGAIN.1);
+    }
 }
 
 /// Whether it is worth an Event still: older ones were told, and are forgotten by the cluster itself.

@@ -251,6 +251,7 @@ impl Watcher {
 
     async fn apply(&mut self, engine: &Arc<Engine>, path: PathBuf, written: Vec<Written>) {
         let mut ids = Vec::new();
+        let mut waits = false;
         for one in written {
             if let What::File(wanted) = &self.what
                 && one.id != *wanted
@@ -258,6 +259,8 @@ impl Watcher {
                 continue;
             }
             if let Some(why) = self.collision(engine, &path, &one).await {
+                // Whoever drives it may rest soon, or go.
+                waits = true;
                 tracing::error!(file = %path.display(), rollout = %one.id, "{why}");
                 if self.known.get(&path).is_some_and(|known| known.ids.contains(&one.id)) {
                     // It runs, and is still written: nobody deleted it.
@@ -273,6 +276,7 @@ impl Watcher {
             ids.push(one.id);
         }
         let known = self.known.entry(path).or_default();
+        known.again = waits.then(|| (Instant::now() + AGAIN.1, AGAIN.1));
         for gone in known.ids.iter().filter(|id| !ids.contains(id)) {
             engine.deleted(gone).await;
         }

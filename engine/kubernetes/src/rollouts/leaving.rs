@@ -5,7 +5,7 @@ use std::time::Duration;
 use haldane_model::{RolloutId, SpecSeen};
 use serde_json::{Value, json};
 
-use super::Rollouts;
+use super::{AGAIN, Rollouts};
 use crate::api;
 
 // === impl Rollouts ===
@@ -37,25 +37,35 @@ impl Rollouts {
     }
 
     /// Puts the traffic of a rollout back that is on its way out, then lets it go.
-    pub(super) async fn leave(&self, id: &RolloutId, rollout: &Value) {
+    /// Returns when to look again: a namespace that follows says nothing to an object that goes already.
+    pub(super) async fn leave(
+        &self,
+        id: &RolloutId,
+        rollout: &Value,
+        is_known: bool,
+    ) -> Option<Duration> {
         let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
         let ours = list.is_some_and(|list| list.iter().any(|name| name == api::FINALIZER));
         if !ours {
-            return;
+            return None;
         }
-        let handle = self.engine.ended_with(id, SpecSeen::Deleted).await;
+        let is_begun = is_known && self.engine.handle(id).is_some();
+        let handle = match is_begun {
+            true => None,
+            false => Some(self.engine.ended_with(id, SpecSeen::Deleted).await),
+        };
         if self.is_namespace_leaving(id).await {
             self.engine.ended_with(id, SpecSeen::NamespaceDeleted).await;
         }
+        let Some(handle) = handle else { return Some(AGAIN.1) };
         // A loop that recorded nothing has nothing to forget, and ends without a word.
         let (store, mut pictures) = (self.store.clone(), handle.watch());
         let id = id.clone();
         tokio::spawn(async move {
             while pictures.changed().await.is_ok() {}
-            if let Err(why) = store.let_go_of_nothing(&id).await {
-                tracing::warn!(rollout = %id, "the finalizer stays: {why}");
-            }
+            store.let_go_of_nothing_in_the_end(&id).await;
         });
+        Some(AGAIN.1)
     }
 
     async fn is_namespace_leaving(&self, id: &RolloutId) -> bool {

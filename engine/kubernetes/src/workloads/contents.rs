@@ -75,7 +75,8 @@ impl Shelf {
 
     /// Reads an object until nobody rests on it; `tell` hears of every look, and says whether anybody does.
     pub(super) async fn follow(&self, outside: &Outside, at: At, tell: impl Fn(&At) -> bool) {
-        let (mut wait, mut read_at) = (AGAIN.0, None::<Instant>);
+        let mut wait = AGAIN.0;
+        let (mut was_read, mut fails_since) = (false, None::<Instant>);
         loop {
             let found = read(outside, &at).await;
             let Some((was, soon)) =
@@ -85,18 +86,26 @@ impl Shelf {
             };
             let now = match found {
                 Ok(held) => {
-                    read_at = Some(Instant::now());
+                    (was_read, fails_since) = (true, None);
                     held
                 }
-                // Nobody takes a hiccup for news.
-                Err((_, false)) if read_at.is_some_and(|at| at.elapsed() < OLD_MAX) => was.clone(),
-                Err((why, _)) => Held::Unread(Some(why)),
+                Err((why, is_certain)) => {
+                    let since = *fails_since.get_or_insert_with(Instant::now);
+                    // Nobody takes a hiccup for news.
+                    if was_read && !is_certain && since.elapsed() < OLD_MAX {
+                        was.clone()
+                    } else {
+                        Held::Unread(Some(why))
+                    }
+                }
             };
             let changed = now != was;
             if let Some(kept) = self.known().get_mut(&at) {
                 kept.held = now;
             }
-            wait = if changed { AGAIN.0 } else { (wait * 2).min(AGAIN.1) };
+            // What just began to fail is asked soon.
+            let is_soon = changed || fails_since.is_some_and(|since| since.elapsed() < AGAIN.0);
+            wait = if is_soon { AGAIN.0 } else { (wait * 2).min(AGAIN.1) };
             // A rollout that is about to begin asks before anything rests on it.
             let is_asked = |kept: &Kept| kept.asked_at.elapsed() < UNASKED_MAX;
             if !tell(&at) && !self.known().get(&at).is_some_and(is_asked) {
