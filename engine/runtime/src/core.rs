@@ -473,9 +473,6 @@ impl Core {
         let before = self.recording.trouble().map(ToOwned::to_owned);
         let finish = self.recording.swapped(answer, now.mono);
         self.entries.hold(self.recording.holds_raise());
-        if self.recording.wants_load() {
-            out.push(Command::Load);
-        }
         self.tell_trouble(before, out);
         self.tell_won(out);
         if finish {

@@ -49,15 +49,18 @@ impl Rollouts {
         if !ours {
             return None;
         }
-        let is_begun = is_known && self.engine.handle(id).is_some();
-        let handle = match is_begun {
-            true => None,
-            false => Some(self.engine.ended_with(id, SpecSeen::Deleted).await),
-        };
+        if is_known {
+            // It was told; a loop that is over has put everything back, and its object is let go.
+            self.engine.handle(id)?;
+            if self.is_namespace_leaving(id).await {
+                self.engine.ended_with(id, SpecSeen::NamespaceDeleted).await;
+            }
+            return Some(AGAIN.1);
+        }
+        let handle = self.engine.ended_with(id, SpecSeen::Deleted).await;
         if self.is_namespace_leaving(id).await {
             self.engine.ended_with(id, SpecSeen::NamespaceDeleted).await;
         }
-        let Some(handle) = handle else { return Some(AGAIN.1) };
         // A loop that recorded nothing has nothing to forget, and ends without a word.
         let (store, mut pictures) = (self.store.clone(), handle.watch());
         let id = id.clone();

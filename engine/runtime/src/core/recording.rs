@@ -58,8 +58,6 @@ pub(super) struct Recording {
     /// Whether it must be asked what the store has.
     unsure: bool,
     loading: bool,
-    /// Whether the store has a record that somebody else wrote in this term.
-    stale: bool,
     dirty: Change,
     written_at: Duration,
     retry_at: Option<Duration>,
@@ -98,7 +96,6 @@ impl Recording {
             bytes_in_swap: Vec::new(),
             unsure: false,
             loading: true,
-            stale: false,
             dirty: Change::Nothing,
             written_at: now,
             retry_at: None,
@@ -311,10 +308,8 @@ impl Recording {
                 self.unsure = true;
                 self.loading = false;
                 // What is there was written by someone else in this term: it is loaded and decided
-                // upon. Until it is here, what is known goes on guarding and lowering.
-                self.stale = true;
-                // Once is somebody's edit, and read at once. A store that says so again and again is not asked
-                // without a pause.
+                // upon. Until it is here, what is known goes on guarding and lowering. Once is somebody's
+                // edit, and read at once; a store that says so again and again is not asked without a pause.
                 let again = self.failures > 0;
                 let wait = self.failed();
                 self.retry_at = again.then_some(now + wait);
@@ -378,13 +373,6 @@ impl Recording {
         self.bytes_in_swap = Vec::new();
     }
 
-    /// Returns whether the record must be loaded now, and notes that it is.
-    pub(super) fn wants_load(&mut self) -> bool {
-        let wants = (self.stale || matches!(self.phase, Phase::Loading)) && !self.loading;
-        self.loading |= wants;
-        wants
-    }
-
     /// Takes what the store has.
     pub(super) fn loaded(&mut self, loaded: Result<Option<Stored>, String>, now: Duration) {
         self.loading = false;
@@ -416,7 +404,6 @@ impl Recording {
             }
         }
         self.end_swap();
-        self.stale = false;
         self.unsure = false;
         self.trouble = None;
         self.stored = there;

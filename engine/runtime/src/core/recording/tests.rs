@@ -226,8 +226,10 @@ fn a_store_that_fails_again_and_again_is_asked_ever_later_and_at_once_after_a_wi
         let swap = recording.due(now, Some(3)).expect("it is written");
         recording.swapped(answer, now);
         waits.push(recording.retry_at.map_or(Duration::ZERO, |at| at - now));
+        assert_eq!(recording.retry(now), waits == [Duration::ZERO], "not before its time");
         now += RETRY.1;
-        assert!(recording.retry(now));
+        assert!(recording.loading || recording.retry(now));
+        assert_eq!(recording.wake_at(true), None, "nothing wakes it while it is asked");
         recording.loaded(stored(swap.expect), now);
     }
     let millis = Duration::from_millis;
@@ -275,7 +277,7 @@ fn a_look_that_the_record_lost_says_itself_what_it_goes_on_from() {
     let Traced::Look(sent) = &*swap.trace[0] else { panic!("a look") };
     assert_eq!(sent.from, None, "what stands before it tells");
     recording.swapped(Swap::Stale, SECOND);
-    assert!(recording.wants_load());
+    assert!(recording.retry(SECOND));
     let stored = Stored { version: 9, bytes: codec::encode(&record(None)) };
     recording.loaded(Ok(Some(stored)), SECOND);
     let lost = recording.take_lost();
