@@ -240,11 +240,12 @@ fn run_on_a_small_disk(rig: &Rig, rollout: &Value) -> (Run, PathBuf) {
 fn with_a_full_disk_nothing_is_raised_and_a_breach_still_goes_back_in_time() {
     let rig = Rig::start();
     let shares = rig.stage.follow("green");
-    let rollout = rig.rollout("v2", &[(25, "3s"), (50, "20s"), (100, "1s")]);
+    // Long enough to fill a disk in, on a machine that has much to do.
+    let rollout = rig.rollout("v2", &[(25, "8s"), (50, "20s"), (100, "1s")]);
     let (mut run, disk) = run_on_a_small_disk(&rig, &rollout);
     rig.wait_for("25 %", SOON, || run.said("StepConfirmed").is_some());
     let filler = fill(&disk);
-    rig.holds("25 % while the disk is full", Duration::from_secs(8), || {
+    rig.holds("25 % while the disk is full", Duration::from_secs(14), || {
         rig.stage.green_share() == Some(2_500)
     });
     let told = run.said("the record cannot be written");
