@@ -284,10 +284,10 @@ fn lock(rig: &Rig) -> rusqlite::Connection {
 fn with_a_hung_store_nothing_is_raised_and_a_breach_still_goes_back_in_time() {
     let rig = Rig::start();
     let shares = rig.stage.follow("green");
-    let mut run = rig.run(&rig.rollout("v2", &[(25, "3s"), (50, "20s"), (100, "1s")]), &[]);
+    let mut run = rig.run(&rig.rollout("v2", &[(25, "8s"), (50, "20s"), (100, "1s")]), &[]);
     at_step(&rig, 0);
     let held = lock(&rig);
-    rig.holds("25 % while the store hangs", Duration::from_secs(9), || {
+    rig.holds("25 % while the store hangs", Duration::from_secs(14), || {
         rig.stage.green_share() == Some(2_500)
     });
     assert!(run.said("the record cannot be written").is_some(), "it says so\n{}", run.text());
