@@ -13,7 +13,6 @@ use futures::{FutureExt as _, future::BoxFuture};
 use haldane_model::{Entry, Plan, RolloutId, SpecSeen};
 use haldane_runtime::{
     Input,
-    codec::Decoded,
     drive::{self, Handle, Ports},
     ports::{Desk, Journal},
     trace::Packed,
@@ -291,13 +290,9 @@ impl Engine {
 
     /// Claims what a rollout drives by its record, where it may be in flight: its document may name something else.
     pub async fn claim_in_flight(&self, id: &RolloutId) -> Result<(), String> {
-        let Some(stored) = self.ports.store.load(id).await? else { return Ok(()) };
-        let entries = match haldane_runtime::codec::decode(&stored.bytes)? {
-            Decoded::Known(record) if record.place.is_at_rest() => return Ok(()),
-            Decoded::Known(record) => record.header.entries,
-            Decoded::Newer { header, .. } => header.entries,
-        };
-        self.claims().note_in_flight(id, targets(&entries));
+        if let Some(header) = self.in_flight(id).await? {
+            self.claims().note_in_flight(id, targets(&header.entries));
+        }
         Ok(())
     }
 

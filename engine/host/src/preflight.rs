@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use haldane_model::{LeaseSeen, Plan, RolloutId, SpecSeen, Weight};
+use haldane_model::{Header, LeaseSeen, Plan, RolloutId, SpecSeen, Weight};
 use haldane_outside::Outside;
 use haldane_providers::{Error, Sides, Snapshot, TrafficProvider};
 use haldane_runtime::{codec::Decoded, drive::Factory as _};
@@ -88,14 +88,16 @@ async fn prove(provider: &dyn TrafficProvider, plan: &Plan) -> Result<Snapshot, 
 impl Engine {
     /// Returns whether users may see a rollout's side under test, or whether that cannot be told.
     pub async fn may_be_in_flight(&self, id: &RolloutId) -> bool {
-        match self.ports().store.load(id).await {
-            Ok(None) => false,
-            Ok(Some(stored)) => match haldane_runtime::codec::decode(&stored.bytes) {
-                Ok(Decoded::Known(record)) => !record.place.is_at_rest(),
-                Ok(Decoded::Newer { .. }) | Err(_) => true,
-            },
-            Err(_) => true,
-        }
+        self.in_flight(id).await.map_or(true, |header| header.is_some())
+    }
+
+    /// Returns what a rollout drives by its record, where it may be in flight.
+    pub(crate) async fn in_flight(&self, id: &RolloutId) -> Result<Option<Header>, String> {
+        let Some(stored) = self.ports().store.load(id).await? else { return Ok(None) };
+        Ok(match haldane_runtime::codec::decode(&stored.bytes)? {
+            Decoded::Known(record) => (!record.place.is_at_rest()).then_some(record.header),
+            Decoded::Newer { header, .. } => Some(header),
+        })
     }
 
     /// Asks until everything is as it must be, another version of the file, or its end, overtakes this

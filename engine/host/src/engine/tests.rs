@@ -100,18 +100,23 @@ impl haldane_runtime::ports::Clock for Odd {
     }
 }
 
-#[tokio::test]
-async fn a_loop_that_panics_is_counted_and_begins_anew_with_what_it_was_told() {
-    let clock = Arc::new(Odd(SystemClock::start(), false.into()));
-    let engine = Engine::new(Ports {
-        store: Arc::new(Empty::default()),
-        clock: clock.clone(),
+/// An engine that leads, and tells nobody.
+fn engine(store: Arc<Empty>, clock: Arc<dyn haldane_runtime::ports::Clock>) -> Arc<Engine> {
+    Engine::new(Ports {
+        store,
+        clock,
         factory: Arc::new(Registered),
         outside: Outside::default(),
         sink: Arc::new(Silent),
         lease: LeaseTold::forever(1),
         workloads: Arc::new(()),
-    });
+    })
+}
+
+#[tokio::test]
+async fn a_loop_that_panics_is_counted_and_begins_anew_with_what_it_was_told() {
+    let clock = Arc::new(Odd(SystemClock::start(), false.into()));
+    let engine = engine(Arc::new(Empty::default()), clock.clone());
     let id = RolloutId::new("default", "app");
     let first = engine.invalid(&id, "as it was".to_owned()).await;
     let told = |handle: Handle| async move {
@@ -143,16 +148,7 @@ async fn a_loop_that_panics_is_counted_and_begins_anew_with_what_it_was_told() {
 
 #[tokio::test]
 async fn what_was_overtaken_is_not_told_after_what_is_newer() {
-    let engine = Engine::new(Ports {
-        store: Arc::new(Empty::default()),
-        clock: Arc::new(SystemClock::start()),
-        factory: Arc::new(Registered),
-        outside: Outside::default(),
-        sink: Arc::new(Silent),
-        lease: LeaseTold::forever(1),
-
-        workloads: Arc::new(()),
-    });
+    let engine = engine(Arc::new(Empty::default()), Arc::new(SystemClock::start()));
     let id = RolloutId::new("default", "app");
     let handle = engine.invalid(&id, "first".to_owned()).await;
     let old = engine.begin_preflight(&id);
@@ -190,15 +186,7 @@ async fn an_edit_that_drives_the_same_asks_no_preflight_and_another_entry_does()
 #[tokio::test]
 async fn what_may_be_in_flight_keeps_the_route_that_it_began_with() {
     let store = Arc::new(Empty::default());
-    let engine = Engine::new(Ports {
-        store: store.clone(),
-        clock: Arc::new(SystemClock::start()),
-        factory: Arc::new(Registered),
-        outside: Outside::default(),
-        sink: Arc::new(Silent),
-        lease: LeaseTold::forever(1),
-        workloads: Arc::new(()),
-    });
+    let engine = engine(store.clone(), Arc::new(SystemClock::start()));
     let [first, second] = ["first", "second"].map(|name| RolloutId::new("default", name));
     let [old, new] = ["route/old", "route/new"].map(ToOwned::to_owned);
     assert_eq!(engine.claim(&first, std::slice::from_ref(&old)).await, None);

@@ -13,11 +13,10 @@ use crate::api;
 impl Rollouts {
     /// Sees to it that an object stays until its traffic is back.
     pub(super) async fn keep(&self, id: &RolloutId, rollout: &Value) -> Result<(), String> {
-        let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
-        if list.is_some_and(|list| list.iter().any(|name| name == api::FINALIZER)) {
+        if is_kept(rollout) {
             return Ok(());
         }
-        let add = match list {
+        let add = match rollout.pointer("/metadata/finalizers").and_then(Value::as_array) {
             Some(list) if !list.is_empty() => {
                 json!({"op": "add", "path": "/metadata/finalizers/-", "value": api::FINALIZER})
             }
@@ -44,9 +43,7 @@ impl Rollouts {
         rollout: &Value,
         is_known: bool,
     ) -> Option<Duration> {
-        let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
-        let ours = list.is_some_and(|list| list.iter().any(|name| name == api::FINALIZER));
-        if !ours {
+        if !is_kept(rollout) {
             return None;
         }
         if is_known {
@@ -88,4 +85,10 @@ impl Rollouts {
             self.store.shelf.forget(id);
         }
     }
+}
+
+/// Whether an object stays until its traffic is back.
+fn is_kept(rollout: &Value) -> bool {
+    let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
+    list.is_some_and(|list| list.iter().any(|name| name == api::FINALIZER))
 }

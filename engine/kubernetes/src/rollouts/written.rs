@@ -47,10 +47,9 @@ impl Rollouts {
             tracing::debug!(rollout = %id, "{}", warning.message);
         }
         let applied = self.engine.apply(&written, Intent { named: false, adopt });
-        let (store, id, generation) = (self.store.clone(), id.clone(), generation_of(rollout));
         // What is not looked at yet is not observed.
         tokio::spawn({
-            let (store, id) = (store.clone(), id.clone());
+            let (store, id, generation) = (self.store.clone(), id.clone(), generation_of(rollout));
             async move {
                 if applied.told.await.is_ok() {
                     observed(&store, &id, generation);
@@ -58,7 +57,7 @@ impl Rollouts {
             }
         });
         // A thousand at once come one after another: each writes its first record.
-        let _ = tokio::time::timeout(FIRST_RECORD_MAX, store.shelf.recorded(&id)).await;
+        let _ = tokio::time::timeout(FIRST_RECORD_MAX, self.store.shelf.recorded(id)).await;
         (false, None)
     }
 

@@ -86,17 +86,8 @@ impl Core {
         }
         let test = record.header.test.clone();
         // Where the other side is down a rollback waits with everything.
-        let highest = match record.place {
-            Place::RollingBack { .. } => Weight::ZERO,
-            Place::Pending { .. }
-            | Place::Waiting { .. }
-            | Place::Shifting { .. }
-            | Place::Baking { .. }
-            | Place::Promoting { .. }
-            | Place::Watching { .. }
-            | Place::Healthy
-            | Place::Degraded { .. } => Weight::FULL,
-        };
+        let goes_back = matches!(record.place, Place::RollingBack { .. });
+        let highest = if goes_back { Weight::ZERO } else { Weight::FULL };
         let mark = if is_off { Mark::rollback(0) } else { next_mark(record) };
         self.entries.accompany(&company, (&test, highest), mark, now, out);
     }
