@@ -9,7 +9,7 @@ use haldane_crds::{
     CheckStatus, Condition, ConditionStatus, EngineStatus, HoldStatus, LastDecision, RolloutStatus,
     StepStatus, TrafficStatus, VerdictWord,
 };
-use haldane_model::{JournalEntry, Revision, RolloutId, Verdict, Weight};
+use haldane_model::{JournalEntry, Revision, RolloutId, Verdict, Weight, back_off};
 use haldane_runtime::{explain, status::Status};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -322,11 +322,13 @@ fn outline(status: &RolloutStatus) -> RolloutStatus {
     outline
 }
 
-/// A rollout whose next picture has to wait.
+/// How soon a rollout may have its next picture.
 struct Paced {
     until: Instant,
     /// Whether it comes again by itself then: once, however often it changes meanwhile.
     comes: bool,
+    /// How often its picture failed since it was last published.
+    failures: u32,
 }
 
 /// Publishes pictures while this engine leads.
@@ -335,45 +337,39 @@ pub(crate) async fn publish(
     leads: watch::Receiver<bool>,
     token: CancellationToken,
 ) {
+    let mut waiting: Vec<RolloutId> = Vec::new();
     let mut paced: HashMap<RolloutId, Paced> = HashMap::new();
-    let mut failures: HashMap<RolloutId, u32> = HashMap::new();
     let mut publishing: JoinSet<(RolloutId, bool)> = JoinSet::new();
     loop {
-        let dirty = tokio::select! {
+        tokio::select! {
             () = token.cancelled() => return,
             Some(done) = publishing.join_next() => {
-                if let Ok((id, is_published)) = done {
-                    pace(&store, &mut paced, &mut failures, id, is_published);
+                if let Ok((id, is_published)) = done
+                    && let Some(paced) = paced.get_mut(&id)
+                {
+                    published(&store, paced, id, is_published);
                 }
-                continue;
             }
-            dirty = store.shelf.pictures().take() => dirty,
-        };
+            dirty = store.shelf.pictures().take(), if waiting.is_empty() => waiting.extend(dirty),
+        }
         if !*leads.borrow() {
-            failures.clear();
-            continue;
+            waiting.clear();
+            paced.clear();
         }
         let now = Instant::now();
-        paced.retain(|_, paced| paced.until > now);
-        for id in dirty {
-            if let Some(paced) = paced.get_mut(&id) {
+        paced.retain(|_, paced| paced.until > now || paced.failures > 0);
+        while publishing.len() < PUBLISHING_MAX
+            && let Some(id) = waiting.pop()
+        {
+            let new = Paced { until: now, comes: false, failures: 0 };
+            let paced = paced.entry(id.clone()).or_insert(new);
+            if paced.until > now {
                 if !std::mem::replace(&mut paced.comes, true) {
                     later(store.clone(), id, paced.until);
                 }
                 continue;
             }
-            if token.is_cancelled() {
-                return;
-            }
-            while publishing.len() >= PUBLISHING_MAX
-                && let Some(done) = publishing.join_next().await
-            {
-                if let Ok((id, is_published)) = done {
-                    pace(&store, &mut paced, &mut failures, id, is_published);
-                }
-            }
-            let until = Instant::now() + PACE;
-            paced.insert(id.clone(), Paced { until, comes: false });
+            (paced.until, paced.comes) = (now + PACE, false);
             let store = store.clone();
             publishing.spawn(async move {
                 let published = publish_one(&store, &id).await;
@@ -387,23 +383,15 @@ pub(crate) async fn publish(
 }
 
 /// Notes how a publication ended; one that failed comes again, ever later.
-fn pace(
-    store: &StatusStore,
-    paced: &mut HashMap<RolloutId, Paced>,
-    failures: &mut HashMap<RolloutId, u32>,
-    id: RolloutId,
-    is_published: bool,
-) {
+fn published(store: &StatusStore, paced: &mut Paced, id: RolloutId, is_published: bool) {
     if is_published {
-        failures.remove(&id);
+        paced.failures = 0;
         return;
     }
-    let failed = failures.entry(id.clone()).or_default();
-    let wait = PACE.saturating_mul(2_u32.saturating_pow(*failed)).min(PACE_MAX);
-    *failed = failed.saturating_add(1);
-    let until = Instant::now() + wait;
-    paced.insert(id.clone(), Paced { until, comes: true });
-    later(store.clone(), id, until);
+    paced.until = Instant::now() + back_off((PACE, PACE_MAX), paced.failures);
+    paced.comes = true;
+    paced.failures = paced.failures.saturating_add(1);
+    later(store.clone(), id, paced.until);
 }
 
 fn later(store: StatusStore, id: RolloutId, at: Instant) {

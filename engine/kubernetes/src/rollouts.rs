@@ -4,10 +4,11 @@
 //! another; a task that panics is counted and tried again. What cannot be compiled never stops what is in flight.
 
 mod leaving;
+mod queue;
 mod written;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -25,10 +26,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::queue::Queue;
 use crate::{api, store::StatusStore, workloads::ClusterWorkloads};
 
-/// How many rollouts are worked on at once.
-const AT_ONCE: usize = 32;
 /// How soon what failed is tried again, at first and at most: doubling in between.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// How often it is tried to learn what a rollout in flight drives, before others need not wait for it any more.
@@ -77,36 +77,6 @@ pub(crate) struct Told {
     waited: Duration,
 }
 
-/// What is to be worked on.
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<RolloutId>,
-    known: HashSet<RolloutId>,
-    running: HashSet<RolloutId>,
-}
-
-// === impl Queue ===
-
-impl Queue {
-    fn add(&mut self, id: RolloutId) {
-        if self.known.insert(id.clone()) {
-            self.waiting.push_back(id);
-        }
-    }
-
-    /// Takes the first that nobody works on.
-    fn next(&mut self) -> Option<RolloutId> {
-        if self.running.len() >= AT_ONCE {
-            return None;
-        }
-        let at = self.waiting.iter().position(|id| !self.running.contains(id))?;
-        let id = self.waiting.remove(at)?;
-        self.known.remove(&id);
-        self.running.insert(id.clone());
-        Some(id)
-    }
-}
-
 // === impl Rollouts ===
 
 impl Rollouts {
@@ -147,7 +117,6 @@ impl Rollouts {
                     let id = id.clone();
                     async move {
                         let again = this.work(&id).await;
-                        this.first().remove(&id);
                         (id, again)
                     }
                 });
@@ -160,10 +129,10 @@ impl Rollouts {
                     if is_leading {
                         self.take_over(&mut queue);
                     } else {
-                        queue = Queue { running: std::mem::take(&mut queue.running), ..Queue::default() };
+                        queue.forget();
                     }
                 }
-                Some(id) = added.recv() => queue.add(id),
+                Some(id) = added.recv() => self.enqueue(&mut queue, id),
                 Some(done) = tasks.join_next_with_id() => {
                     let (id, again) = match done {
                         Ok((task, (id, again))) => {
@@ -173,12 +142,12 @@ impl Rollouts {
                         Err(error) => {
                             let Some(id) = names.remove(&error.id()) else { continue };
                             self.panics.fetch_add(1, Ordering::Relaxed);
-                            self.first().remove(&id);
                             tracing::error!(rollout = %id, "working on it panicked; it is tried again");
                             (id, Some(AGAIN.1))
                         }
                     };
-                    queue.running.remove(&id);
+                    queue.done(&id);
+                    self.first().remove(&id);
                     // One time to come again for each: the last word counts.
                     if let Some(old) = timers.remove(&id) {
                         old.abort();
@@ -212,7 +181,12 @@ impl Rollouts {
         self.engine.begin(&in_flight.collect::<Vec<_>>());
         let goes_first = |one: &&Arc<Value>| had_its_route(one) || may_be_in_flight(one);
         *self.first() = all.iter().filter(goes_first).map(|one| api::id_of(one)).collect();
-        all.iter().for_each(|rollout| queue.add(api::id_of(rollout)));
+        all.iter().for_each(|rollout| queue.add(api::id_of(rollout), is_new(rollout)));
+    }
+
+    fn enqueue(&self, queue: &mut Queue, id: RolloutId) {
+        let is_new = self.store.mirrored(&id).is_some_and(|rollout| is_new(&rollout));
+        queue.add(id, is_new);
     }
 
     fn first(&self) -> MutexGuard<'_, HashSet<RolloutId>> {
@@ -310,8 +284,7 @@ impl Rollouts {
             return None;
         }
         // What stands on a side when a rollout is first seen must be known: else it would be taken for new.
-        let is_new = rollout.pointer("/status/record").is_none();
-        if is_new && names_workloads(&rollout) && !self.workloads.are_read() {
+        if is_new(&rollout) && names_workloads(&rollout) && !self.workloads.are_read() {
             return Some(WORKLOADS_AGAIN);
         }
         if !is_known && may_be_in_flight(&rollout) {
@@ -357,6 +330,11 @@ impl Rollouts {
             self.store.shelf.pictures().add(id);
         }
     }
+}
+
+/// Whether nothing is recorded of it yet.
+fn is_new(rollout: &Value) -> bool {
+    rollout.pointer("/status/record").is_none()
 }
 
 fn generation_of(rollout: &Value) -> i64 {

@@ -18,7 +18,7 @@ const LOOKS_MAX: usize = 2_000;
 #[derive(Default)]
 pub(crate) struct Shelf {
     kept: Mutex<HashMap<RolloutId, Kept>>,
-    /// Told each time that a record was written.
+    /// Told each time that a record was read or written.
     written: Notify,
     /// Whose picture is to be published.
     pictures: Dirty,
@@ -37,7 +37,7 @@ pub(crate) struct Kept {
     pub(crate) picture: Option<Arc<Status>>,
     /// Why what its loop would rest on cannot be seen, such as a verb that is not granted.
     pub(crate) blind: Option<String>,
-    /// Whether its record was written since this engine leads.
+    /// Whether its record was read or written since this engine leads.
     pub(crate) recorded: bool,
     /// Decisions that are recorded and not copied yet.
     pub(crate) uncopied: Vec<JournalEntry>,
@@ -72,13 +72,13 @@ impl Shelf {
         look(self.kept().entry(id.clone()).or_default())
     }
 
-    /// Notes that the record of a rollout was written.
+    /// Notes that a rollout has a record.
     pub(crate) fn note_recorded(&self, id: &RolloutId) {
         self.with(id, |kept| kept.recorded = true);
         self.written.notify_waiters();
     }
 
-    /// Waits until the record of a rollout was written once.
+    /// Waits until a rollout has a record.
     pub(crate) async fn recorded(&self, id: &RolloutId) {
         loop {
             // Whoever is told after this is heard.

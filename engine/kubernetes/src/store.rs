@@ -39,7 +39,7 @@ pub(crate) struct StatusStore {
 }
 
 /// How many records are written at once: more would only wait in the API server, and get too old there.
-pub(crate) const WRITING_MAX: usize = 32;
+pub(crate) const WRITING_MAX: usize = 16;
 
 // === impl StatusStore ===
 
@@ -85,6 +85,7 @@ impl StatusStore {
         self.shelf.entries().add(id);
         match record_of(&rollout)? {
             Some(record) => {
+                self.shelf.note_recorded(id);
                 Ok(Some(Stored { version: record.version, bytes: record.text.into_bytes() }))
             }
             None => Ok(None),

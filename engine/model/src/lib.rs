@@ -43,7 +43,7 @@ pub use self::{
     },
     split::{Acknowledged, Direction, Mark, MarkKind, Part, Reading, Split},
     story::{Compared, Finding, JournalEntry, Needed},
-    time::Now,
+    time::{Now, back_off},
     verdict::{Verdict, Window},
     weight::{Weight, WeightError},
 };

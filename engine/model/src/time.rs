@@ -46,9 +46,22 @@ fn later(wall: Timestamp, wait: Duration) -> Timestamp {
     wall.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
+/// Returns how long to wait after so many failures in a row: `first` after none, twice that after one, up to `most`.
+#[must_use]
+pub fn back_off((first, most): (Duration, Duration), failures: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(failures)).min(most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_back_off_doubles_until_it_is_as_long_as_it_gets() {
+        let bounds = (Duration::from_millis(500), Duration::from_secs(4));
+        let waits = [0, 1, 2, 3, 4, 100, u32::MAX].map(|failures| back_off(bounds, failures));
+        assert_eq!(waits.map(|wait| wait.as_millis()), [500, 1000, 2000, 4000, 4000, 4000, 4000]);
+    }
 
     fn at(wall: i64, mono: u64, boot: u64) -> Now {
         Now { wall: Timestamp::from_second(wall).unwrap(), mono: Duration::from_secs(mono), boot }

@@ -65,7 +65,11 @@ pub fn measure(haldane: &Path, rollouts: usize, breaches: usize, takeovers: usiz
     stage.fill(rollouts);
     let begin = Instant::now();
     let mut leader = stage.start_operator(haldane, "engine-0");
-    wait_for("all rollouts rest", PATIENCE, || stage.resting() == rollouts);
+    wait_for("all rollouts rest", PATIENCE, || {
+        // A list of all of them is work for the API server, too.
+        thread::sleep(Duration::from_secs(2));
+        stage.resting() == rollouts
+    });
     let taken_up = begin.elapsed();
     thread::sleep(Duration::from_secs(30));
     let (from, before) = (Timestamp::now(), processor_time(leader.id()));

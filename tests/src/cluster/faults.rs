@@ -26,6 +26,8 @@ pub enum Fault {
     Delay(Duration),
     /// It never reaches the server; this code comes back, as the server would word it.
     Answer(u16),
+    /// As `Answer`, so much later.
+    AnswerLate(u16, Duration),
     /// It never reaches the server, and nothing comes back until the rules are cleared.
     Hang,
     /// It never reaches the server; the connection breaks.

@@ -10,6 +10,8 @@ use haldane_tests::{
 use serde_json::json;
 
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a fault that answers takes: what waits for it shows.
+const LATE: Duration = Duration::from_millis(400);
 
 /// A release at its first step, with an operator behind a proxy.
 fn at_first_step(
@@ -37,6 +39,7 @@ fn rolled_back_in_spite_of(name: &str, fault: Fault) {
     let (shop, proxy, _operator) = at_first_step(name);
     proxy.add(Rule::any("/rollouts/checkout/status", fault));
     let before = proxy.seen().len();
+    let breach = Instant::now();
     shop.set_badness(9);
     wait_for("the traffic is back", PATIENCE, || shop.share() == 0);
     let after: Vec<_> = proxy.seen().split_off(before);
@@ -47,6 +50,7 @@ fn rolled_back_in_spite_of(name: &str, fault: Fault) {
     // A record that was under way when the breach came is read where it conflicts, by the store and by the loop;
     // nothing else is.
     let sent = after[write].at;
+    println!("{name}: PATCH {:?} after the breach", sent.duration_since(breach));
     let of_status = |seen: &&Seen| seen.target.contains("/rollouts/checkout/status");
     let conflicts = after[..write]
         .iter()
@@ -83,12 +87,12 @@ fn a_rollback_waits_for_no_status_that_hangs() {
 
 #[test]
 fn a_rollback_waits_for_no_status_that_conflicts() {
-    rolled_back_in_spite_of("conflicting", Fault::Answer(409));
+    rolled_back_in_spite_of("conflicting", Fault::AnswerLate(409, LATE));
 }
 
 #[test]
 fn a_rollback_waits_for_no_status_that_fails() {
-    rolled_back_in_spite_of("failing", Fault::Answer(500));
+    rolled_back_in_spite_of("failing", Fault::AnswerLate(500, LATE));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use haldane_outside::Mirror;
 use haldane_plan::Templates;
 use serde_json::{Value, json};
 
-use super::{AGAIN, FIRST_RECORD_MAX, ROUTE_AGAIN, Rollouts, generation_of, observed};
+use super::{AGAIN, FIRST_RECORD_MAX, ROUTE_AGAIN, Rollouts, generation_of, is_new, observed};
 use crate::api;
 
 // === impl Rollouts ===
@@ -69,8 +69,7 @@ impl Rollouts {
     /// Says why the contents that count are not known yet, as long as nothing is recorded: what stands on a side would
     /// be taken for new afterwards.
     fn contents(&self, id: &RolloutId, rollout: &Value) -> Option<String> {
-        let is_new = rollout.pointer("/status/record").is_none();
-        is_new.then(|| self.workloads.unread_contents(id, rollout)).flatten()
+        is_new(rollout).then(|| self.workloads.unread_contents(id, rollout)).flatten()
     }
 
     async fn compile(&self, id: &RolloutId, rollout: &Value) -> Result<Written, (String, bool)> {

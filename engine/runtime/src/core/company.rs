@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use haldane_model::{Company, LeaseSeen, Mark, Mirror, Now, Place, Record, Weight};
+use haldane_model::{Company, LeaseSeen, Mark, Mirror, Now, Place, Record, Weight, back_off};
 use haldane_providers::Error;
 
 use super::{Command, Core, Notice};
@@ -130,8 +130,7 @@ impl Escort {
     }
 
     fn wait(&self) -> Duration {
-        let doubled = BACK_OFF.0.saturating_mul(1 << self.calls.saturating_sub(1).min(10));
-        doubled.min(BACK_OFF.1)
+        back_off(BACK_OFF, self.calls.saturating_sub(1))
     }
 
     pub(super) fn called(&mut self, id: u64, now: Duration) {

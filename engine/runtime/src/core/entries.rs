@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use haldane_model::{
     Company, Direction, EntryName, EntrySeen, Mark, Now, Plan, Reading, Seen, SideName, Split,
-    Unreadable, Weight, WriteSeen,
+    Unreadable, Weight, WriteSeen, back_off,
 };
 use haldane_providers::Error;
 
@@ -480,7 +480,7 @@ impl Known {
     }
 
     fn back_off(&mut self, write: &Write, error: &Error, now: Duration) {
-        let wait = BACK_OFF.0.saturating_mul(1 << self.failures.min(10)).min(BACK_OFF.1);
+        let wait = back_off(BACK_OFF, self.failures);
         self.failures = self.failures.saturating_add(1);
         self.wait_until = Some(now + wait);
         self.waits_for = Some((write.direction, write.to));

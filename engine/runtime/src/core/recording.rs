@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use haldane_machine::{Change, Effect};
 use haldane_model::{
-    Company, Header, JournalEntry, Mark, Outcome, Plan, Record, RequestId, Weight,
+    Company, Header, JournalEntry, Mark, Outcome, Plan, Record, RequestId, Weight, back_off,
 };
 
 use super::company;
@@ -329,8 +329,7 @@ impl Recording {
 
     /// Counts a failure; returns how long to wait after it.
     fn failed(&mut self) -> Duration {
-        let (first, most) = RETRY;
-        let wait = first.saturating_mul(2_u32.saturating_pow(self.failures)).min(most);
+        let wait = back_off(RETRY, self.failures);
         self.failures = self.failures.saturating_add(1);
         wait
     }

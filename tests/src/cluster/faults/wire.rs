@@ -130,6 +130,11 @@ impl Way {
                 self.shared.answered(place, code);
                 return Ok(instead(code));
             }
+            Some(Fault::AnswerLate(code, time)) => {
+                tokio::time::sleep(time).await;
+                self.shared.answered(place, code);
+                return Ok(instead(code));
+            }
             Some(Fault::Hang) => {
                 let _ = self.shared.cleared.subscribe().changed().await;
                 return Err(io::Error::other("it hung"));
