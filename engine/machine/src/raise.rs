@@ -27,7 +27,7 @@ pub(crate) fn may_raise(
         reads_between(turn, from, to),
         guards_answer(turn, restore),
         can_guard_at(turn, to),
-        is_test_ready(turn),
+        is_test_ready(turn, to),
         is_home_as_it_was(turn),
     ];
     answers.iter().all(|yes| *yes)
@@ -64,7 +64,7 @@ pub fn may_still_raise(record: &Record, seen: &Seen, now: Now) -> bool {
         && turn.record.holds.is_empty()
         && reads_between(&turn, from, to)
         && can_guard_at(&mut turn, to)
-        && is_test_ready(&mut turn)
+        && is_test_ready(&mut turn, to)
         && is_home_as_it_was(&mut turn)
 }
 
@@ -164,11 +164,24 @@ fn can_guard_at(turn: &mut Turn<'_>, to: Weight) -> bool {
     can
 }
 
-fn is_test_ready(turn: &mut Turn<'_>) -> bool {
+/// Ready for a share is a side of which that share is: three pods take 25 % where one is ready, and 50 % where two are.
+fn is_test_ready(turn: &mut Turn<'_>, to: Weight) -> bool {
     use haldane_model::Health;
     let test = turn.record.header.test.clone();
     let ready = match turn.health(&test) {
-        Some(Health::Ready { .. } | Health::Untold) => true,
+        Some(Health::Untold) => true,
+        Some(Health::Ready { ready, wanted }) => {
+            let needed = u64::from(wanted) * u64::from(to.basis_points());
+            let has = u64::from(ready) * u64::from(Weight::FULL.basis_points());
+            if has < needed {
+                let words = match turn.why(&test) {
+                    Some(why) => format!("too few for {to}: {test}: {why}"),
+                    None => format!("too few for {to}: {ready} of {wanted} of {test} are ready"),
+                };
+                turn.block(Block::NotReady, words);
+            }
+            has >= needed
+        }
         Some(Health::Down) => {
             let words = turn.down_words(&test);
             turn.block(Block::NotReady, words);

@@ -121,8 +121,16 @@ fn f4_a_test_side_that_is_not_ready_is_not_raised() {
     assert_eq!(unknown.raises(), None);
     let pending = World::at(Column::Pending).shows_nothing("green").turn();
     assert!(pending.says(Reason::RevisionUnknown));
-    let few = World::at(Column::Waiting).health("green", Health::Ready { ready: 1, wanted: 3 });
-    assert_eq!(few.turn().raises(), Some(percent(50)), "one of three takes traffic");
+    let ready = |ready, wanted| {
+        World::at(Column::Waiting).health("green", Health::Ready { ready, wanted }).turn()
+    };
+    for (has, wanted) in [(1, 3), (4, 9), (0, 1)] {
+        assert_eq!(ready(has, wanted).raises(), None, "{has} of {wanted} are too few for half");
+        assert!(ready(has, wanted).says(Reason::NotReady));
+    }
+    for (has, wanted) in [(2, 3), (1, 2), (5, 3), (3, 0)] {
+        assert_eq!(ready(has, wanted).raises(), Some(percent(50)), "{has} of {wanted} suffice");
+    }
 }
 
 #[test]
