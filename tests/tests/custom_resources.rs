@@ -624,6 +624,7 @@ fn what_the_engine_writes_fits() {
     let status = RolloutStatus {
         observed_generation: Some(3),
         phase: Some("Baking".to_owned()),
+        at_gate: Some(true),
         serving: Some("blue".to_owned()),
         revision: Some("2.4.1".to_owned()),
         previous_revision: Some("2.4.0".to_owned()),

@@ -17,6 +17,9 @@ pub struct RolloutStatus {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub phase: Option<String>,
+    /// Whether it stands before a gate, held or not: a promotion opens it, which takes the right to approve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_gate: Option<bool>,
     /// The side that has the traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]

@@ -64,6 +64,7 @@ pub(crate) fn draw(
     let mut status = RolloutStatus {
         observed_generation: generation,
         phase: Some(shown.phase.clone()),
+        at_gate: shown.at_gate.then_some(true),
         serving: text(&shown.serving),
         revision: shown.revision.as_ref().map(name),
         previous_revision: shown.previous_revision.as_ref().map(name),

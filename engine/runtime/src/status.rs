@@ -22,6 +22,9 @@ pub struct Status {
     pub phase: String,
     /// Whether the phase Healthy is still guarded.
     pub watching: bool,
+    /// Whether it stands before a gate, held or not: a promotion opens it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub at_gate: bool,
     /// Which side has the traffic.
     pub serving: Option<SideName>,
     /// Which side is on trial; at rest the idle one.
@@ -241,6 +244,7 @@ impl Status {
             rollout: id.to_string(),
             phase: "Loading".to_owned(),
             watching: false,
+            at_gate: false,
             serving: None,
             test: None,
             revision: None,
@@ -284,6 +288,7 @@ impl Status {
                 actor: hold.actor.to_string(),
             })
             .collect();
+        self.at_gate = matches!(record.place, Place::Waiting { .. });
         self.held_by = record.told.iter().map(|block| block.reason().code().to_owned()).collect();
         if record.place == Place::Healthy && record.previous.is_some() {
             self.safe_to_scale_down = Some(record.header.test.clone());

@@ -119,6 +119,20 @@ fn a_gate_takes_another_right_than_a_promotion() {
         Err(why) if why.contains("waits at a gate") && why.contains("haldane-approve") => Ok(()),
         other => Err(format!("{other:?}")),
     });
+
+    // One that waited for too long shows as paused, and a promotion opens the gate all the same.
+    let paused = |at_gate: bool| {
+        let status = json!({"status": {"phase": "Paused", "atGate": at_gate}});
+        patch_status(&engine(), &namespace, &status).unwrap();
+    };
+    paused(true);
+    eventually("an approval is granted", approve);
+    eventually("a promotion opens no gate", || match promote() {
+        Err(why) if why.contains("waits at a gate") => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    paused(false);
+    eventually("a promotion is granted", promote);
 }
 
 #[test]
