@@ -4,10 +4,7 @@
 //! goes out without a look before it. Nothing else is kept.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -18,7 +15,7 @@ use futures::{
 use haldane_model::{Direction, Mark, Weight};
 use haldane_outside::{Cluster, ClusterError, Key, Mirror, Outside, Refusal};
 use serde_json::Value;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast::error::RecvError, watch};
 
 use super::{
     company::{self, Escort},
@@ -38,8 +35,8 @@ const TRIES: usize = 3;
 pub(crate) struct Object {
     pub(crate) target: Target,
     outside: Outside,
-    /// Which of the kind's versions the server has.
-    version: AtomicUsize,
+    /// Which of the kind's versions the server has, as it is found out.
+    version: watch::Sender<usize>,
     known: Mutex<Known>,
     /// The watch of the version in use, where anything is watched.
     mirror: Mutex<Option<(usize, Mirror)>>,
@@ -67,7 +64,7 @@ impl Object {
         Self {
             target,
             outside,
-            version: AtomicUsize::new(0),
+            version: watch::Sender::new(0),
             known: Mutex::default(),
             mirror: Mutex::default(),
         }
@@ -101,32 +98,48 @@ impl Object {
     }
 
     fn mirror(&self) -> Option<Mirror> {
-        let at = self.version.load(Ordering::Relaxed);
+        let at = *self.version.borrow();
         let mut held = self.mirror.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, mirror)) = held.as_ref()
             && *of == at
         {
             return Some(mirror.clone());
         }
-        let Target { kind, namespace, .. } = &self.target;
-        let api = format!("/apis/{}/{}", kind.group, kind.versions[at]);
-        let mirror = self.outside.mirror(namespace, &api, kind.plural, |_| {})?;
+        let mirror = mirror_of(&self.outside, &self.target, at)?;
         *held = Some((at, mirror.clone()));
         Some(mirror)
     }
 
     /// Tells each time that somebody wrote it; never where nothing is watched.
     pub(crate) fn changes(&self) -> BoxStream<'static, ()> {
-        let Some(mirror) = self.mirror() else { return stream::pending().boxed() };
-        let key: Key = (self.target.namespace.as_str().into(), self.target.name.as_str().into());
+        let mut version = self.version.subscribe();
+        let at = *version.borrow_and_update();
+        let Some(mirror) = mirror_of(&self.outside, &self.target, at) else {
+            return stream::pending().boxed();
+        };
+        let (outside, target) = (self.outside.clone(), self.target.clone());
+        let key: Key = (target.namespace.as_str().into(), target.name.as_str().into());
         // The watch lives as long as somebody hears it.
-        let heard = (mirror.changes(), mirror, key);
-        let told = stream::unfold(heard, |(mut changes, mirror, key)| async move {
-            loop {
-                match changes.recv().await {
-                    Ok(changed) if changed != key => {}
-                    Ok(_) | Err(RecvError::Lagged(_)) => return Some(((), (changes, mirror, key))),
-                    Err(RecvError::Closed) => return None,
+        let heard = (mirror.changes(), mirror);
+        let told = stream::unfold((heard, version), move |((mut changes, mirror), mut version)| {
+            let (outside, target, key) = (outside.clone(), target.clone(), key.clone());
+            async move {
+                loop {
+                    tokio::select! {
+                        changed = changes.recv() => match changed {
+                            Ok(changed) if changed != key => {}
+                            Ok(_) | Err(RecvError::Lagged(_)) => {
+                                return Some(((), ((changes, mirror), version)));
+                            }
+                            Err(RecvError::Closed) => return None,
+                        },
+                        // The server has another version: the watch of the first one hears nothing.
+                        Ok(()) = version.changed() => {
+                            let at = *version.borrow_and_update();
+                            let mirror = mirror_of(&outside, &target, at)?;
+                            return Some(((), ((mirror.changes(), mirror), version)));
+                        }
+                    }
                 }
             }
         });
@@ -419,7 +432,7 @@ impl Object {
         let cluster = self.outside.cluster().await;
         let cluster = cluster.map_err(|error| ClusterError::Unavailable(error.to_string()))?;
         let versions = self.target.kind.versions;
-        let first = self.version.load(Ordering::Relaxed);
+        let first = *self.version.borrow();
         let mut refused = None;
         for at in (0..versions.len()).map(|next| (first + next) % versions.len()) {
             match self.ask_version(&cluster, versions[at], patch).await {
@@ -427,7 +440,7 @@ impl Object {
                     refused = Some(refusal)
                 }
                 told => {
-                    self.version.store(at, Ordering::Relaxed);
+                    self.version.send_if_modified(|known| std::mem::replace(known, at) != at);
                     return told;
                 }
             }
@@ -486,6 +499,13 @@ pub(crate) fn said(title: &str, refusal: &Refusal) -> Error {
         _ if causes.is_empty() => format!("{title}: {refusal}"),
         _ => format!("{title}: {refusal} ({})", causes.join("; ")),
     })
+}
+
+/// Returns the watch of a kind in one of its versions, where anything is watched.
+fn mirror_of(outside: &Outside, target: &Target, at: usize) -> Option<Mirror> {
+    let kind = target.kind;
+    let api = format!("/apis/{}/{}", kind.group, kind.versions[at]);
+    outside.mirror(&target.namespace, &api, kind.plural, |_| {})
 }
 
 /// Whether the server knows the kind at all: it names the object where it does.
