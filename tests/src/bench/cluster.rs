@@ -41,8 +41,10 @@ pub struct ClusterCost {
     idle_lease_calls: usize,
     processor: f64,
     resident: u64,
+    releasing: f64,
     reactions: Vec<f64>,
     takeovers: Vec<f64>,
+    handovers: Vec<f64>,
 }
 
 /// The stage: a cluster of its own, and metrics that the bench says.
@@ -81,19 +83,26 @@ pub fn measure(haldane: &Path, rollouts: usize, breaches: usize, takeovers: usiz
         eprintln!("asked while idle: {} {}", request.verb, request.uri);
     }
     let resident = resident(leader.id());
+    let (begin, before) = (Instant::now(), processor_time(leader.id()));
     let reactions = (0..breaches).map(|trial| stage.breach(trial)).collect();
-    let mut times = Vec::new();
-    for trial in 1..=takeovers {
-        let identity = format!("engine-{trial}");
-        let next = stage.start_operator(haldane, &identity);
+    let used = (processor_time(leader.id()) - before).as_secs_f64();
+    let releasing = used / begin.elapsed().as_secs_f64();
+    let (mut takeovers_after_kill, mut handovers) = (Vec::new(), Vec::new());
+    for trial in 0..2 * takeovers {
+        let next = stage.start_operator(haldane, &format!("engine-{}", trial + 1));
         wait_for("the standby is ready", PATIENCE, || next.ask("/ready").is_some());
         thread::sleep(Duration::from_secs(3));
-        let killed = Instant::now();
-        leader.kill();
+        let (is_kill, begin) = (trial % 2 == 0, Instant::now());
+        if is_kill {
+            leader.kill();
+        } else {
+            leader.signal("TERM");
+        }
         wait_for("it leads", PATIENCE, || {
             next.ask("/metrics").is_some_and(|text| text.contains("haldane_leader 1"))
         });
-        times.push(killed.elapsed().as_secs_f64());
+        let times = if is_kill { &mut takeovers_after_kill } else { &mut handovers };
+        times.push(begin.elapsed().as_secs_f64());
         leader = next;
     }
     ClusterCost {
@@ -103,8 +112,10 @@ pub fn measure(haldane: &Path, rollouts: usize, breaches: usize, takeovers: usiz
         idle_lease_calls: leases,
         processor,
         resident,
+        releasing,
         reactions,
-        takeovers: times,
+        takeovers: takeovers_after_kill,
+        handovers,
     }
 }
 
@@ -260,6 +271,10 @@ impl ClusterCost {
                 "one core while nothing happens".to_owned(),
                 format!("{:.2} %", self.processor * 100.0),
             ),
+            (
+                "one core while releases of some go bad, one after another".to_owned(),
+                format!("{:.2} %", self.releasing * 100.0),
+            ),
             ("memory".to_owned(), format!("{} MB", self.resident / 1_000_000)),
             (
                 format!("a bad metric → PATCH of the route, {} trials", self.reactions.len()),
@@ -268,6 +283,10 @@ impl ClusterCost {
             (
                 format!("leader killed → another one leads, {} trials", self.takeovers.len()),
                 told(&self.takeovers),
+            ),
+            (
+                format!("leader asked to end → another one leads, {} trials", self.handovers.len()),
+                told(&self.handovers),
             ),
         ];
         for (figure, measured) in rows {
