@@ -166,6 +166,11 @@ pub async fn compile_in_cluster(
     let registries = haldane_plan::registries();
     let options = Options { templates, workloads: true, ..Options::default() };
     let outside = outside.within(&named(document).namespace);
+    // The API server refuses the same, where its definitions are ours; nothing of this machine rests on that.
+    let refused = haldane_plan::for_kubernetes(document, &registries);
+    if !refused.is_empty() {
+        return Err(Uncompiled { ids: vec![named(document)], ..Uncompiled::from(refused) });
+    }
     let compiled = resolve(document, &registries, &options, &outside).await;
     compiled.map(Written::from).map_err(|wrong| Uncompiled { ids: vec![named(document)], ..wrong })
 }

@@ -132,9 +132,15 @@ impl Engine {
     /// Makes an engine of its ports; no rollout runs yet.
     #[must_use]
     pub fn new(ports: Ports) -> Arc<Self> {
+        Self::counting(ports, Arc::default())
+    }
+
+    /// The same; panics are counted there, beside those of others.
+    #[must_use]
+    pub fn counting(ports: Ports, panics: Arc<AtomicU64>) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
-            panics: Arc::default(),
+            panics,
             ports,
             token: CancellationToken::new(),
             running: Mutex::default(),

@@ -53,6 +53,13 @@ pub(crate) struct Keeper {
     trouble: Option<String>,
 }
 
+/// How a renewal ended that was answered.
+enum Renewed {
+    Yes,
+    /// It was not as we knew it, and was read again: if it is ours still, the next turn renews it.
+    Reread,
+}
+
 // === impl Keeper ===
 
 impl Keeper {
@@ -86,7 +93,7 @@ impl Keeper {
     }
 
     /// Keeps it until the token is cancelled, then gives it back.
-    pub(crate) async fn run(mut self, token: CancellationToken) {
+    pub(crate) async fn run(&mut self, token: CancellationToken) {
         let mut changes = self.mirror.as_ref().map(Mirror::changes);
         loop {
             let wait = self.turn().await;
@@ -112,7 +119,8 @@ impl Keeper {
         let begun = self.now();
         if self.holds() {
             return match self.renew(begun).await {
-                Ok(()) => RENEW.saturating_sub(self.now().saturating_sub(begun)),
+                Ok(Renewed::Yes) => RENEW.saturating_sub(self.now().saturating_sub(begun)),
+                Ok(Renewed::Reread) => Duration::ZERO,
                 Err(why) => self.try_again(format!("the lease was not renewed: {why}")),
             };
         }
@@ -198,18 +206,19 @@ impl Keeper {
         }
     }
 
-    async fn renew(&mut self, begun: Duration) -> Result<(), String> {
-        let LeaseSeen::Held { term } = self.told.borrow().seen else { return Ok(()) };
+    async fn renew(&mut self, begun: Duration) -> Result<Renewed, String> {
+        let LeaseSeen::Held { term } = self.told.borrow().seen else { return Ok(Renewed::Reread) };
         let old = self.seen.as_ref().map(|(lease, _)| lease.clone());
         let lease = self.written(old.as_ref(), &self.place.identity, term);
         let cluster = self.cluster().await.map_err(|error| error.to_string())?;
         match cluster.replace(&self.path(), &lease, DEADLINE).await {
             Ok(lease) => {
                 self.hold(begun, term, lease);
-                Ok(())
+                Ok(Renewed::Yes)
             }
             Err(ClusterError::Refused(refusal)) if matches!(refusal.code, 404 | 409) => {
-                self.reread().await.map_err(|error| error.to_string())
+                self.reread().await.map_err(|error| error.to_string())?;
+                Ok(Renewed::Reread)
             }
             Err(error) => Err(error.to_string()),
         }

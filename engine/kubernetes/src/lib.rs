@@ -16,6 +16,7 @@ mod revision;
 mod rollouts;
 mod shelf;
 mod store;
+mod supervise;
 mod workloads;
 
 pub use self::operator::{Operator, Options};

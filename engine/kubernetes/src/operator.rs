@@ -8,6 +8,10 @@ use std::{
     time::Duration,
 };
 
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, select_all},
+};
 use haldane_host::{Engine, Registered, SystemClock};
 use haldane_model::LeaseSeen;
 use haldane_outside::{ClusterConfig, ClusterError, Mirror, Outside, Reach, Sight};
@@ -26,14 +30,17 @@ use crate::{
     metrics::Counts,
     picture,
     requests::Requests,
-    rollouts::Rollouts,
+    rollouts::{BEGINNING_MAX, Rollouts},
     shelf::Shelf,
     store::{StatusStore, WRITING_MAX},
+    supervise::supervise,
     workloads::ClusterWorkloads,
 };
 
 /// How soon an API server that does not answer is asked again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How long what is under way may take at the end, before the lease is given back without it.
+const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// How an operator runs.
 #[derive(Clone, Debug)]
@@ -94,7 +101,8 @@ impl Operator {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let identity: Arc<str> = options.identity.as_str().into();
         let (teller, dropped_events) = Teller::start(outside.clone(), shelf, identity.clone());
-        let workloads = ClusterWorkloads::start(&outside, &stop);
+        let panics: Arc<AtomicU64> = Arc::default();
+        let workloads = ClusterWorkloads::start(&outside, &panics, &stop);
         let place = Place {
             namespace: options.lease_namespace.as_str().into(),
             name: options.lease_name.as_str().into(),
@@ -102,17 +110,19 @@ impl Operator {
         };
         let floor = highest_term(rollouts.clone());
         let (keeper, lease) = Keeper::new(outside.clone(), clock.clone(), place, floor);
-        let engine = Engine::new(Ports {
-            store: Arc::new(store.clone()),
-            clock,
-            factory: Arc::new(Registered),
-            outside: outside.clone(),
-            sink: Arc::new(teller.clone()),
-            lease: lease.clone(),
-            workloads: workloads.clone(),
-        });
+        let engine = Engine::counting(
+            Ports {
+                store: Arc::new(store.clone()),
+                clock,
+                factory: Arc::new(Registered),
+                outside: outside.clone(),
+                sink: Arc::new(teller.clone()),
+                lease: lease.clone(),
+                workloads: workloads.clone(),
+            },
+            panics.clone(),
+        );
         let (tell_leads, leads) = watch::channel(false);
-        let panics = engine.panics();
         let specs = Arc::new(Rollouts {
             engine: engine.clone(),
             store: store.clone(),
@@ -121,6 +131,7 @@ impl Operator {
             workloads: workloads.clone(),
             told: Mutex::default(),
             first: Mutex::default(),
+            beginning: Semaphore::new(BEGINNING_MAX),
             panics: panics.clone(),
             taken_over: AtomicU64::new(0),
         });
@@ -132,13 +143,42 @@ impl Operator {
             verified: options.verified_requesters,
         };
         let mut tasks = JoinSet::new();
-        tasks.spawn(specs.run(leads.clone(), stop.clone()));
-        tasks.spawn(answers.run(leads.clone(), stop.clone()));
-        tasks.spawn(picture::publish(store.clone(), leads.clone(), stop.clone()));
-        tasks.spawn(analysis_runs::copy(store, teller.clone(), leads.clone(), stop.clone()));
-        tasks.spawn(follow_lease(lease.clone(), tell_leads, stop.clone()));
+        let mut run = |what, begin: Box<dyn Fn() -> BoxFuture<'static, ()> + Send>| {
+            tasks.spawn(supervise(what, panics.clone(), begin));
+        };
+        let (led, token) = (leads.clone(), stop.clone());
+        run(
+            "the work on rollouts",
+            Box::new(move || specs.clone().run(led.clone(), token.clone()).boxed()),
+        );
+        let (led, token) = (leads.clone(), stop.clone());
+        run("answering", Box::new(move || answers.clone().run(led.clone(), token.clone()).boxed()));
+        let (pictured, led, token) = (store.clone(), leads.clone(), stop.clone());
+        run(
+            "publishing",
+            Box::new(move || {
+                picture::publish(pictured.clone(), led.clone(), token.clone()).boxed()
+            }),
+        );
+        let (led, token) = (leads.clone(), stop.clone());
+        run(
+            "copying",
+            Box::new(move || {
+                analysis_runs::copy(store.clone(), teller.clone(), led.clone(), token.clone())
+                    .boxed()
+            }),
+        );
+        let (told, token) = (lease.clone(), stop.clone());
+        run(
+            "following the lease",
+            Box::new(move || follow_lease(told.clone(), tell_leads.clone(), token.clone()).boxed()),
+        );
         let mut keeping = JoinSet::new();
-        keeping.spawn(keep(keeper, rollouts.clone(), stop_lease.clone()));
+        let keeper = Arc::new(tokio::sync::Mutex::new(keeper));
+        let (known, token) = (rollouts.clone(), stop_lease.clone());
+        keeping.spawn(supervise("keeping the lease", panics.clone(), move || {
+            keep(keeper.clone(), known.clone(), token.clone())
+        }));
         let counts = Counts { engine: engine.clone(), leads, lease, panics, dropped_events };
         let tasks = tokio::sync::Mutex::new((tasks, keeping));
         Self { engine, rollouts, workloads, counts, stop, stop_lease, tasks }
@@ -147,13 +187,7 @@ impl Operator {
     /// Returns why it is not ready, where it is not: what it must know to take over was not read yet.
     #[must_use]
     pub fn unready(&self) -> Option<String> {
-        let unread = self.rollouts.iter().find_map(|mirror| match &*mirror.sight().borrow() {
-            Sight::Live | Sight::Old(..) => None,
-            Sight::Unread(why) => {
-                Some(why.clone().unwrap_or_else(|| "rollouts are being read".to_owned()))
-            }
-        });
-        unread
+        unread(&self.rollouts)
             .or_else(|| (!self.workloads.are_read()).then(|| "workloads are being read".to_owned()))
     }
 
@@ -167,7 +201,11 @@ impl Operator {
     pub async fn stop(&self) {
         let (tasks, keeping) = &mut *self.tasks.lock().await;
         self.stop.cancel();
-        while tasks.join_next().await.is_some() {}
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_MAX, ended).await.is_err() {
+            tracing::warn!("what was under way did not end within {STOP_MAX:?}; it is left");
+            tasks.abort_all();
+        }
         self.engine.stop().await;
         self.stop_lease.cancel();
         while keeping.join_next().await.is_some() {}
@@ -175,15 +213,35 @@ impl Operator {
 }
 
 /// Waits for rollouts to be known before the lease is taken: the term must be above every one of theirs.
-async fn keep(keeper: Keeper, rollouts: Arc<[Mirror]>, token: CancellationToken) {
-    for mirror in rollouts.iter() {
-        let mut sight = mirror.sight();
+async fn keep(
+    keeper: Arc<tokio::sync::Mutex<Keeper>>,
+    rollouts: Arc<[Mirror]>,
+    token: CancellationToken,
+) {
+    let mut sights: Vec<_> = rollouts.iter().map(Mirror::sight).collect();
+    while unread(&rollouts).is_some() {
+        let changed = sights.iter_mut().map(|sight| sight.changed().boxed());
         tokio::select! {
             () = token.cancelled() => return,
-            _ = sight.wait_for(|sight| *sight == Sight::Live) => {}
+            _ = select_all(changed) => {}
         }
     }
-    keeper.run(token).await;
+    keeper.lock().await.run(token).await;
+}
+
+/// Says why rollouts are not known, where they are not: of several namespaces one that cannot be read, because it was
+/// deleted or its Role was, keeps nobody from guarding the others.
+fn unread(rollouts: &[Mirror]) -> Option<String> {
+    let mut failed = None;
+    let mut reads_some = false;
+    for mirror in rollouts {
+        match &*mirror.sight().borrow() {
+            Sight::Live | Sight::Old(..) => reads_some = true,
+            Sight::Unread(None) => return Some("rollouts are being read".to_owned()),
+            Sight::Unread(Some(why)) => failed = Some(why.clone()),
+        }
+    }
+    failed.filter(|_| !reads_some)
 }
 
 /// Says who leads: whoever took the lease, until another one is seen to have it.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast::error::RecvError, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::api;
+use crate::{api, supervise::supervise};
 
 /// How long a request waits for its outcome before it is asked for again.
 const OUTCOME_MAX: Duration = Duration::from_secs(30);
@@ -36,8 +36,12 @@ pub(crate) struct Requests {
 impl Requests {
     /// Answers until the token is cancelled, while this engine leads.
     pub(crate) async fn run(self, leads: watch::Receiver<bool>, token: CancellationToken) {
+        let panics = self.engine.panics();
         for mirror in self.requests.iter() {
-            tokio::spawn(self.clone().follow(mirror.clone(), leads.clone(), token.clone()));
+            let (this, mirror) = (self.clone(), mirror.clone());
+            let (leads, token) = (leads.clone(), token.clone());
+            let follow = move || this.clone().follow(mirror.clone(), leads.clone(), token.clone());
+            tokio::spawn(supervise("a watch of requests", panics.clone(), follow));
         }
         token.cancelled().await;
     }

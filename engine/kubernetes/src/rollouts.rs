@@ -13,7 +13,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use haldane_host::Engine;
@@ -21,13 +21,18 @@ use haldane_model::RolloutId;
 use haldane_outside::{Key, Mirror, Outside, Sight};
 use serde_json::Value;
 use tokio::{
-    sync::{broadcast::error::RecvError, mpsc, watch},
+    sync::{Semaphore, broadcast::error::RecvError, mpsc, watch},
     task::{AbortHandle, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
 
 use self::queue::Queue;
-use crate::{api, store::StatusStore, workloads::ClusterWorkloads};
+use crate::{
+    api,
+    store::StatusStore,
+    supervise::supervise,
+    workloads::{ClusterWorkloads, OLD_MAX, until},
+};
 
 /// How soon what failed is tried again, at first and at most: doubling in between.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -35,6 +40,9 @@ const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const CLAIM_TRIES: usize = 5;
 /// How soon a rollout whose route another one drives is looked at again; nothing is asked for it.
 const ROUTE_AGAIN: Duration = Duration::from_secs(2);
+/// How many rollouts begin at once: each writes a dozen times until it rests, and a thousand of them would starve the API
+/// server that others need.
+pub(crate) const BEGINNING_MAX: usize = 4;
 /// How long a rollout keeps its turn until its first record is written; it may be that none ever is.
 const FIRST_RECORD_MAX: Duration = Duration::from_secs(1);
 /// How soon a rollout is looked at again that lets those go first that had their routes before.
@@ -56,6 +64,8 @@ pub(crate) struct Rollouts {
     pub(crate) told: Mutex<HashMap<RolloutId, Told>>,
     /// After a take-over: which of those that had their routes before were not looked at yet. Others wait for them.
     pub(crate) first: Mutex<HashSet<RolloutId>>,
+    /// Bounds how many begin at once.
+    pub(crate) beginning: Semaphore,
     pub(crate) panics: Arc<AtomicU64>,
     /// How often this engine began to lead.
     pub(crate) taken_over: AtomicU64,
@@ -87,14 +97,18 @@ impl Rollouts {
         token: CancellationToken,
     ) {
         let (add, mut added) = mpsc::unbounded_channel::<RolloutId>();
-        for mirror in self.store.rollouts.iter() {
-            tokio::spawn(self.clone().hear(mirror.clone(), false, add.clone(), token.clone()));
-        }
-        for mirror in &self.templates {
-            tokio::spawn(self.clone().hear(mirror.clone(), true, add.clone(), token.clone()));
+        let rollouts = self.store.rollouts.iter().map(|mirror| (mirror, false));
+        for (mirror, templates) in rollouts.chain(self.templates.iter().map(|one| (one, true))) {
+            let (this, mirror) = (self.clone(), mirror.clone());
+            let (add, token) = (add.clone(), token.clone());
+            let hear =
+                move || this.clone().hear(mirror.clone(), templates, add.clone(), token.clone());
+            tokio::spawn(supervise("a watch of what is written", self.panics.clone(), hear));
         }
         for sight in self.workloads.sights() {
-            tokio::spawn(self.clone().see(sight, token.clone()));
+            let (this, token) = (self.clone(), token.clone());
+            let see = move || this.clone().see(sight.clone(), token.clone());
+            tokio::spawn(supervise("a look at the watches", self.panics.clone(), see));
         }
         let mut lead = leads.clone();
         let mut is_leading = false;
@@ -233,14 +247,20 @@ impl Rollouts {
     /// Says of every rollout that names workloads whether they can be seen.
     async fn see(self: Arc<Self>, mut sight: watch::Receiver<Sight>, token: CancellationToken) {
         loop {
+            // A watch that broke a moment ago still counts; nothing more is heard of it when it counts no more.
+            let old = match &*sight.borrow_and_update() {
+                Sight::Old(since, _) => Some(*since + OLD_MAX).filter(|at| *at > Instant::now()),
+                Sight::Live | Sight::Unread(_) => None,
+            };
             tokio::select! {
                 () = token.cancelled() => return,
                 changed = sight.changed() => if changed.is_err() { return },
+                () = until(old) => {}
             }
-            let why = self.workloads.blind();
             for rollout in self.store.rollouts.iter().flat_map(Mirror::list) {
                 if names_workloads(&rollout) {
-                    self.blind(&api::id_of(&rollout), why.clone());
+                    let id = api::id_of(&rollout);
+                    self.blind(&id, self.workloads.blind(&id.namespace));
                 }
             }
         }
@@ -253,8 +273,7 @@ impl Rollouts {
     /// Looks at one rollout; returns after how long it must be looked at again.
     async fn work(&self, id: &RolloutId) -> Option<Duration> {
         let Some(rollout) = self.store.mirrored(id) else {
-            self.gone(id).await;
-            return None;
+            return self.gone(id).await;
         };
         let leaves = rollout.pointer("/metadata/deletionTimestamp").is_some();
         let uid = api::text(&rollout, "/metadata/uid").to_owned();
@@ -302,7 +321,7 @@ impl Rollouts {
             self.blind(id, Some(why));
             return Some(AGAIN.0);
         }
-        self.blind(id, self.workloads.blind().filter(|_| names_workloads(&rollout)));
+        self.blind(id, self.workloads.blind(&id.namespace).filter(|_| names_workloads(&rollout)));
         let waited = old.filter(is_same).map_or(Duration::ZERO, |old| old.waited);
         let (refused, again) = self.tell(id, &rollout, adopt, waited).await;
         self.told().insert(id.clone(), Told { refused, waited: again.unwrap_or_default(), ..news });

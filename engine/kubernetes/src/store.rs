@@ -58,6 +58,17 @@ impl StatusStore {
         }
     }
 
+    /// Asks whether there is a rollout. That it is gone counts only where the server names it: a 404 may also mean that
+    /// a kind is not served for a while, or be the word of a proxy.
+    pub(crate) async fn is_there(&self, id: &RolloutId) -> Result<bool, String> {
+        let cluster = api::cluster(&self.outside).await.map_err(|error| error.to_string())?;
+        match cluster.get(&api::rollout(id), STORE_DEADLINE).await {
+            Ok(_) => Ok(true),
+            Err(ClusterError::Refused(no)) if no.code == 404 && no.object.is_some() => Ok(false),
+            Err(error) => Err(api::told(&error)),
+        }
+    }
+
     async fn load_now(&self, id: &RolloutId) -> Result<Option<Stored>, String> {
         let known = self.shelf.with(id, |kept| kept.uid.clone());
         let Some(rollout) = self.read(id).await.map_err(|error| api::told(&error))? else {
@@ -205,16 +216,21 @@ impl StatusStore {
 
     async fn let_go_of_nothing(&self, id: &RolloutId) -> Result<(), String> {
         match self.read(id).await.map_err(|error| api::told(&error))? {
-            Some(rollout) if record_of(&rollout)?.is_none() => self.let_go(id).await,
+            Some(rollout) if record_of(&rollout)?.is_none() => {
+                self.let_go(id, Some(api::text(&rollout, "/metadata/uid"))).await
+            }
             Some(_) | None => Ok(()),
         }
     }
 
-    /// Lets an object go that only waited for its traffic.
-    async fn let_go(&self, id: &RolloutId) -> Result<(), String> {
+    /// Lets an object go that only waited for its traffic; never another one of the same name that came after it.
+    async fn let_go(&self, id: &RolloutId, uid: Option<&str>) -> Result<(), String> {
         let Some(rollout) = self.read(id).await.map_err(|error| api::told(&error))? else {
             return Ok(());
         };
+        if uid.is_some_and(|uid| uid != api::text(&rollout, "/metadata/uid")) {
+            return Ok(());
+        }
         let list = rollout.pointer("/metadata/finalizers").and_then(Value::as_array);
         let left: Vec<&Value> =
             list.into_iter().flatten().filter(|name| **name != api::FINALIZER).collect();
@@ -297,8 +313,9 @@ impl Store for StatusStore {
 
 /// Lets an object go, however long the server takes: the loop that asks for it ends, and nobody asks again.
 fn let_go_in_the_end(store: StatusStore, id: RolloutId) {
+    let uid = store.shelf.with(&id, |kept| kept.uid.clone());
     tokio::spawn(async move {
-        until_done(&id, || store.let_go(&id)).await;
+        until_done(&id, || store.let_go(&id, uid.as_deref())).await;
         store.shelf.forget(&id);
     });
 }

@@ -12,8 +12,8 @@ mod selector;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    time::{Duration, Instant},
 };
 
 use haldane_crds::Workload;
@@ -21,7 +21,10 @@ use haldane_model::{RolloutId, SideSeen};
 use haldane_outside::{Key, Mirror, Outside, Sight};
 use haldane_runtime::ports::Workloads;
 use serde_json::Value;
-use tokio::sync::{broadcast::error::RecvError, mpsc, watch};
+use tokio::sync::{
+    broadcast::error::{RecvError, TryRecvError},
+    mpsc, watch,
+};
 use tokio_util::sync::CancellationToken;
 
 use self::{
@@ -29,9 +32,10 @@ use self::{
     namespace::{Held, Kind, Namespace, Sights},
     refs::Ref,
 };
+use crate::supervise::supervise;
 
 /// What was seen of pods counts for so long after their watch broke.
-const OLD_MAX: Duration = Duration::from_secs(30);
+pub(crate) const OLD_MAX: Duration = Duration::from_secs(30);
 
 /// How long changes are gathered before sides are looked at.
 const TOGETHER: Duration = Duration::from_millis(20);
@@ -59,16 +63,22 @@ struct Around<'a> {
 // === impl ClusterWorkloads ===
 
 impl ClusterWorkloads {
-    /// Watches every kind of workload, and pods.
-    pub(crate) fn start(outside: &Outside, token: &CancellationToken) -> Arc<Self> {
+    /// Watches every kind of workload, and pods; what panics is counted.
+    pub(crate) fn start(
+        outside: &Outside,
+        panics: &Arc<AtomicU64>,
+        token: &CancellationToken,
+    ) -> Arc<Self> {
         let mirrors = |kind: Kind| outside.mirrors(kind.api(), kind.plural(), pods::trim);
         let kinds = Kind::ALL.into_iter().map(|kind| (kind, mirrors(kind))).collect();
         let (contents, asking) = Shelf::new();
         let workloads = Arc::new(Self { kinds, namespaces: Mutex::default(), contents });
         for (kind, mirrors) in &workloads.kinds {
             for mirror in mirrors {
-                let this = workloads.clone();
-                tokio::spawn(this.follow(*kind, mirror.clone(), token.clone()));
+                let (this, kind) = (workloads.clone(), *kind);
+                let (mirror, token) = (mirror.clone(), token.clone());
+                let follow = move || this.clone().follow(kind, mirror.clone(), token.clone());
+                tokio::spawn(supervise("a watch of workloads", panics.clone(), follow));
             }
         }
         let this = workloads.clone();
@@ -78,16 +88,12 @@ impl ClusterWorkloads {
 
     async fn follow(self: Arc<Self>, kind: Kind, mirror: Mirror, token: CancellationToken) {
         let (mut changes, mut sight) = (mirror.changes(), mirror.sight());
+        // What changed while nobody listened.
+        self.tell_all();
         loop {
             let old = match &*sight.borrow_and_update() {
                 Sight::Old(since, _) => Some(*since + OLD_MAX),
                 Sight::Live | Sight::Unread(_) => None,
-            };
-            let too_old = async move {
-                match old {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
             };
             tokio::select! {
                 () = token.cancelled() => return,
@@ -96,10 +102,17 @@ impl ClusterWorkloads {
                         let mut keys = BTreeSet::from([first]);
                         // What comes together is looked at together.
                         tokio::time::sleep(TOGETHER).await;
-                        while let Ok(key) = changes.try_recv() {
-                            keys.insert(key);
-                        }
+                        let lagged = loop {
+                            match changes.try_recv() {
+                                Ok(key) => _ = keys.insert(key),
+                                Err(TryRecvError::Lagged(_)) => break true,
+                                Err(TryRecvError::Empty | TryRecvError::Closed) => break false,
+                            }
+                        };
                         self.take_in(kind, keys);
+                        if lagged {
+                            self.tell_all();
+                        }
                     }
                     Err(RecvError::Lagged(_)) => self.tell_all(),
                     Err(RecvError::Closed) => return,
@@ -108,7 +121,7 @@ impl ClusterWorkloads {
                     Ok(()) => self.tell_all(),
                     Err(_) => return,
                 },
-                () = too_old => {
+                () = until(old) => {
                     self.tell_all();
                     // Once is enough: nothing gets older than too old.
                     if sight.changed().await.is_err() {
@@ -240,11 +253,12 @@ impl ClusterWorkloads {
         })
     }
 
-    /// Says which kind cannot be watched, and why.
-    pub(crate) fn blind(&self) -> Option<String> {
+    /// Says which kind cannot be watched in a namespace, and why.
+    pub(crate) fn blind(&self, namespace: &str) -> Option<String> {
         let unread = |(kind, mirrors): &(Kind, Vec<Mirror>)| {
             let plural = kind.plural();
-            mirrors.iter().find_map(|mirror| match &*mirror.sight().borrow() {
+            let mut here = mirrors.iter().filter(|mirror| shows(mirror, namespace));
+            here.find_map(|mirror| match &*mirror.sight().borrow() {
                 Sight::Unread(Some(why)) => Some(format!("{plural} cannot be read: {why}")),
                 Sight::Old(since, why) if since.elapsed() >= OLD_MAX => {
                     Some(format!("{plural} cannot be watched: {why}"))
@@ -285,6 +299,19 @@ impl Workloads for ClusterWorkloads {
     }
 }
 
+/// Waits until a moment; for ever where there is none.
+pub(crate) async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Whether a mirror holds what lies in a namespace.
+fn shows(mirror: &Mirror, namespace: &str) -> bool {
+    mirror.collection().namespace.as_deref().is_none_or(|only| only == namespace)
+}
+
 fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
     watched.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -293,10 +320,13 @@ fn lock(watched: &Mutex<Watched>) -> MutexGuard<'_, Watched> {
 
 impl Sights for Around<'_> {
     fn is_seen(&self, kind: Kind) -> bool {
-        self.workloads.mirrors(kind).iter().all(|mirror| match &*mirror.sight().borrow() {
-            Sight::Live => true,
-            Sight::Unread(_) => false,
-            Sight::Old(since, _) => since.elapsed() < OLD_MAX,
+        let mirrors = self.workloads.mirrors(kind).iter();
+        mirrors.filter(|mirror| shows(mirror, self.namespace)).all(|mirror| {
+            match &*mirror.sight().borrow() {
+                Sight::Live => true,
+                Sight::Unread(_) => false,
+                Sight::Old(since, _) => since.elapsed() < OLD_MAX,
+            }
         })
     }
 

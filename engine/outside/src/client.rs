@@ -128,6 +128,11 @@ impl Outside {
             (Secret::SecretKeyRef(key), Some(secrets), Some(namespace)) => {
                 Box::pin(secrets.read(self, namespace, key)).await
             }
+            // Rollouts of a cluster are written by people who have no right to this machine.
+            (Secret::File(_) | Secret::Env(_), Some(_), Some(_)) => Err(OutsideError::new(
+                format!("{secret} is of the engine's own machine"),
+                "name a Secret of the rollout's namespace: `secretKeyRef`",
+            )),
             (_, _, _) => secret.read(),
         }
     }
@@ -240,6 +245,20 @@ mod tests {
         let other = Tls { insecure_skip_verify: true, ..Tls::default() };
         outside.client(&server, &other).unwrap();
         assert_eq!(format!("{outside:?}"), "Outside { clients: 2 }");
+    }
+
+    #[tokio::test]
+    async fn a_rollout_of_a_cluster_reads_nothing_of_the_engines_own_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        fs::write(&file, "the engine's own").unwrap();
+        let outside = Outside::in_cluster(ClusterConfig::default());
+        for secret in [Secret::File(file), Secret::Env("PATH".to_owned())] {
+            assert!(Outside::default().within("shop").secret(&secret).await.is_ok());
+            assert!(outside.secret(&secret).await.is_ok(), "the engine may read its own");
+            let refused = outside.within("shop").secret(&secret).await.unwrap_err().to_string();
+            assert!(refused.contains("of the engine's own machine"), "{refused}");
+        }
     }
 
     #[test]

@@ -100,6 +100,112 @@ fn a_kind_that_is_not_served_is_named_and_taken_up_once_it_is_without_a_restart(
 }
 
 #[test]
+fn a_server_that_has_an_older_version_alone_is_watched_in_that_one() {
+    let old = cluster().beside("old", Options { controllers: false, audit: true });
+    old.install_crds(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds"));
+    old.install(Foreign::Istio);
+    let name = "virtualservices.networking.istio.io";
+    let told = old.admin().kubectl(&["get", "crd", name, "-o=json"]);
+    let mut definition: Value = serde_json::from_str(&told).unwrap();
+    for version in definition["spec"]["versions"].as_array_mut().unwrap() {
+        let is_old = version["name"] == "v1beta1";
+        (version["served"], version["storage"]) = (is_old.into(), is_old.into());
+    }
+    let versions = json!({"spec": {"versions": definition["spec"]["versions"]}}).to_string();
+    old.admin().kubectl(&["patch", "crd", name, "--type=merge", "-p", &versions]);
+    let namespace = old.namespace("shop");
+    let (user, access) = ("engine", old.account(&namespace, "engine"));
+    old.admin().kubectl(&[
+        "create",
+        "clusterrolebinding",
+        "engine",
+        "--clusterrole=cluster-admin",
+        &format!("--serviceaccount={namespace}:{user}"),
+    ]);
+    let _operator = Start {
+        access,
+        namespaces: vec![namespace.clone()],
+        lease_namespace: namespace.clone(),
+        identity: "one".to_owned(),
+        program: None,
+    }
+    .start();
+    let to = |side: &str, weight: u64| json!({"destination": {"host": format!("checkout-{side}")}, "weight": weight});
+    let route = |blue: u64| {
+        json!({"apiVersion": "networking.istio.io/v1beta1", "kind": "VirtualService", "metadata": {"name": "checkout"},
+            "spec": {"hosts": ["checkout"], "http": [{"route": [to("blue", blue), to("green", 100 - blue)]}]}})
+    };
+    for side in ["blue", "green"] {
+        old.apply(
+            &namespace,
+            &json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": format!("checkout-{side}")}, "spec": {"ports": [{"port": 80}]}})
+            .to_string(),
+        );
+    }
+    old.apply(&namespace, &route(100).to_string());
+    let host = |side: &str| json!({"host": format!("checkout-{side}")});
+    let rollout = json!({"apiVersion": "haldane.dev/v1alpha1", "kind": "Rollout", "metadata": {"name": "mesh"}, "spec": {
+        "sides": [side("blue"), side("green")],
+        "traffic": [{"name": "mesh", "istio": {"virtualService": {"name": "checkout"},
+            "destinations": {"blue": host("blue"), "green": host("green")}}}],
+        "analysis": {"sources": [{"name": "main", "prometheus": {"url": "http://127.0.0.1:9"}}],
+            "checks": [{"name": "up", "query": {"promql": "up", "max": "1"}}]}}});
+    old.apply(&namespace, &rollout.to_string());
+    let status = || status_of(&old, &namespace, "mesh");
+    until("it rests", status, |status| {
+        status["serving"] == "blue" && status["traffic"][0]["observed"] == "0%"
+    });
+    // The watch of the version that is not there ends; the other one tells of a hand.
+    std::thread::sleep(Duration::from_secs(12));
+    let from = jiff::Timestamp::now();
+    std::thread::sleep(Duration::from_secs(12));
+    let engine = format!("system:serviceaccount:{namespace}:{user}");
+    let mut asked = old.requests_of(&engine);
+    asked.retain(|request| request.at >= from && request.uri.contains("virtualservices"));
+    assert!(asked.is_empty(), "asked while nothing changes: {asked:#?}");
+    old.apply(&namespace, &route(90).to_string());
+    until("the hand is seen", status, |status| status["traffic"][0]["observed"] == "10%");
+    let mut asked = old.requests_of(&engine);
+    asked.retain(|request| {
+        request.at >= from && request.verb == "get" && request.uri.contains("virtualservices/")
+    });
+    assert!(asked.is_empty(), "the watch told of it: {asked:#?}");
+}
+
+#[test]
+fn a_namespace_that_cannot_be_read_keeps_nobody_from_guarding_the_others() {
+    let shop = Shop::open("beside-a-gone-one");
+    let mut start = Start::within(&shop.namespace);
+    // As after its deletion: no Role of ours is left there.
+    start.namespaces.insert(0, "gone-with-its-role".to_owned());
+    let account = cluster().account(&shop.namespace, "engine");
+    shop.kubectl(&[
+        "create",
+        "rolebinding",
+        "engine",
+        "--clusterrole=cluster-admin",
+        &format!("--serviceaccount={}:engine", shop.namespace),
+    ]);
+    let operator = start.with(account).start();
+    shop.apply(
+        &shop.rollout(
+            json!({"steps": [{"weight": 25, "bake": "10m"}, {"weight": 100, "bake": "4s"}]}),
+        ),
+    );
+    shop.wait_healthy("blue");
+    assert!(operator.ask("/ready").is_some(), "it is ready");
+    shop.deploy("green", "v2");
+    shop.wait("the first step", |status| status["phase"] == "Baking" && shop.share() == 25);
+    // Longer than what was seen of pods before their watch broke counts.
+    std::thread::sleep(Duration::from_secs(35));
+    let told = shop.status()["conditions"].to_string();
+    assert!(!told.contains("NotReadable"), "its own workloads are seen: {told}");
+    shop.set_badness(9);
+    wait_for("the traffic is back", PATIENCE, || shop.share() == 0);
+}
+
+#[test]
 fn objects_of_an_odd_form_in_a_watch_stop_nobody() {
     let shop = Shop::open("odd");
     let operator = Start::within(&shop.namespace).start();

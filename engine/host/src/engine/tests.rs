@@ -199,3 +199,30 @@ async fn what_may_be_in_flight_keeps_the_route_that_it_began_with() {
     let taken = engine.claim(&second, std::slice::from_ref(&new)).await;
     assert_eq!(taken, Some((first, new)), "its document says so");
 }
+
+#[tokio::test]
+async fn what_names_the_engines_own_machine_is_refused_in_a_cluster_whatever_its_definitions_let_by()
+ {
+    let gateway = FILE.replace(
+        "    haproxy:\n      share: {map: /etc/haproxy/haldane/share.map, key: checkout}\n      \
+        destinations: {blue: {backend: be_blue}, green: {backend: be_green}}",
+        "    gateway: {httpRoute: {name: checkout}, destinations: {blue: {service: blue, port: 80}, \
+        green: {service: green, port: 80}}}",
+    );
+    let of_a_file = gateway.replace(
+        r#"{url: "http://127.0.0.1:9090"}"#,
+        r#"{url: "https://prometheus:9090", bearer: {file: /var/run/secrets/token}}"#,
+    );
+    for (text, named) in [(FILE, Some("haproxy")), (&*of_a_file, Some("file")), (&*gateway, None)] {
+        let document = haldane_plan::parse(text).unwrap().rollouts.swap_remove(0);
+        let compiled =
+            crate::compile_in_cluster(&document, Default::default(), &Outside::default()).await;
+        let told = compiled.err().map(|wrong| format!("{:?}", wrong.diagnostics));
+        match named {
+            Some(named) => {
+                assert!(told.as_ref().is_some_and(|told| told.contains(named)), "{told:?}")
+            }
+            None => assert_eq!(told, None),
+        }
+    }
+}

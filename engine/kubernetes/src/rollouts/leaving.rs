@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::{AGAIN, Rollouts};
 use crate::api;
 
+/// How soon a rollout is asked for again that is not seen any more and may be there.
+const UNSEEN_AGAIN: Duration = Duration::from_secs(5);
+
 // === impl Rollouts ===
 
 impl Rollouts {
@@ -76,13 +79,24 @@ impl Rollouts {
     }
 
     /// The object is gone, though nobody was asked: what it drives is put back all the same.
-    pub(super) async fn gone(&self, id: &RolloutId) {
+    /// Returns when to look again: what the watch does not show, though nobody says that it is gone, stays as it is.
+    pub(super) async fn gone(&self, id: &RolloutId) -> Option<Duration> {
         self.told().remove(id);
-        if self.engine.handle(id).is_some() {
-            self.engine.ended_with(id, SpecSeen::Deleted).await;
-        } else {
+        if self.engine.handle(id).is_none() {
             self.engine.release_claims(id);
             self.store.shelf.forget(id);
+            return None;
+        }
+        match self.store.is_there(id).await {
+            Ok(false) => {
+                self.engine.ended_with(id, SpecSeen::Deleted).await;
+                None
+            }
+            Ok(true) => Some(UNSEEN_AGAIN),
+            Err(why) => {
+                tracing::warn!(rollout = %id, "whether it is gone is not known: {why}");
+                Some(UNSEEN_AGAIN)
+            }
         }
     }
 }

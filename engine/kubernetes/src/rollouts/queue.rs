@@ -6,9 +6,8 @@ use haldane_model::RolloutId;
 
 /// How many rollouts are worked on at once.
 const AT_ONCE: usize = 32;
-/// How many of which nothing is recorded yet, beside those: each begins with a dozen writes, and a thousand of them would
-/// starve the API server that the others need.
-const NEW_AT_ONCE: usize = 4;
+/// How many of which nothing is recorded yet, beside those.
+const NEW_AT_ONCE: usize = 16;
 
 /// What is to be worked on.
 #[derive(Default)]
@@ -79,7 +78,7 @@ mod tests {
         queue.add(id("checkout"), false);
         assert_eq!(queue.next(), Some(id("checkout")));
         queue.done(&id("new-0"));
-        assert_eq!(queue.next(), Some(id("new-4")), "the next that begins, when there is room");
+        assert_eq!(queue.next(), Some(id("new-16")), "the next that begins, when there is room");
     }
 
     #[test]

@@ -46,6 +46,8 @@ impl Rollouts {
         for warning in &written.warnings {
             tracing::debug!(rollout = %id, "{}", warning.message);
         }
+        // What takes its time before, such as a source that is asked for its metrics, keeps nobody from beginning.
+        let _turn = if is_new(rollout) { self.beginning.acquire().await.ok() } else { None };
         let applied = self.engine.apply(&written, Intent { named: false, adopt });
         // What is not looked at yet is not observed.
         tokio::spawn({
@@ -56,7 +58,6 @@ impl Rollouts {
                 }
             }
         });
-        // A thousand at once come one after another: each writes its first record.
         let _ = tokio::time::timeout(FIRST_RECORD_MAX, self.store.shelf.recorded(id)).await;
         (false, None)
     }
@@ -90,6 +91,11 @@ impl Rollouts {
     }
 
     fn templates_for(&self, id: &RolloutId) -> Templates {
+        let registries = haldane_plan::registries();
+        let unread = |template: &Value, found: &[Diagnostic]| {
+            let text = |at| api::text(template, at);
+            format!("{} {}: {}", text("/kind"), text("/metadata/name"), in_words(found))
+        };
         let mut templates = Templates::default();
         for template in self.usable(id) {
             let mut document = (*template).clone();
@@ -100,13 +106,14 @@ impl Rollouts {
                 }
             };
             match haldane_plan::parse(&document.to_string()) {
-                Ok(parsed) => templates.add(parsed.templates, None),
-                Err(found) => templates.add_unread(&format!(
-                    "{} {}: {}",
-                    api::text(&template, "/kind"),
-                    api::text(&template, "/metadata/name"),
-                    in_words(&found)
-                )),
+                Ok(parsed) => {
+                    let refused = |one| haldane_plan::template_for_kubernetes(one, &registries);
+                    match parsed.templates.iter().flat_map(refused).collect::<Vec<_>>() {
+                        found if found.is_empty() => templates.add(parsed.templates, None),
+                        found => templates.add_unread(&unread(&template, &found)),
+                    }
+                }
+                Err(found) => templates.add_unread(&unread(&template, &found)),
             }
         }
         templates
