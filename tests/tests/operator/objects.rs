@@ -115,6 +115,10 @@ fn a_second_rollout_on_a_route_is_refused_with_the_name_of_the_first() {
     shop.wait_healthy("blue");
     let mut second = shop.rollout(json!({}));
     second["metadata"]["name"] = "second".into();
+    // The same destinations, spelled in full.
+    let full = |side: &str| json!({"host": format!("checkout-{side}.{}.svc.cluster.local", shop.namespace)});
+    second["spec"]["traffic"][0]["istio"]["destinations"] =
+        json!({"blue": full("blue"), "green": full("green")});
     shop.apply(&second);
     let told = || {
         let second = shop.get("hro", "second");
