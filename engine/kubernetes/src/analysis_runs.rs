@@ -1,7 +1,9 @@
 //! AnalysisRuns: one per attempt, a copy of its journal and of what was measured. Nothing is decided by them, and
 //! nothing waits for them.
 
-use std::{collections::HashMap, time::Duration};
+mod copying;
+
+use std::collections::HashMap;
 
 use haldane_crds::{AnalysisRun, AnalysisRunCheck};
 use haldane_model::{JournalEntry, Reason, RolloutId, State};
@@ -17,8 +19,6 @@ use crate::{api, events::Teller, measured, picture, store::StatusStore};
 const KEPT_MAX: usize = 10;
 /// How many journal entries one of them holds.
 const ENTRIES_MAX: usize = 256;
-/// How soon a copy that failed is tried again.
-const AGAIN: Duration = Duration::from_secs(2);
 /// How many come at once: an answer has a limit, and each may be near that of an object.
 const PAGE: usize = 4;
 /// How many such answers are read at most.
@@ -86,29 +86,16 @@ pub(crate) async fn copy(
     leads: watch::Receiver<bool>,
     token: CancellationToken,
 ) {
-    loop {
-        let dirty = tokio::select! {
-            () = token.cancelled() => return,
-            dirty = store.shelf.entries().take() => dirty,
-        };
-        if !*leads.borrow() {
-            continue;
+    let shelf = store.shelf.clone();
+    let copy = |id: RolloutId| {
+        // What the engine before this one recorded may not have been told by it.
+        for entry in store.shelf.with(&id, |kept| std::mem::take(&mut kept.found)) {
+            teller.tell_again(&id, &entry);
         }
-        for id in dirty {
-            // What the engine before this one recorded may not have been told by it.
-            for entry in store.shelf.with(&id, |kept| std::mem::take(&mut kept.found)) {
-                teller.tell_again(&id, &entry);
-            }
-            if let Err(why) = copy_one(&store, &id).await {
-                tracing::warn!(rollout = %id, "its AnalysisRun is not written, and tried again: {why}");
-                let store = store.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(AGAIN).await;
-                    store.shelf.entries().add(&id);
-                });
-            }
-        }
-    }
+        let store = store.clone();
+        async move { copy_one(&store, &id).await }
+    };
+    copying::work_off(shelf, leads, token, copy).await;
 }
 
 async fn copy_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> {
