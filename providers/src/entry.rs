@@ -40,7 +40,8 @@ pub struct ProviderEntry {
     /// Checks settings and adds defaults. An error names the JSON path below the settings
     /// (`/share/map`) and says what to do.
     pub check: fn(&Value, Scope<'_>) -> Result<Value, Vec<SettingsError>>,
-    /// What two rollouts must not both drive, e.g. `haproxy:/etc/haproxy/haldane/share.map:checkout`.
+    /// What two rollouts must not both drive, e.g. `haproxy:/etc/haproxy/haldane/share.map:checkout`; a word `*`
+    /// is any, as [`overlap`] compares them.
     pub targets: fn(&Value) -> Vec<String>,
     /// What the provider can do with these settings.
     pub capabilities: fn(&Value) -> Capabilities,
@@ -58,4 +59,33 @@ pub struct SettingsError {
     pub message: String,
     /// What to do about it.
     pub help: Option<String>,
+}
+
+/// Whether two targets may be one: word by word they are the same, or `*` in one of them leaves a word open.
+#[must_use]
+pub fn overlap(one: &str, other: &str) -> bool {
+    let words = || one.split(' ').zip(other.split(' '));
+    let is_open = || one.contains('*') || other.contains('*');
+    let is_long = || one.split(' ').count() == other.split(' ').count();
+    one == other || is_open() && is_long() && words().all(|(a, b)| a == b || a == "*" || b == "*")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::overlap;
+
+    #[test]
+    fn what_one_target_leaves_open_overlaps_whatever_the_other_says() {
+        let check = |one: &str, other: &str, overlaps: bool| {
+            assert_eq!(overlap(one, other), overlaps, "{one:?} {other:?}");
+            assert_eq!(overlap(other, one), overlaps, "{other:?} {one:?}");
+        };
+        check("route a host x", "route a host x", true);
+        check("route a host x", "route a host *", true);
+        check("route a host x port *", "route a host * port 80", true);
+        check("route a host x port *", "route a host y port *", false);
+        check("route a host *", "route b host *", false);
+        check("route a host *", "route a host x port 80", false);
+        check("share.map:*", "share.map:a", false);
+    }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use haldane_model::RolloutId;
+use haldane_providers::overlap;
 
 /// Who drives what.
 #[derive(Debug, Default)]
@@ -34,8 +35,7 @@ impl Claims {
     /// Claims what a rollout's document names. An error says who has a part of it: nothing is claimed then.
     pub(crate) fn take(&mut self, id: &RolloutId, targets: &[String]) -> Result<(), Taken> {
         for target in targets {
-            if let Some(claim) = self.by_target.get(target).filter(|claim| claim.owner != *id) {
-                let Claim { owner, is_written } = claim;
+            if let Some(Claim { owner, is_written }) = self.of_others(id, target) {
                 return Err(Taken {
                     owner: owner.clone(),
                     target: target.clone(),
@@ -52,9 +52,19 @@ impl Claims {
     /// Notes what a rollout in flight drives, whatever its document says; what somebody else has stays theirs.
     pub(crate) fn note_in_flight(&mut self, id: &RolloutId, targets: Vec<String>) {
         for target in targets {
-            let claim = || Claim { owner: id.clone(), is_written: false };
-            self.by_target.entry(target).or_insert_with(claim);
+            if self.of_others(id, &target).is_none() {
+                let claim = || Claim { owner: id.clone(), is_written: false };
+                self.by_target.entry(target).or_insert_with(claim);
+            }
         }
+    }
+
+    /// Returns somebody else's claim of what may be this.
+    fn of_others(&self, id: &RolloutId, target: &str) -> Option<&Claim> {
+        let mut all = self.by_target.iter();
+        let is_theirs =
+            |(other, claim): &(&String, &Claim)| overlap(other, target) && claim.owner != *id;
+        all.find(is_theirs).map(|(_, claim)| claim)
     }
 
     /// Notes that a rollout's document names nothing any more; what it drove is its own until it rests.
@@ -126,5 +136,22 @@ mod tests {
         assert_eq!(claims.take(&id("third"), &targets(&["a"])), Err(taken("a", false)));
         claims.free(&id("first"));
         assert_eq!(claims.take(&id("third"), &targets(&["a"])), Ok(()));
+    }
+
+    #[test]
+    fn one_target_that_is_written_in_two_ways_is_had_once() {
+        let taken = |target: &str, is_written| {
+            Err(Taken { owner: id("first"), target: target.to_owned(), is_written })
+        };
+        let mut claims = Claims::default();
+        // As an engine before this one may have let both begin: the first one that is looked at has it.
+        claims.note_in_flight(&id("first"), targets(&["route * v1"]));
+        claims.note_in_flight(&id("second"), targets(&["route checkout v1"]));
+        let mut take = |name: &str, target: &str| claims.take(&id(name), &targets(&[target]));
+        assert_eq!(take("first", "route * v1"), Ok(()));
+        assert_eq!(take("second", "route checkout v1"), taken("route checkout v1", true));
+        assert_eq!(take("second", "route checkout v2"), Ok(()));
+        assert_eq!(take("first", "route checkout v1"), Ok(()), "it may be written anew");
+        assert_eq!(take("second", "route cart v1"), taken("route cart v1", false));
     }
 }

@@ -1,11 +1,13 @@
 //! AnalysisRuns: one per attempt, a copy of its journal and of what was measured. Nothing is decided by them, and
 //! nothing waits for them.
 
-use std::{collections::HashMap, time::Duration};
+mod copying;
+
+use std::collections::HashMap;
 
 use haldane_crds::{AnalysisRun, AnalysisRunCheck};
 use haldane_model::{JournalEntry, Reason, RolloutId, State};
-use haldane_outside::{Cluster, ClusterError, Outside};
+use haldane_outside::{Cluster, ClusterError};
 use haldane_runtime::{analysis_run, trace::Batch};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -17,33 +19,58 @@ use crate::{api, events::Teller, measured, picture, store::StatusStore};
 const KEPT_MAX: usize = 10;
 /// How many journal entries one of them holds.
 const ENTRIES_MAX: usize = 256;
-/// How soon a copy that failed is tried again.
-const AGAIN: Duration = Duration::from_secs(2);
+/// How many come at once: an answer has a limit, and each may be near that of an object.
+const PAGE: usize = 4;
+/// How many such answers are read at most.
+const PAGES_MAX: usize = 100;
 /// Carries the rollout's name.
 const LABEL: &str = "haldane.dev/rollout";
 
 /// Reads the journal of a rollout out of its AnalysisRuns.
 pub(crate) async fn journal(
-    outside: &Outside,
+    store: &StatusStore,
     id: &RolloutId,
 ) -> Result<Vec<JournalEntry>, String> {
-    let listed = list(outside, id).await.map_err(|error| api::told(&error))?;
+    let listed = list(store, id).await.map_err(|error| api::told(&error))?;
     let mut entries: Vec<JournalEntry> = listed.iter().flat_map(entries_in).collect();
     entries.sort_by_key(|entry| entry.id);
     entries.dedup_by_key(|entry| entry.id);
     Ok(entries)
 }
 
-async fn list(outside: &Outside, id: &RolloutId) -> Result<Vec<Value>, ClusterError> {
-    let cluster = api::cluster(outside).await?;
+/// Lists those of this very rollout: one that had its name before may have left some.
+async fn list(store: &StatusStore, id: &RolloutId) -> Result<Vec<Value>, ClusterError> {
+    let uid = uid_of(store, id)?;
+    let cluster = api::cluster(&store.outside).await?;
     let path = format!(
-        "{}?labelSelector={LABEL}%3D{}&limit=50",
+        "{}?labelSelector={LABEL}%3D{}&limit={PAGE}",
         api::collection("analysisruns", &id.namespace),
         id.name
     );
-    let mut listed = cluster.get(&path, api::DEADLINE).await?;
-    let items = listed.get_mut("items").map(Value::take).unwrap_or_default();
-    Ok(items.as_array().cloned().unwrap_or_default())
+    let (mut all, mut more) = (Vec::new(), String::new());
+    for _ in 0..PAGES_MAX {
+        let mut listed = cluster.get(&format!("{path}{more}"), api::DEADLINE).await?;
+        if let Some(Value::Array(items)) = listed.get_mut("items").map(Value::take) {
+            all.extend(items.into_iter().filter(|run| is_of(run, &uid)));
+        }
+        match api::text(&listed, "/metadata/continue") {
+            "" => break,
+            next => more = format!("&continue={next}"),
+        }
+    }
+    Ok(all)
+}
+
+/// Returns which object a rollout is.
+fn uid_of(store: &StatusStore, id: &RolloutId) -> Result<String, ClusterError> {
+    let uid = store.shelf.with(id, |kept| kept.uid.clone());
+    uid.ok_or_else(|| ClusterError::Unavailable("its rollout was not read yet".to_owned()))
+}
+
+/// Whether an AnalysisRun is of this object, and not of one that had its name before.
+fn is_of(run: &Value, uid: &str) -> bool {
+    let owners = run.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    owners.into_iter().flatten().any(|owner| owner["uid"] == uid)
 }
 
 fn entries_in(run: &Value) -> Vec<JournalEntry> {
@@ -59,29 +86,16 @@ pub(crate) async fn copy(
     leads: watch::Receiver<bool>,
     token: CancellationToken,
 ) {
-    loop {
-        let dirty = tokio::select! {
-            () = token.cancelled() => return,
-            dirty = store.shelf.entries().take() => dirty,
-        };
-        if !*leads.borrow() {
-            continue;
+    let shelf = store.shelf.clone();
+    let copy = |id: RolloutId| {
+        // What the engine before this one recorded may not have been told by it.
+        for entry in store.shelf.with(&id, |kept| std::mem::take(&mut kept.found)) {
+            teller.tell_again(&id, &entry);
         }
-        for id in dirty {
-            // What the engine before this one recorded may not have been told by it.
-            for entry in store.shelf.with(&id, |kept| std::mem::take(&mut kept.found)) {
-                teller.tell_again(&id, &entry);
-            }
-            if let Err(why) = copy_one(&store, &id).await {
-                tracing::warn!(rollout = %id, "its AnalysisRun is not written, and tried again: {why}");
-                let store = store.clone();
-                tokio::spawn(async move {
-                    tokio::time::sleep(AGAIN).await;
-                    store.shelf.entries().add(&id);
-                });
-            }
-        }
-    }
+        let store = store.clone();
+        async move { copy_one(&store, &id).await }
+    };
+    copying::work_off(shelf, leads, token, copy).await;
 }
 
 async fn copy_one(store: &StatusStore, id: &RolloutId) -> Result<(), String> {
@@ -131,12 +145,9 @@ async fn write(
         Err(error) if api::is_gone(&error) => None,
         Err(error) => return Err(error),
     };
-    let Some(uid) = store.shelf.with(id, |kept| kept.uid.clone()) else {
-        return Err(ClusterError::Unavailable("its rollout was not read yet".to_owned()));
-    };
-    let is_ours = |old: &Value| api::text(old, "/metadata/ownerReferences/0/uid") == uid;
+    let uid = uid_of(store, id)?;
     let old = match old {
-        Some(old) if is_ours(&old) => Some(old),
+        Some(old) if is_of(&old, &uid) => Some(old),
         // It is of a rollout that was here before under this name.
         Some(_) => {
             cluster.delete(&path, api::DEADLINE).await?;
@@ -191,21 +202,21 @@ async fn create(
     name: &str,
     run: &AnalysisRun,
 ) -> Result<(), ClusterError> {
-    let mut metadata =
-        json!({"name": name, "namespace": &*id.namespace, "labels": {LABEL: &*id.name}});
-    if !uid.is_empty() {
-        // It goes with its rollout.
-        metadata["ownerReferences"] = json!([{
-            "apiVersion": "haldane.dev/v1alpha1",
-            "kind": "Rollout",
-            "name": &*id.name,
-            "uid": uid,
-        }]);
-    }
     let object = json!({
         "apiVersion": "haldane.dev/v1alpha1",
         "kind": "AnalysisRun",
-        "metadata": metadata,
+        "metadata": {
+            "name": name,
+            "namespace": &*id.namespace,
+            "labels": {LABEL: &*id.name},
+            // It goes with its rollout.
+            "ownerReferences": [{
+                "apiVersion": "haldane.dev/v1alpha1",
+                "kind": "Rollout",
+                "name": &*id.name,
+                "uid": uid,
+            }],
+        },
         "spec": run.spec,
     });
     let path = api::collection("analysisruns", &id.namespace);
@@ -214,7 +225,7 @@ async fn create(
 
 /// Deletes what is older than the newest ones.
 async fn forget_old(store: &StatusStore, id: &RolloutId) -> Result<(), ClusterError> {
-    let mut listed = list(&store.outside, id).await?;
+    let mut listed = list(store, id).await?;
     let attempt = |run: &Value| run.pointer("/spec/attempt").and_then(Value::as_u64).unwrap_or(0);
     listed.sort_by_key(|run| std::cmp::Reverse(attempt(run)));
     let cluster = api::cluster(&store.outside).await?;

@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use haldane_crds::{RequestOutcome, RequestStatus, RequestVerb, RolloutRequest};
 use haldane_host::Engine;
-use haldane_model::{Actor, EntryName, Outcome, Request, RequestId, Revision, RolloutId, Verb};
+use haldane_model::{
+    Actor, EntryName, Outcome, Request, RequestId, Revision, RolloutId, Verb, back_off,
+};
 use haldane_outside::{Key, Mirror, Outside};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast::error::RecvError, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, broadcast::error::RecvError, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{api, supervise::supervise};
@@ -17,6 +19,8 @@ use crate::{api, supervise::supervise};
 const OUTCOME_MAX: Duration = Duration::from_secs(30);
 /// How soon what failed is tried again, at first and at most: doubling in between.
 const AGAIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// How many are answered at once, beside aborts: a cluster may be full of requests that nobody answered yet.
+const ANSWERED_MAX: usize = 32;
 /// How many answered requests of one rollout are kept.
 const KEPT_MAX: usize = 20;
 
@@ -36,11 +40,14 @@ pub(crate) struct Requests {
 impl Requests {
     /// Answers until the token is cancelled, while this engine leads.
     pub(crate) async fn run(self, leads: watch::Receiver<bool>, token: CancellationToken) {
+        let turns = Arc::new(Semaphore::new(ANSWERED_MAX));
         let panics = self.engine.panics();
         for mirror in self.requests.iter() {
-            let (this, mirror) = (self.clone(), mirror.clone());
+            let (this, mirror, turns) = (self.clone(), mirror.clone(), turns.clone());
             let (leads, token) = (leads.clone(), token.clone());
-            let follow = move || this.clone().follow(mirror.clone(), leads.clone(), token.clone());
+            let follow = move || {
+                this.clone().follow(mirror.clone(), turns.clone(), leads.clone(), token.clone())
+            };
             tokio::spawn(supervise("a watch of requests", panics.clone(), follow));
         }
         token.cancelled().await;
@@ -49,6 +56,7 @@ impl Requests {
     async fn follow(
         self,
         mirror: Mirror,
+        turns: Arc<Semaphore>,
         mut leads: watch::Receiver<bool>,
         token: CancellationToken,
     ) {
@@ -63,7 +71,8 @@ impl Requests {
                 for request in &all {
                     let uid = api::text(request, "/metadata/uid").to_owned();
                     if request.pointer("/status/outcome").is_none() && asked.insert(uid) {
-                        tokio::spawn(self.clone().answer(request.clone(), leads.clone()));
+                        let (turns, leads) = (turns.clone(), leads.clone());
+                        tokio::spawn(self.clone().answer(request.clone(), turns, leads));
                     }
                 }
             } else {
@@ -85,18 +94,21 @@ impl Requests {
         }
     }
 
-    async fn answer(self, object: Arc<Value>, leads: watch::Receiver<bool>) {
+    async fn answer(self, object: Arc<Value>, turns: Arc<Semaphore>, leads: watch::Receiver<bool>) {
         let key = |at| api::text(&object, at);
         let (namespace, name) = (key("/metadata/namespace"), key("/metadata/name"));
         let is_there = || self.requests.iter().any(|mirror| mirror.get(namespace, name).is_some());
-        let mut wait = AGAIN.0;
-        while *leads.borrow() && is_there() {
+        for failures in 0.. {
+            let turn = turn(&turns, &object).await;
+            if !*leads.borrow() || !is_there() {
+                return;
+            }
             match self.answer_once(&object).await {
                 Ok(()) => return,
                 Err(why) => tracing::debug!("a request is tried again: {why}"),
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(AGAIN.1);
+            drop(turn);
+            tokio::time::sleep(back_off(AGAIN, failures)).await;
         }
     }
 
@@ -230,5 +242,47 @@ impl Requests {
             }
         }
         Ok(())
+    }
+}
+
+/// Waits until one more may be answered. An abort waits for nobody, and takes nobody's turn.
+async fn turn<'a>(turns: &'a Semaphore, request: &Value) -> Option<SemaphorePermit<'a>> {
+    let verb =
+        request.pointer("/spec/verb").cloned().and_then(|verb| serde_json::from_value(verb).ok());
+    match verb {
+        Some(RequestVerb::Abort) => None,
+        Some(
+            RequestVerb::Promote
+            | RequestVerb::Skip
+            | RequestVerb::Pause
+            | RequestVerb::Resume
+            | RequestVerb::Retry
+            | RequestVerb::Undo,
+        )
+        | None => turns.acquire().await.ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn so_many_are_answered_at_once_and_an_abort_beside_them() {
+        let turns = Semaphore::new(ANSWERED_MAX);
+        let ask = |verb: &str| {
+            let request = json!({"spec": {"rollout": "checkout", "verb": verb}});
+            async { turn(&turns, &request).await.is_some() }.now_or_never()
+        };
+        let mut under_way: Vec<_> =
+            (0..ANSWERED_MAX).map(|_| turns.try_acquire().expect("its turn")).collect();
+        for verb in ["Promote", "Skip", "Pause", "Resume", "Retry", "Undo", "abort", ""] {
+            assert_eq!(ask(verb), None, "{verb:?} waits");
+        }
+        assert_eq!(ask("Abort"), Some(false), "it takes nobody's turn");
+        under_way.pop();
+        assert_eq!(ask("Promote"), Some(true));
     }
 }

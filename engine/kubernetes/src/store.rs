@@ -286,7 +286,7 @@ impl Store for StatusStore {
     ) -> BoxFuture<'static, Result<Journal, String>> {
         let (store, id) = (self.clone(), id.clone());
         async move {
-            let mut entries = analysis_runs::journal(&store.outside, &id).await?;
+            let mut entries = analysis_runs::journal(&store, &id).await?;
             entries.extend(store.shelf.with(&id, |kept| kept.uncopied.clone()));
             entries.sort_by_key(|entry| entry.id);
             entries.dedup_by_key(|entry| entry.id);

@@ -1,7 +1,5 @@
 //! Rollouts that would fight over one route.
 
-use std::collections::BTreeMap;
-
 use haldane_crds::{Diagnostic, Path};
 use haldane_model::RolloutId;
 
@@ -9,7 +7,7 @@ use haldane_model::RolloutId;
 /// written twice.
 #[must_use]
 pub fn collisions(rollouts: &[(RolloutId, Vec<String>)]) -> Vec<Diagnostic> {
-    let mut owners: BTreeMap<&str, &RolloutId> = BTreeMap::new();
+    let mut owners: Vec<(&str, &RolloutId)> = Vec::new();
     let mut found = Vec::new();
     for (at, (id, targets)) in rollouts.iter().enumerate() {
         if rollouts[..at].iter().any(|(other, _)| other == id) {
@@ -19,18 +17,18 @@ pub fn collisions(rollouts: &[(RolloutId, Vec<String>)]) -> Vec<Diagnostic> {
             continue;
         }
         for target in targets {
-            match owners.get(target.as_str()) {
-                Some(first) if *first != id => {
-                    let message =
-                        format!("{id} drives `{target}`, which the rollout {first} drives already");
-                    let help = "one route has one rollout: remove one of the two, or give it a route of its own";
-                    found.push(
-                        Diagnostic::error(&Path::of(&["spec", "traffic"]), message).help(help),
-                    );
-                }
-                Some(_) => {}
-                None => drop(owners.insert(target, id)),
-            }
+            let is_theirs = |(other, first): &&(&str, &RolloutId)| {
+                *first != id && haldane_providers::overlap(other, target)
+            };
+            let Some((_, first)) = owners.iter().find(is_theirs) else {
+                owners.push((target, id));
+                continue;
+            };
+            let message =
+                format!("{id} drives `{target}`, which the rollout {first} drives already");
+            let help =
+                "one route has one rollout: remove one of the two, or give it a route of its own";
+            found.push(Diagnostic::error(&Path::of(&["spec", "traffic"]), message).help(help));
         }
     }
     found

@@ -2,7 +2,7 @@
 
 use haldane_crds::{Follow as WrittenFollow, Path, Traffic};
 use haldane_model::{Entry, EntryName, Follow, SideName};
-use haldane_providers::{ProviderEntry, Scope, Sides};
+use haldane_providers::{ProviderEntry, Scope, Sides, overlap};
 use serde_json::Value;
 
 use crate::{Registries, faults::Faults, hash};
@@ -72,7 +72,7 @@ fn entry(
     let path = path.key(kind);
     let Some(settings) = checked(faults, row, settings, &path) else { return };
     for target in (row.targets)(&settings) {
-        if compiled.targets.contains(&target) {
+        if compiled.targets.iter().any(|other| overlap(other, &target)) {
             let message = format!("another entry of this rollout drives `{target}` already");
             faults.key(&path, message, "remove one of the two entries");
         }

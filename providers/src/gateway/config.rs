@@ -119,8 +119,8 @@ pub(super) fn parse(
     let pair = settings::pair(&written.destinations, sides, example, &mut faults, check);
     let pair = pair
         .map(|pair| pair.map(|to| kind::Destination::Service { name: to.service, port: to.port }));
-    if let Some([first, second]) = &pair {
-        written::differ(&mut faults, sides, first, second);
+    if let Some(pair) = &pair {
+        written::differ(&mut faults, sides, pair, namespace);
     }
     written.namespace = written::namespace(&mut faults, written.namespace.as_deref(), namespace);
     let target = target(&written, pair, &mut faults);

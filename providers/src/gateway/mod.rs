@@ -84,7 +84,7 @@ fn targets(settings: &Value) -> Vec<String> {
     let namespace = written.namespace.as_deref().unwrap_or_default();
     let target = |to: &config::Destination| {
         let to = Destination::Service { name: to.service.clone(), port: to.port };
-        format!("{} {namespace}/{} {to}", kind.name, route.name)
+        format!("{} {namespace}/{} {}", kind.name, route.name, to.claimed(namespace))
     };
     written.destinations.values().map(target).collect()
 }

@@ -92,6 +92,12 @@ fn two_rollouts_on_one_destination_have_a_target_in_common() {
         targets,
         ["HTTPRoute shop/checkout checkout-blue:80", "HTTPRoute shop/checkout checkout-green:80"]
     );
+    // A Service has one name and a port here, and nothing of either may be left out.
+    let spelled = check(&with("/namespace", json!("shop"))).unwrap();
+    assert_eq!((ENTRY.targets)(&spelled), targets);
+    let mut open = settings();
+    open["destinations"]["blue"].as_object_mut().unwrap().remove("port");
+    refused(&open, "/destinations/blue", "missing field `port`");
 }
 
 #[test]

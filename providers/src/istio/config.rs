@@ -102,8 +102,8 @@ pub(super) fn parse(
     let mut faults = Faults(Vec::new());
     let pair = settings::pair(&written.destinations, sides, "{host: …}", &mut faults, destination);
     let pair = pair.map(|pair| pair.map(|to| to.compared()));
-    if let Some([first, second]) = &pair {
-        written::differ(&mut faults, sides, first, second);
+    if let Some(pair) = &pair {
+        written::differ(&mut faults, sides, pair, namespace);
     }
     written.namespace = written::namespace(&mut faults, written.namespace.as_deref(), namespace);
     services(&written, &mut faults);

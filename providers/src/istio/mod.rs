@@ -75,8 +75,10 @@ fn targets(settings: &Value) -> Vec<String> {
     let kind = VIRTUAL_SERVICE.name;
     let each = |(_, one): (String, &config::VirtualService)| {
         let all = written.destinations.values();
-        all.map(|to| format!("{kind} {namespace}/{} {}", one.name, to.compared()))
-            .collect::<Vec<_>>()
+        all.map(|to| {
+            format!("{kind} {namespace}/{} {}", one.name, to.compared().claimed(namespace))
+        })
+        .collect::<Vec<_>>()
     };
     written.services().flat_map(each).collect()
 }

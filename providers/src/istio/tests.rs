@@ -1,9 +1,10 @@
 //! What needs no server: the settings, the targets and the schema.
 
+use haldane_outside::Outside;
 use serde_json::{Value, json};
 
 use super::ENTRY;
-use crate::{Scope, SettingsError, Sides};
+use crate::{Scope, SettingsError, Sides, overlap};
 
 fn sides() -> Sides {
     Sides { first: "blue".into(), second: "green".into() }
@@ -71,6 +72,15 @@ fn a_destination_is_a_host_or_a_subset_or_both() {
         "both sides are served by */v1",
     );
     refused(
+        &with("/destinations/green", json!({"host": "checkout", "subset": "v1"})),
+        "/destinations/green",
+        "both sides are served by */v1",
+    );
+    // What an engine before this one took is still driven home.
+    let mut pinned = with("/destinations/green", json!({"host": "checkout", "subset": "v1"}));
+    pinned["namespace"] = json!("shop");
+    assert!((ENTRY.build)(&pinned, &sides(), &Outside::default()).is_ok());
+    refused(
         &with("/destinations/green/host", json!("a/b")),
         "/destinations/green/host",
         "must consist of",
@@ -80,7 +90,32 @@ fn a_destination_is_a_host_or_a_subset_or_both() {
 #[test]
 fn two_rollouts_on_one_destination_have_a_target_in_common() {
     let targets = (ENTRY.targets)(&check(&settings()).unwrap());
-    assert_eq!(targets, ["VirtualService shop/checkout */v1", "VirtualService shop/checkout */v2"]);
+    let expected = ["v1", "v2"]
+        .map(|subset| format!("VirtualService shop/checkout host * subset {subset} port *"));
+    assert_eq!(targets, expected);
+}
+
+#[test]
+fn a_destination_is_the_same_however_it_is_spelled() {
+    let overlaps = |one: &Value, other: &Value| {
+        let of = |blue: &Value| {
+            (ENTRY.targets)(&check(&with("/destinations/blue", blue.clone())).unwrap()).remove(0)
+        };
+        let (one, other) = (of(one), of(other));
+        assert_eq!(overlap(&one, &other), overlap(&other, &one), "{one:?} {other:?}");
+        overlap(&one, &other)
+    };
+    let same = |one: Value, other: Value| assert!(overlaps(&one, &other), "{one} {other}");
+    let differ = |one: Value, other: Value| assert!(!overlaps(&one, &other), "{one} {other}");
+    let full = "checkout.shop.svc.cluster.local";
+    same(json!({"subset": "v1"}), json!({"host": "checkout", "subset": "v1"}));
+    same(json!({"subset": "v1", "port": 80}), json!({"host": "checkout", "subset": "v1"}));
+    same(json!({"host": "checkout"}), json!({"host": full}));
+    same(json!({"host": "checkout"}), json!({"host": full, "port": 80}));
+    differ(json!({"host": "checkout", "subset": "v1"}), json!({"host": "cart", "subset": "v1"}));
+    differ(json!({"host": "checkout"}), json!({"host": "checkout", "subset": "v1"}));
+    differ(json!({"host": "checkout", "port": 80}), json!({"host": full, "port": 81}));
+    differ(json!({"host": "checkout"}), json!({"host": "checkout.bank.svc.cluster.local"}));
 }
 
 #[test]

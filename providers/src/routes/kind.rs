@@ -131,6 +131,22 @@ impl Destination {
         }
     }
 
+    /// Returns what it may be in an object of this namespace, as rollouts must not drive it twice: however it is
+    /// spelled, and `*` for what is not named.
+    pub(crate) fn claimed(&self, namespace: &str) -> String {
+        match self {
+            Self::Service { name, port } => format!("{name}:{port}"),
+            Self::Host { host, subset, port } => {
+                let any = || "*".to_owned();
+                let host = host.as_ref().map_or_else(any, |host| in_full(host, namespace));
+                let subset = subset.as_ref().map(|subset| format!("subset {subset}"));
+                let subset = subset.unwrap_or_else(|| "no subset".to_owned());
+                let port = port.map_or_else(any, |port| port.to_string());
+                format!("host {host} {subset} port {port}")
+            }
+        }
+    }
+
     /// Returns what a patch tests, so that it never gives one destination another's weight.
     pub(crate) fn identity(&self, backend: &Value) -> Vec<(String, Value)> {
         let fields: &[&str] = match self {
@@ -143,7 +159,8 @@ impl Destination {
     }
 }
 
-/// For people, and to tell targets apart.
+/// For people, and for the name of our mark: what is written stays as it is spelled, or marks that are there would
+/// not be found any more.
 impl std::fmt::Display for Destination {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -159,9 +176,12 @@ impl std::fmt::Display for Destination {
 
 /// Whether two names mean one host: Istio completes what has no dot from the route's own namespace.
 pub(crate) fn is_host(one: &str, other: &str, namespace: &str) -> bool {
-    let full = |host: &str| match host.contains('.') {
+    in_full(one, namespace) == in_full(other, namespace)
+}
+
+fn in_full(host: &str, namespace: &str) -> String {
+    match host.contains('.') {
         true => host.to_ascii_lowercase(),
         false => format!("{host}.{namespace}.svc.cluster.local").to_ascii_lowercase(),
-    };
-    full(one) == full(other)
+    }
 }

@@ -410,6 +410,12 @@ fn the_mark_of_each_rollout_is_its_own() {
         mark_key(&Destination::Host { host: Some(host.into()), subset, port: None })
     };
     assert_eq!(host("web", Some("v1")), "mark.haldane.dev/web.v1");
+    // Objects have these: they are found by the same words for ever, though two spellings are one destination.
+    assert_eq!(
+        host("web.shop.svc.cluster.local", None),
+        "mark.haldane.dev/web.shop.svc.cluster.local"
+    );
+    assert_eq!(subsets().mark_key, "mark.haldane.dev/v1.ce924683");
     let (long, longer) = ("a".repeat(70), "a".repeat(71));
     let keys = [host(&long, None), host(&longer, None)];
     assert!(keys[0] != keys[1] && keys.iter().all(|key| key.len() <= 17 + 63), "{keys:?}");

@@ -2,7 +2,7 @@
 
 use super::kind::Destination;
 use crate::{
-    Sides,
+    Sides, overlap,
     settings::{Faults, escape},
 };
 
@@ -78,14 +78,16 @@ pub(crate) fn namespace(
     Some(found.to_owned())
 }
 
-/// Refuses one destination for both sides.
+/// Refuses one destination for both sides, however it is spelled; what is pinned already, without a namespace given,
+/// only where both are written alike.
 pub(crate) fn differ(
     faults: &mut Faults,
     sides: &Sides,
-    first: &Destination,
-    second: &Destination,
+    [first, second]: &[Destination; 2],
+    own: Option<&str>,
 ) {
-    if first == second {
+    let overlaps = |own: &str| overlap(&first.claimed(own), &second.claimed(own));
+    if first == second || own.is_some_and(overlaps) {
         faults.add(
             format!("/destinations/{}", escape(sides.second.as_str())),
             format!("both sides are served by {first}"),

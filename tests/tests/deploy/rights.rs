@@ -47,21 +47,14 @@ pub const ENGINE_RIGHTS: &[Right] = &[
     right("haldane.dev", "analysisruns", READ, "which entries are copied already"),
     right("haldane.dev", "analysisruns", "create patch delete", "the journal, of bounded length"),
     right("haldane.dev", "analysisruns/status", "patch", "what was measured and concluded"),
-    right("events.k8s.io", "events", "create patch", "tells of decisions, and counts what repeats"),
+    right("events.k8s.io", "events", "create", "tells of decisions"),
     right("coordination.k8s.io", "leases", "create get list watch update", "which replica leads"),
     // --- what the sides run ---
     right("apps", "deployments", READ, "the revision of a side, and whether it is rolled out"),
     right("apps", "statefulsets", READ, "the same of a StatefulSet"),
     right("apps", "daemonsets", READ, "the same of a DaemonSet"),
     right("apps", "replicasets", READ, "a workload by itself, and whose pods are whose"),
-    right("apps", "controllerrevisions", READ, "which pods of a StatefulSet are of which revision"),
     right("", "pods", READ, "health: crashes, readiness, restarts"),
-    right(
-        "discovery.k8s.io",
-        "endpointslices",
-        READ,
-        "whether a side that gets traffic back is alive",
-    ),
     right("", "configmaps", "get", "content that counts for the revision, where a rollout says so"),
     right("", "secrets", "get", "credentials that a rollout names; only where switched on"),
     right("", "namespaces", "get", "whether a namespace is being deleted"),
@@ -72,13 +65,7 @@ pub const ENGINE_RIGHTS: &[Right] = &[
         "get list watch patch",
         "the weights, and who else writes them",
     ),
-    right("networking.istio.io", "destinationrules", READ, "whether a subset is there"),
-    right(
-        "networking.istio.io",
-        "serviceentries",
-        "get",
-        "whether a host outside the mesh is there",
-    ),
+    right("networking.istio.io", "destinationrules", "list", "whether a subset is there"),
     right(
         "gateway.networking.k8s.io",
         "httproutes",
@@ -88,7 +75,7 @@ pub const ENGINE_RIGHTS: &[Right] = &[
     right("gateway.networking.k8s.io", "grpcroutes", "get list watch patch", "the same for gRPC"),
     right("gateway.networking.k8s.io", "tlsroutes", "get list watch patch", "the same for TLS"),
     right("gateway.networking.k8s.io", "tcproutes", "get list watch patch", "the same for TCP"),
-    right("", "services", READ, "whether a destination and its port are there"),
+    right("", "services", "get", "whether a destination and its port are there"),
 ];
 
 /// Each role for people, and the requests that somebody with it alone may make.

@@ -115,6 +115,10 @@ fn a_second_rollout_on_a_route_is_refused_with_the_name_of_the_first() {
     shop.wait_healthy("blue");
     let mut second = shop.rollout(json!({}));
     second["metadata"]["name"] = "second".into();
+    // The same destinations, spelled in full.
+    let full = |side: &str| json!({"host": format!("checkout-{side}.{}.svc.cluster.local", shop.namespace)});
+    second["spec"]["traffic"][0]["istio"]["destinations"] =
+        json!({"blue": full("blue"), "green": full("green")});
     shop.apply(&second);
     let told = || {
         let second = shop.get("hro", "second");
@@ -130,6 +134,33 @@ fn a_second_rollout_on_a_route_is_refused_with_the_name_of_the_first() {
     wait_for("its turn has come", PATIENCE, || {
         shop.get("hro", "second")["status"]["phase"] == "Healthy"
     });
+}
+
+#[test]
+fn what_a_rollout_of_this_name_left_behind_is_none_of_the_next_ones() {
+    let shop = Shop::open("left");
+    // As `kubectl delete --cascade=orphan` leaves them: more than are kept, and newer than any that comes.
+    for attempt in 2..=13 {
+        shop.apply(&json!({"apiVersion": "haldane.dev/v1alpha1", "kind": "AnalysisRun",
+            "metadata": {"name": format!("checkout-{attempt}"), "labels": {"haldane.dev/rollout": "checkout"}},
+            "spec": {"rollout": "checkout", "attempt": attempt}}));
+    }
+    let runs = || -> Vec<Value> {
+        let told = shop.kubectl(&["get", "har", "-o=json"]);
+        serde_json::from_str::<Value>(&told).unwrap()["items"].as_array().unwrap().clone()
+    };
+    let first = || runs().into_iter().find(|run| run["spec"]["attempt"] == 1);
+    let has = |run: &Value, word: &str| run["status"]["entries"].to_string().contains(word);
+    let _operator = Start::within(&shop.namespace).start();
+    shop.apply(&shop.rollout(json!({})));
+    shop.wait_healthy("blue");
+    shop.deploy("green", "v2");
+    wait_for("it is written", PATIENCE, || first().is_some_and(|run| has(&run, "Started")));
+    let uid = first().unwrap()["metadata"]["uid"].clone();
+    shop.wait_healthy("green");
+    wait_for("all of it is", PATIENCE, || first().is_some_and(|run| has(&run, "Promoted")));
+    assert_eq!(first().unwrap()["metadata"]["uid"], uid, "it is made once");
+    assert_eq!(runs().len(), 13, "nothing of others is taken away");
 }
 
 #[test]

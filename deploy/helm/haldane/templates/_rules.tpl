@@ -12,17 +12,16 @@
 - {apiGroups: [haldane.dev], resources: [rollouts/finalizers], verbs: [update]}
 - {apiGroups: [haldane.dev], resources: [rolloutrequests], verbs: [delete]}
 - {apiGroups: [haldane.dev], resources: [analysisruns], verbs: [create, patch, delete]}
-- {apiGroups: [events.k8s.io], resources: [events], verbs: [create, patch]}
+- {apiGroups: [events.k8s.io], resources: [events], verbs: [create]}
 # Whether a namespace is being deleted; a Role allows its own alone.
 - {apiGroups: [""], resources: [namespaces], verbs: [get]}
 {{- end }}
 
 {{- define "haldane.rules.workloads" }}
 - apiGroups: [apps]
-  resources: [deployments, statefulsets, daemonsets, replicasets, controllerrevisions]
+  resources: [deployments, statefulsets, daemonsets, replicasets]
   verbs: [get, list, watch]
 - {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
-- {apiGroups: [discovery.k8s.io], resources: [endpointslices], verbs: [get, list, watch]}
 - {apiGroups: [""], resources: [configmaps], verbs: [get]}
 {{- end }}
 
@@ -36,8 +35,7 @@
 
 {{- define "haldane.rules.istio" }}
 - {apiGroups: [networking.istio.io], resources: [virtualservices], verbs: [get, list, watch, patch]}
-- {apiGroups: [networking.istio.io], resources: [destinationrules], verbs: [get, list, watch]}
-- {apiGroups: [networking.istio.io], resources: [serviceentries], verbs: [get]}
+- {apiGroups: [networking.istio.io], resources: [destinationrules], verbs: [list]}
 - {apiGroups: [""], resources: [services], verbs: [get]}
 {{- end }}
 
@@ -45,7 +43,7 @@
 - apiGroups: [gateway.networking.k8s.io]
   resources: [httproutes, grpcroutes, tlsroutes, tcproutes]
   verbs: [get, list, watch, patch]
-- {apiGroups: [""], resources: [services], verbs: [get, list, watch]}
+- {apiGroups: [""], resources: [services], verbs: [get]}
 {{- end }}
 
 {{- /* A policy is for the namespaces of this release. */ -}}
