@@ -26,18 +26,10 @@ const OWN: [(&str, &str, &str); 14] = [
     ("socket", PLACE, MOVE),
     ("map", PLACE, MOVE),
     ("directory", PLACE, MOVE),
-    ("exec", "names a program", "move it to the engine's configuration, and name it by `plugin:`"),
-    (
-        "command",
-        "names a program",
-        "move it to the engine's configuration, and name it by `plugin:`",
-    ),
-    ("kubeconfig", PLACE, "move it to the engine's configuration, and name it by `cluster:`"),
-    (
-        "context",
-        "names another cluster",
-        "move it to the engine's configuration, and name it by `cluster:`",
-    ),
+    ("exec", "names a program", MOVE),
+    ("command", "names a program", MOVE),
+    ("kubeconfig", PLACE, MOVE),
+    ("context", "names another cluster", MOVE),
     (
         "namespace",
         "names another namespace",
