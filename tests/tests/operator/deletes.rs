@@ -56,7 +56,20 @@ fn refuse_writes(faults: &Faults, name: &str) {
 
 fn nothing(_: &Shop, _: &Faults) {}
 
-const CASES: [Case; 9] = [
+/// Somebody else raises the share, and once more each time that it was put right.
+fn write_again_and_again(shop: &Shop, _: &Faults) {
+    let name = "conflicted";
+    let raise = json!([{"op": "replace", "path": "/spec/http/1/route/0/weight", "value": 40},
+        {"op": "replace", "path": "/spec/http/1/route/1/weight", "value": 60}])
+    .to_string();
+    let is_conflict = || status(shop, name)["phase"] == "Conflicted";
+    while !is_conflict() {
+        shop.kubectl(&["patch", "virtualservice", name, "--type=json", "-p", &raise]);
+        until("it is put right", shop, name, || share(shop, name) == 25 || is_conflict());
+    }
+}
+
+const CASES: [Case; 10] = [
     // Its pods are not there: nothing begins.
     Case { phase: "Pending", spec: lasting, then: nothing, at: 0, share: 0 },
     // The first write does not get through.
@@ -79,6 +92,8 @@ const CASES: [Case; 9] = [
         at: 25,
         share: 0,
     },
+    // Somebody writes the route again and again.
+    Case { phase: "Conflicted", spec: lasting, then: write_again_and_again, at: 25, share: 0 },
     Case {
         phase: "RollingBack",
         spec: lasting,
