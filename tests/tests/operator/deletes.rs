@@ -9,6 +9,7 @@ use haldane_tests::{
 use serde_json::{Value, json};
 
 use crate::{
+    company,
     kinds::{beside, status},
     without_weights,
 };
@@ -220,4 +221,32 @@ fn a_rollout_that_is_deleted_leaves_the_route_as_it_was_whatever_its_phase() {
         assert_eq!(&without_weights(&after), before, "{name}: afterwards");
         assert!(!after["metadata"]["annotations"].to_string().contains("haldane.dev"), "{after:#}");
     }
+}
+
+#[test]
+fn a_rollout_that_is_deleted_while_it_is_promoted_leaves_the_route_as_it_was() {
+    let shop = company::shop("promoting");
+    let faults = cluster().faults();
+    let start = Start::within(&shop.namespace);
+    let _operator = start.clone().with(start.access.at(&faults.url())).start();
+    let mesh = json!({"virtualService": {"name": "checkout", "routes": ["primary"], "testers": ["testers"]},
+        "destinations": {"blue": {"host": "checkout-blue"}, "green": {"host": "checkout-green"}}});
+    shop.apply(&shop.rollout(json!({"traffic": [{"name": "mesh", "istio": mesh}],
+        "steps": [{"weight": 100, "bake": "6s"}], "progressDeadline": "1h"})));
+    shop.wait_healthy("blue");
+    let before = company::spec(&shop);
+    shop.deploy("green", "v2");
+    shop.wait("all of it", |status| status["phase"] == "Baking" && shop.share() == 100);
+    // Somebody puts the testers back, and no write gets through that would clean up after it.
+    refuse_writes(&faults, "checkout");
+    let back = json!([{"op": "replace", "path": "/spec/http/0/route", "value": before["http"][0]["route"]}]);
+    shop.kubectl(&["patch", "virtualservice", "checkout", "--type=json", "-p", &back.to_string()]);
+    shop.wait("it is held there", |status| status["phase"] == "Promoting");
+    shop.kubectl(&["delete", "hro", "checkout", "--wait=false"]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!((shop.share(), shop.status().is_null()), (100, false), "it waits for its traffic");
+    faults.clear();
+    shop.kubectl(&["wait", "--for=delete", "hro/checkout", "--timeout=60s"]);
+    let after = company::spec(&shop);
+    assert_eq!(after, before);
 }

@@ -158,8 +158,10 @@ fn a_namespace_that_goes_is_not_held_up_by_a_route_that_cannot_be_written() {
 }
 
 #[test]
-fn a_namespace_that_goes_takes_its_pods_first_and_nobody_is_sent_to_the_dead() {
-    let (shop, _operator, proxy) = behind_proxy("pods-first");
+fn a_namespace_that_goes_sends_nobody_to_a_side_that_is_dead() {
+    let (shop, _operator, proxy) = behind_proxy("dead-side");
+    shop.kubectl(&["scale", "deployment/checkout-blue", "--replicas=0"]);
+    shop.wait("it holds", |status| status["heldBy"].to_string().contains("HomeDead"));
     let written = delete_around_route(&shop, &proxy);
     assert_eq!((shop.share(), written.len()), (25, 0), "{written:#?}");
     namespace_is_gone(&shop);
