@@ -14,7 +14,7 @@ MORE_FEATURES := haldane-tests/helm,haldane-tests/mesh
 OPERATOR := --workspace --features haldane-tests/operator --test operator -- --test-threads=6
 export INSTA_UPDATE := no
 
-.PHONY: help setup setup-more packages demo demo-kubernetes cluster build test test-operator test-more test-skew check sim analysis-sim bench soak mutants clean
+.PHONY: help setup setup-more packages demo demo-kubernetes cluster build test test-operator test-cluster test-more test-skew check sim analysis-sim bench soak mutants clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -49,6 +49,11 @@ test: setup ## all tests but those of test-more, against real servers; nothing i
 test-operator: setup ## the tests of the operator alone
 	$(CARGO) build --workspace --bins
 	$(CARGO) test $(OPERATOR)
+
+test-cluster: setup ## releases in any cluster that serves Istio's VirtualServices (KUBECONFIG=file); says what it installs there
+	@test -f "$(KUBECONFIG)" || { echo "say which cluster: make test-cluster KUBECONFIG=file"; exit 64; }
+	$(CARGO) build --workspace --bins
+	HALDANE_TEST_KUBECONFIG=$(abspath $(KUBECONFIG)) $(CARGO) test --workspace --features haldane-tests/operator --test operator -- --test-threads=3 releases::
 
 test-more: setup-more ## the suites with components that take long to build: the chart with a real Helm, releases through a real mesh
 	$(CARGO) build --workspace --bins

@@ -58,18 +58,24 @@ pub struct Options {
     pub audit: bool,
 }
 
-/// An API server of a test; ended, and its data removed, when dropped.
+/// An API server of a test; ended, and its data removed, when dropped. Or one that somebody gave, which stays.
 #[derive(Debug)]
 pub struct Cluster {
+    own: Option<Own>,
+    admin: Access,
+    ward: Ward,
+}
+
+/// The servers of a cluster that a test started.
+#[derive(Debug)]
+struct Own {
     api: Mutex<Server>,
     controllers: Option<Mutex<Server>>,
-    admin: Access,
     port: u16,
     prefix: String,
     options: Options,
     pki: Pki,
     etcd: Arc<Etcd>,
-    ward: Ward,
 }
 
 /// Returns the cluster that all tests of a binary share, with controllers and an audit log.
@@ -107,7 +113,21 @@ impl Cluster {
     /// As [`Cluster::start`].
     #[must_use]
     pub fn beside(&self, name: &str, options: Options) -> Self {
-        Self::on(self.etcd.clone(), &format!("/{name}"), options)
+        Self::on(self.own().etcd.clone(), &format!("/{name}"), options)
+    }
+
+    /// Takes the cluster of somebody else, by a file as kubectl reads it, in its current context. Nothing of it is
+    /// started, ended or seen from within, and what is made in it stays until a test removes it.
+    ///
+    /// # Panics
+    /// Where the file cannot be used, or its API server does not answer.
+    #[must_use]
+    pub fn given(kubeconfig: &Path) -> Self {
+        let ward = Ward::new();
+        let admin = Access::of_file(ward.folder(), kubeconfig);
+        let cluster = Self { own: None, admin, ward };
+        assert!(cluster.is_ready(), "{}: its API server does not answer", kubeconfig.display());
+        cluster
     }
 
     fn on(etcd: Arc<Etcd>, prefix: &str, options: Options) -> Self {
@@ -121,12 +141,13 @@ impl Cluster {
         let api = servers::Api { port, etcd: etcd.port, prefix, pki: &pki, audit: options.audit };
         let api = Mutex::new(servers::start_api(&ward, &api));
         let prefix = prefix.to_owned();
-        let mut cluster =
-            Self { api, controllers: None, admin, port, prefix, options, pki, etcd, ward };
+        let own = Own { api, controllers: None, port, prefix, options, pki, etcd };
+        let mut cluster = Self { own: Some(own), admin, ward };
         cluster.wait_until_ready();
         if options.controllers {
             let server = servers::start_controllers(&cluster.ward, controllers.path());
-            cluster.controllers = Some(Mutex::new(server));
+            let own = cluster.own.as_mut().expect("it was started here");
+            own.controllers = Some(Mutex::new(server));
         }
         cluster
     }
@@ -163,8 +184,14 @@ impl Cluster {
         blocking_with(|| async move { work(admin.client()).await })
     }
 
+    /// Its servers: who asks for them needs a cluster that nobody else has.
+    #[track_caller]
+    fn own(&self) -> &Own {
+        self.own.as_ref().expect("this needs a cluster that the test has started itself")
+    }
+
     fn api(&self) -> MutexGuard<'_, Server> {
-        self.api.lock().expect("no holder panics")
+        self.own().api.lock().expect("no holder panics")
     }
 
     // --- who may speak to it ---
@@ -175,16 +202,22 @@ impl Cluster {
         &self.admin
     }
 
+    /// Returns whether somebody gave it: others live in it.
+    #[must_use]
+    pub fn is_given(&self) -> bool {
+        self.own.is_none()
+    }
+
     /// Returns where it listens, such as `https://127.0.0.1:18443`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.port)
+        format!("https://127.0.0.1:{}", self.own().port)
     }
 
     /// Puts a proxy before it that makes faults, and that sees every request.
     #[must_use]
     pub fn faults(&self) -> Faults {
-        Faults::start(&self.url(), &self.pki)
+        Faults::start(&self.url(), &self.own().pki)
     }
 
     // --- what it was asked ---
@@ -197,7 +230,7 @@ impl Cluster {
     /// Where it was started without an audit log.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
-        assert!(self.options.audit, "start the cluster with an audit log");
+        assert!(self.own().options.audit, "start the cluster with an audit log");
         audit::read(&self.ward.folder().join("audit.json"))
     }
 
@@ -224,8 +257,9 @@ impl Cluster {
     /// # Panics
     /// As [`Cluster::start`].
     pub fn resume(&self) {
-        let (port, etcd, audit) = (self.port, self.etcd.port, self.options.audit);
-        let api = servers::Api { port, etcd, prefix: &self.prefix, pki: &self.pki, audit };
+        let Own { port, etcd, prefix, options, pki, .. } = self.own();
+        let port = *port;
+        let api = servers::Api { port, etcd: etcd.port, prefix, pki, audit: options.audit };
         // What the old one held open lets go of the port first.
         wait_for("the port is free", Duration::from_secs(30), || {
             std::net::TcpListener::bind(("127.0.0.1", port)).is_ok()
@@ -242,7 +276,7 @@ impl Cluster {
     /// Returns whether the API server, or a controller, has ended by itself.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        let controllers = self.controllers.as_ref();
+        let controllers = self.own().controllers.as_ref();
         self.api().has_ended()
             || controllers
                 .is_some_and(|server| server.lock().expect("no holder panics").has_ended())
@@ -252,10 +286,11 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         // At once: nothing of it is kept.
-        if let Some(controllers) = &mut self.controllers {
+        let Some(own) = &mut self.own else { return };
+        if let Some(controllers) = &mut own.controllers {
             controllers.get_mut().expect("no holder panics").kill();
         }
-        self.api().kill();
+        own.api.get_mut().expect("no holder panics").kill();
     }
 }
 

@@ -3,8 +3,11 @@
 //! A shop is a namespace with two Deployments under the real controllers, a VirtualService between them, and a real
 //! Prometheus that scrapes what the test says.
 
+mod guest;
+
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
+    process::Command,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -16,7 +19,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    cluster::{Access, Cluster, Foreign, Kubelet, shared},
+    cluster::{Access, Cluster, Foreign, Kubelet, program, shared},
     process::{Server, free_port},
     prometheus::{Page, Prometheus, Target},
     rig::built,
@@ -25,17 +28,32 @@ use crate::{
 /// How long a thing that takes a few seconds may take on a machine that is busy.
 pub const SOON: Duration = Duration::from_secs(60);
 
-/// Returns the cluster of a suite, with every kind that the operator needs.
+/// Names a kubeconfig whose cluster is used instead of one of the suite's own: `make test-cluster`.
+const GIVEN: &str = "HALDANE_TEST_KUBECONFIG";
+
+/// Returns the cluster of a suite, with every kind that the operator needs: one of its own, or the one that somebody gave.
+///
+/// # Panics
+/// Where the one that was given cannot be used.
 pub fn cluster() -> &'static Cluster {
-    static READY: OnceLock<()> = OnceLock::new();
-    let cluster = shared();
-    READY.get_or_init(|| {
+    static READY: OnceLock<Option<Cluster>> = OnceLock::new();
+    let given = READY.get_or_init(|| {
+        let given = std::env::var_os(GIVEN).filter(|path| !path.is_empty());
+        if let Some(path) = given {
+            let cluster = Cluster::given(Path::new(&path));
+            guest::prepare(&cluster);
+            return Some(cluster);
+        }
+        let cluster = shared();
         cluster.install(Foreign::Istio);
         cluster.install(Foreign::GatewayApi);
         cluster.install_crds(&deploy("crds"));
-        give_rights(cluster);
+        for one in rights() {
+            cluster.apply(HOME, &one.to_string());
+        }
+        None
     });
-    cluster
+    given.as_ref().unwrap_or_else(|| shared())
 }
 
 /// Where the engine's account lies, as shipped.
@@ -52,13 +70,18 @@ fn deploy(path: &str) -> PathBuf {
 #[must_use]
 pub fn rendered(folder: &str) -> Vec<Value> {
     let path = deploy("kustomize").join(folder);
-    let text = shared().admin().kubectl(&["kustomize", path.to_str().expect("the path is text")]);
+    // Nothing is asked of a cluster.
+    let told = Command::new(program("kubectl")).arg("kustomize").arg(&path).output();
+    let told = told.expect("kubectl runs");
+    let text = String::from_utf8_lossy(&told.stdout);
+    let complaint = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.success(), "kubectl kustomize {}: {complaint}", path.display());
     let parts = text.split("\n---\n").filter(|part| !part.trim().is_empty());
     parts.map(|part| serde_saphyr::from_str(part).expect("kubectl writes YAML")).collect()
 }
 
-/// Gives the engine's account the rights that ship: nobody's operator is an administrator.
-fn give_rights(cluster: &Cluster) {
+/// What gives the engine's account the rights that ship: nobody's operator is an administrator.
+fn rights() -> impl Iterator<Item = Value> {
     let is_right = |one: &Value| {
         let kinds = ["Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding"];
         kinds.iter().any(|kind| one["kind"] == **kind)
@@ -66,9 +89,7 @@ fn give_rights(cluster: &Cluster) {
     let shipped = rendered("cluster/engine").into_iter().filter(is_right);
     // Secrets are off as shipped: their role is there to be bound.
     let secrets = rendered("secrets").into_iter().filter(|one| one["kind"] == "ClusterRole");
-    for one in shipped.chain(secrets) {
-        cluster.apply(HOME, &one.to_string());
-    }
+    shipped.chain(secrets)
 }
 
 /// Gives the engine its right to the Lease, in this namespace as it is shipped for its own.
@@ -84,6 +105,22 @@ fn give_lease(namespace: &str) {
         one.to_string()
     });
     cluster().apply(namespace, &here.collect::<Vec<_>>().join("\n---\n"));
+}
+
+/// Lets the engine read the Secrets of a namespace, as the page for administrators says.
+pub fn let_secrets_be_read(namespace: &str) {
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "haldane-secrets"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "haldane-engine-secrets"},
+        "subjects": [{"kind": "ServiceAccount", "name": "haldane", "namespace": HOME}]});
+    cluster().apply(namespace, &binding.to_string());
+}
+
+/// Returns under which name a person of a test makes requests: the one that a policy of a cluster would ask for, where
+/// the cluster was given.
+#[must_use]
+pub fn known_as(person: &str) -> String {
+    if cluster().is_given() { guest::whoami(cluster()) } else { person.to_owned() }
 }
 
 /// One process of the operator; ended when dropped.
@@ -119,7 +156,7 @@ pub struct Shop {
     prometheus: Option<Prometheus>,
     prometheus_url: String,
     badness: Arc<AtomicU64>,
-    page: Page,
+    _page: Page,
 }
 
 // === impl Start ===
@@ -227,6 +264,14 @@ impl Drop for Operator {
     }
 }
 
+impl Drop for Shop {
+    fn drop(&mut self) {
+        if cluster().is_given() {
+            guest::remove(cluster(), &self.namespace);
+        }
+    }
+}
+
 // === impl Shop ===
 
 impl Shop {
@@ -248,7 +293,7 @@ impl Shop {
             prometheus: Some(prometheus),
             prometheus_url,
             badness,
-            page,
+            _page: page,
         };
         for side in ["blue", "green"] {
             shop.apply(&shop.deployment(side, "v1"));
@@ -267,7 +312,8 @@ impl Shop {
             "metadata": {"name": format!("checkout-{side}")},
             "spec": {"replicas": 1, "selector": {"matchLabels": {"side": side}}, "template": {
                 "metadata": {"labels": {"side": side}},
-                "spec": {"nodeName": "nowhere", "terminationGracePeriodSeconds": 0,
+                // Nobody chooses a node for them: no kubelet but ours says a word, and no image is pulled.
+                "spec": {"schedulerName": "nobody", "terminationGracePeriodSeconds": 0,
                     "containers": [{"name": "app", "image": format!("checkout:{version}")}]}}}})
     }
 
@@ -310,12 +356,10 @@ impl Shop {
             "metadata": {"name": "checkout"}, "spec": spec})
     }
 
-    /// Lets the engine read the Secrets of this namespace, as the page for administrators says.
-    pub fn let_secrets_be_read(&self) {
-        self.apply(&json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-            "metadata": {"name": "haldane-secrets"},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "haldane-engine-secrets"},
-            "subjects": [{"kind": "ServiceAccount", "name": "haldane", "namespace": HOME}]}));
+    /// Returns where Prometheus listens: `http://127.0.0.1:port`.
+    #[must_use]
+    pub fn prometheus_url(&self) -> &str {
+        &self.prometheus_url
     }
 
     /// Applies a document in the namespace.
@@ -368,12 +412,6 @@ impl Shop {
     /// Ends Prometheus as a crash does.
     pub fn kill_prometheus(&mut self) {
         self.prometheus = None;
-    }
-
-    /// Returns where the metrics of the shop are served.
-    #[must_use]
-    pub fn metrics(&self) -> std::net::SocketAddr {
-        self.page.address()
     }
 
     /// Waits until the rollout's status is as it must be, and returns it.

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
 
+#[path = "kubectl/explained.rs"]
+mod explained;
 #[path = "kubectl/views.rs"]
 mod views;
 #[path = "kubectl/whole.rs"]

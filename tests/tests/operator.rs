@@ -14,20 +14,27 @@ mod deletes;
 mod engines;
 #[path = "operator/faults.rs"]
 mod faults;
+#[path = "operator/gateway.rs"]
+mod gateway;
 #[path = "operator/kinds.rs"]
 mod kinds;
+#[path = "operator/missing.rs"]
+mod missing;
 #[path = "operator/objects.rs"]
 mod objects;
 #[path = "operator/people.rs"]
 mod people;
 #[path = "operator/refused.rs"]
 mod refused;
+#[path = "operator/releases.rs"]
+mod releases;
 #[path = "operator/rights.rs"]
 mod rights;
+#[path = "operator/secrets.rs"]
+mod secrets;
 #[path = "operator/writers.rs"]
 mod writers;
 
-use haldane_tests::operator::{Shop, Start};
 use serde_json::{Value, json};
 
 /// What somebody else sees of a route: all but the two weights and our mark.
@@ -41,41 +48,4 @@ fn without_weights(route: &Value) -> Value {
         annotations.into_iter().filter(|(name, _)| !name.contains("haldane.dev/")).collect();
     route["metadata"] = json!({"labels": route["metadata"]["labels"], "annotations": theirs});
     route
-}
-
-#[test]
-fn a_release_that_is_well_gets_all_traffic_and_the_next_one_comes_back() {
-    let shop = Shop::open("release");
-    let before = without_weights(&shop.get("virtualservices", "checkout"));
-    let _operator = Start::within(&shop.namespace).start();
-    shop.apply(&shop.rollout(json!({})));
-    let first = shop.wait_healthy("blue");
-    assert_eq!(first["attempt"], 0, "a first look is no release: {first:#}");
-    shop.deploy("green", "v2");
-    shop.wait("the first step", |status| status["weight"] == "25%" && shop.share() == 25);
-    assert_eq!(without_weights(&shop.get("virtualservices", "checkout")), before);
-    let status = shop.wait_healthy("green");
-    assert_eq!(shop.share(), 100);
-    assert_eq!(status["observedGeneration"], 1, "{status:#}");
-    assert_eq!(without_weights(&shop.get("virtualservices", "checkout")), before);
-    // And the other way round.
-    shop.wait("the watch is over", |status| status["safeToScaleDown"] == "blue");
-    shop.deploy("blue", "v3");
-    shop.wait("the first step back", |_| shop.share() == 75);
-    shop.set_badness(9);
-    let status = shop.wait("rolled back", |status| status["phase"] == "Degraded");
-    assert_eq!(shop.share(), 100, "all on green");
-    assert!(status["lastDecision"]["message"].as_str().is_some(), "{status:#}");
-    assert_eq!(without_weights(&shop.get("virtualservices", "checkout")), before);
-    let events = shop.kubectl(&["get", "events", "-o=json"]);
-    let events: Value = serde_json::from_str(&events).unwrap();
-    let reasons: Vec<&str> = events["items"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|event| event["reason"].as_str())
-        .collect();
-    assert!(reasons.contains(&"Breach") && reasons.contains(&"Promoted"), "{reasons:?}");
-    let runs = shop.kubectl(&["get", "har"]);
-    assert!(runs.contains("checkout-1") && runs.contains("checkout-2"), "{runs}");
 }

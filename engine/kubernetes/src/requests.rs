@@ -235,10 +235,16 @@ impl Requests {
         let cluster = api::cluster(&self.outside).await.map_err(|error| error.to_string())?;
         for old in answered.iter().skip(KEPT_MAX) {
             let path = api::object("rolloutrequests", namespace, api::text(old, "/metadata/name"));
-            if let Err(error) = cluster.delete(&path, api::DEADLINE).await
-                && !api::is_gone(&error)
-            {
-                tracing::debug!("an old request stays: {}", api::told(&error));
+            match cluster.delete(&path, api::DEADLINE).await {
+                Err(error) if api::code(&error) == Some(403) => {
+                    // So it is with all of them.
+                    tracing::warn!("old requests stay: {}", api::told(&error));
+                    break;
+                }
+                Err(error) if !api::is_gone(&error) => {
+                    tracing::debug!("an old request stays: {}", api::told(&error));
+                }
+                Ok(()) | Err(_) => {}
             }
         }
         Ok(())

@@ -56,6 +56,24 @@ impl Access {
         Self::write(folder, &document)
     }
 
+    /// Takes over a kubeconfig as kubectl reads it: its current context, with what its files hold.
+    pub(super) fn of_file(folder: &Path, kubeconfig: &Path) -> Self {
+        let file = Self { path: kubeconfig.to_owned() };
+        let view = ["config", "view", "--raw", "--minify", "--flatten", "-o=json"];
+        // What kubectl remembers of its servers lies beside the copy.
+        let text =
+            file.run(folder, &view).unwrap_or_else(|why| panic!("{}: {why}", kubeconfig.display()));
+        Self::write(folder, &serde_json::from_str(&text).expect("kubectl writes JSON"))
+    }
+
+    /// Somebody else at the same address, who shows a token.
+    pub(super) fn bearing(&self, namespace: &str, token: &str) -> Self {
+        self.with(|document| {
+            document["users"][0]["user"] = json!({"token": token});
+            document["contexts"][0]["context"]["namespace"] = json!(namespace);
+        })
+    }
+
     fn write(folder: &Path, document: &Value) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("kubeconfig-{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -147,7 +165,10 @@ impl Access {
     /// Where it ends with another code than 0, or does not end in two minutes.
     #[track_caller]
     pub fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
-        let folder = self.path.parent().expect("it lies in a folder");
+        self.run(self.path.parent().expect("it lies in a folder"), arguments)
+    }
+
+    fn run(&self, folder: &Path, arguments: &[&str]) -> Result<String, String> {
         let told = Command::new("timeout")
             .arg(KUBECTL_SECS)
             .arg(assets::program("kubectl"))

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A shop whose rule for testers has both sides.
-fn shop(name: &str) -> Shop {
+pub(crate) fn shop(name: &str) -> Shop {
     let shop = Shop::open(name);
     let both = json!([{"destination": {"host": "checkout-blue"}, "weight": 100},
         {"destination": {"host": "checkout-green"}, "weight": 0}]);
@@ -30,7 +30,7 @@ fn rollout(shop: &Shop) -> Value {
     }))
 }
 
-fn spec(shop: &Shop) -> Value {
+pub(crate) fn spec(shop: &Shop) -> Value {
     shop.get("virtualservices", "checkout")["spec"].clone()
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use haldane_tests::{
     cluster::Seen,
-    operator::{Shop, Start, cluster},
+    operator::{Shop, Start, cluster, let_secrets_be_read},
     process::wait_for,
 };
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ fn long() -> Value {
 #[test]
 fn contents_make_a_revision_where_a_rollout_says_so_and_nowhere_else() {
     let shop = Shop::open("contents");
-    shop.let_secrets_be_read();
+    let_secrets_be_read(&shop.namespace);
     config(&shop, "off");
     refer(&shop);
     let proxy = cluster().faults();
@@ -93,7 +93,7 @@ fn contents_that_are_missing_or_may_not_be_read_are_named_and_taken_up_later() {
     says("ConfigMap flags, whose contents count for the revision, does not exist");
     config(&shop, "off");
     says("cannot get resource \\\"secrets\\\"");
-    shop.let_secrets_be_read();
+    let_secrets_be_read(&shop.namespace);
     let status = shop.wait_healthy("blue");
     assert_eq!(status["attempt"], 0, "what stood there is no release: {status:#}");
 }

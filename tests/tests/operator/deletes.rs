@@ -9,6 +9,7 @@ use haldane_tests::{
 use serde_json::{Value, json};
 
 use crate::{
+    company,
     kinds::{beside, status},
     without_weights,
 };
@@ -56,7 +57,20 @@ fn refuse_writes(faults: &Faults, name: &str) {
 
 fn nothing(_: &Shop, _: &Faults) {}
 
-const CASES: [Case; 9] = [
+/// Somebody else raises the share, and once more each time that it was put right.
+fn write_again_and_again(shop: &Shop, _: &Faults) {
+    let name = "conflicted";
+    let raise = json!([{"op": "replace", "path": "/spec/http/1/route/0/weight", "value": 40},
+        {"op": "replace", "path": "/spec/http/1/route/1/weight", "value": 60}])
+    .to_string();
+    let is_conflict = || status(shop, name)["phase"] == "Conflicted";
+    while !is_conflict() {
+        shop.kubectl(&["patch", "virtualservice", name, "--type=json", "-p", &raise]);
+        until("it is put right", shop, name, || share(shop, name) == 25 || is_conflict());
+    }
+}
+
+const CASES: [Case; 10] = [
     // Its pods are not there: nothing begins.
     Case { phase: "Pending", spec: lasting, then: nothing, at: 0, share: 0 },
     // The first write does not get through.
@@ -79,6 +93,8 @@ const CASES: [Case; 9] = [
         at: 25,
         share: 0,
     },
+    // Somebody writes the route again and again.
+    Case { phase: "Conflicted", spec: lasting, then: write_again_and_again, at: 25, share: 0 },
     Case {
         phase: "RollingBack",
         spec: lasting,
@@ -205,4 +221,32 @@ fn a_rollout_that_is_deleted_leaves_the_route_as_it_was_whatever_its_phase() {
         assert_eq!(&without_weights(&after), before, "{name}: afterwards");
         assert!(!after["metadata"]["annotations"].to_string().contains("haldane.dev"), "{after:#}");
     }
+}
+
+#[test]
+fn a_rollout_that_is_deleted_while_it_is_promoted_leaves_the_route_as_it_was() {
+    let shop = company::shop("promoting");
+    let faults = cluster().faults();
+    let start = Start::within(&shop.namespace);
+    let _operator = start.clone().with(start.access.at(&faults.url())).start();
+    let mesh = json!({"virtualService": {"name": "checkout", "routes": ["primary"], "testers": ["testers"]},
+        "destinations": {"blue": {"host": "checkout-blue"}, "green": {"host": "checkout-green"}}});
+    shop.apply(&shop.rollout(json!({"traffic": [{"name": "mesh", "istio": mesh}],
+        "steps": [{"weight": 100, "bake": "6s"}], "progressDeadline": "1h"})));
+    shop.wait_healthy("blue");
+    let before = company::spec(&shop);
+    shop.deploy("green", "v2");
+    shop.wait("all of it", |status| status["phase"] == "Baking" && shop.share() == 100);
+    // Somebody puts the testers back, and no write gets through that would clean up after it.
+    refuse_writes(&faults, "checkout");
+    let back = json!([{"op": "replace", "path": "/spec/http/0/route", "value": before["http"][0]["route"]}]);
+    shop.kubectl(&["patch", "virtualservice", "checkout", "--type=json", "-p", &back.to_string()]);
+    shop.wait("it is held there", |status| status["phase"] == "Promoting");
+    shop.kubectl(&["delete", "hro", "checkout", "--wait=false"]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!((shop.share(), shop.status().is_null()), (100, false), "it waits for its traffic");
+    faults.clear();
+    shop.kubectl(&["wait", "--for=delete", "hro/checkout", "--timeout=60s"]);
+    let after = company::spec(&shop);
+    assert_eq!(after, before);
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use haldane_tests::{
-    operator::{Shop, Start, cluster},
+    cluster::{Fault, Faults, Rule, Seen},
+    operator::{Operator, Shop, Start, cluster},
     process::wait_for,
 };
 use serde_json::{Value, json};
@@ -30,9 +31,24 @@ fn weights(shop: &Shop, blue: u64, green: u64) {
 }
 
 /// A release at its first step, which lasts.
-fn at_first_step(name: &str) -> (Shop, haldane_tests::operator::Operator) {
+fn at_first_step(name: &str) -> (Shop, Operator) {
     let shop = Shop::open(name);
     let operator = Start::within(&shop.namespace).start();
+    begin(&shop);
+    (shop, operator)
+}
+
+/// The same with the engine behind a proxy.
+fn behind_proxy(name: &str) -> (Shop, Operator, Faults) {
+    let shop = Shop::open(name);
+    let proxy = cluster().faults();
+    let start = Start::within(&shop.namespace);
+    let operator = start.clone().with(start.access.at(&proxy.url())).start();
+    begin(&shop);
+    (shop, operator, proxy)
+}
+
+fn begin(shop: &Shop) {
     shop.apply(
         &shop.rollout(
             json!({"steps": [{"weight": 25, "bake": "10m"}, {"weight": 100, "bake": "4s"}],
@@ -42,19 +58,6 @@ fn at_first_step(name: &str) -> (Shop, haldane_tests::operator::Operator) {
     shop.wait_healthy("blue");
     shop.deploy("green", "v2");
     shop.wait("the first step", |status| status["phase"] == "Baking" && shop.share() == 25);
-    (shop, operator)
-}
-
-#[test]
-fn a_rollout_that_is_deleted_in_flight_puts_its_traffic_back_first() {
-    let (shop, _operator) = at_first_step("deleted");
-    shop.kubectl(&["delete", "hro", "checkout", "--timeout=60s"]);
-    assert_eq!(shop.share(), 0);
-    let route = shop.get("virtualservices", "checkout");
-    assert!(
-        !route["metadata"]["annotations"].to_string().contains("haldane.dev"),
-        "nothing of ours is left"
-    );
 }
 
 #[test]
@@ -84,10 +87,84 @@ fn a_rollout_of_which_nothing_was_recorded_goes_at_once() {
     shop.kubectl(&["delete", "hro", "checkout", "--timeout=60s"]);
 }
 
+/// Lets the route stay for the rest of its namespace to go, or lets it go.
+fn hold_route(shop: &Shop, holds: bool) {
+    let finalizers = if holds { json!(["tests.haldane.dev/looks"]) } else { Value::Null };
+    let patch = json!({"metadata": {"finalizers": finalizers}}).to_string();
+    shop.kubectl(&["patch", "virtualservice", "checkout", "--type=merge", "-p", &patch]);
+}
+
+/// Deletes the namespace, in which the route stays until it was looked at; returns what was written of it.
+fn delete_around_route(shop: &Shop, proxy: &Faults) -> Vec<Seen> {
+    let before = proxy.seen().len();
+    hold_route(shop, true);
+    shop.kubectl(&["delete", "namespace", &shop.namespace, "--wait=false"]);
+    let is_gone = || {
+        let told =
+            cluster().admin().within(&shop.namespace).try_kubectl(&["get", "hro", "checkout"]);
+        told.is_err_and(|why| why.contains("not found"))
+    };
+    wait_for("the rollout is let go", PATIENCE, is_gone);
+    assert_eq!(shop.get("namespace", &shop.namespace)["status"]["phase"], "Terminating");
+    let mut seen = proxy.seen().split_off(before);
+    seen.retain(|seen| {
+        seen.method == "PATCH"
+            && seen.target.contains("/virtualservices/checkout")
+            && !seen.target.contains("dryRun")
+            // Our mark alone is taken off where a rollout is let go.
+            && String::from_utf8_lossy(&seen.body).contains("/weight")
+    });
+    seen
+}
+
+fn namespace_is_gone(shop: &Shop) {
+    hold_route(shop, false);
+    let namespace = format!("namespace/{}", shop.namespace);
+    shop.kubectl(&["wait", "--for=delete", &namespace, "--timeout=90s"]);
+}
+
+/// A release at its first step whose sides run elsewhere: the namespace takes nobody's pods with it.
+fn elsewhere(name: &str) -> (Shop, Operator, Faults) {
+    let shop = Shop::open(name);
+    let proxy = cluster().faults();
+    let start = Start::within(&shop.namespace);
+    let operator = start.clone().with(start.access.at(&proxy.url())).start();
+    let side = |side: &str| json!({"name": side, "labels": {"side": side}});
+    shop.apply(&shop.rollout(json!({"sides": [side("blue"), side("green")], "revision": "v2",
+        "steps": [{"weight": 25, "bake": "10m"}, {"weight": 100, "bake": "4s"}], "progressDeadline": "1h"})));
+    shop.wait("the first step", |status| status["phase"] == "Baking" && shop.share() == 25);
+    (shop, operator, proxy)
+}
+
 #[test]
 fn a_namespace_that_goes_is_not_held_up_and_its_traffic_is_put_back() {
-    let (shop, _operator) = at_first_step("namespace");
-    shop.kubectl(&["delete", "namespace", &shop.namespace, "--timeout=90s"]);
+    let (shop, _operator, proxy) = elsewhere("namespace");
+    let written = delete_around_route(&shop, &proxy);
+    assert_eq!(shop.share(), 0, "it was put back before the rollout was let go: {written:#?}");
+    let first = written.first().expect("the engine wrote the route");
+    let body = String::from_utf8_lossy(&first.body);
+    assert!(body.contains("rollback:") && first.code == Some(200), "{first:?}: {body}");
+    namespace_is_gone(&shop);
+}
+
+#[test]
+fn a_namespace_that_goes_is_not_held_up_by_a_route_that_cannot_be_written() {
+    let (shop, _operator, proxy) = elsewhere("stubborn");
+    proxy.add(Rule::new("PATCH", "/virtualservices/checkout", Fault::Answer(500)));
+    let written = delete_around_route(&shop, &proxy);
+    assert!(!written.is_empty(), "it was tried");
+    assert_eq!(shop.share(), 25);
+    namespace_is_gone(&shop);
+}
+
+#[test]
+fn a_namespace_that_goes_sends_nobody_to_a_side_that_is_dead() {
+    let (shop, _operator, proxy) = behind_proxy("dead-side");
+    shop.kubectl(&["scale", "deployment/checkout-blue", "--replicas=0"]);
+    shop.wait("it holds", |status| status["heldBy"].to_string().contains("HomeDead"));
+    let written = delete_around_route(&shop, &proxy);
+    assert_eq!((shop.share(), written.len()), (25, 0), "{written:#?}");
+    namespace_is_gone(&shop);
 }
 
 #[test]
