@@ -40,8 +40,8 @@ pub struct ProviderEntry {
     /// Checks settings and adds defaults. An error names the JSON path below the settings
     /// (`/share/map`) and says what to do.
     pub check: fn(&Value, Scope<'_>) -> Result<Value, Vec<SettingsError>>,
-    /// What two rollouts must not both drive, e.g. `haproxy:/etc/haproxy/haldane/share.map:checkout`; a word `*`
-    /// is any, as [`overlap`] compares them.
+    /// What two rollouts must not both drive, e.g. `haproxy:/etc/haproxy/haldane/share.map:checkout`; a word `*`,
+    /// never of the first two, is any, as [`overlap`] compares them.
     pub targets: fn(&Value) -> Vec<String>,
     /// What the provider can do with these settings.
     pub capabilities: fn(&Value) -> Capabilities,
@@ -70,15 +70,24 @@ pub fn overlap(one: &str, other: &str) -> bool {
     one == other || is_open() && is_long() && words().all(|(a, b)| a == b || a == "*" || b == "*")
 }
 
+/// Returns what a target shares with every other one that it may overlap: its first two words, where no `*` stands.
+/// In an order of targets all of them come together, from this on.
+#[must_use]
+pub fn object_of(target: &str) -> &str {
+    let end = target.match_indices(' ').nth(1).map_or(target.len(), |(at, _)| at);
+    &target[..end]
+}
+
 #[cfg(test)]
 mod tests {
-    use super::overlap;
+    use super::{object_of, overlap};
 
     #[test]
     fn what_one_target_leaves_open_overlaps_whatever_the_other_says() {
         let check = |one: &str, other: &str, overlaps: bool| {
             assert_eq!(overlap(one, other), overlaps, "{one:?} {other:?}");
             assert_eq!(overlap(other, one), overlaps, "{other:?} {one:?}");
+            assert!(!overlaps || object_of(one) == object_of(other), "they lie together");
         };
         check("route a host x", "route a host x", true);
         check("route a host x", "route a host *", true);

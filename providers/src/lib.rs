@@ -14,7 +14,7 @@ mod routes;
 mod settings;
 
 pub use self::{
-    entry::{Built, ProviderEntry, Scope, SettingsError, Sides, overlap},
+    entry::{Built, ProviderEntry, Scope, SettingsError, Sides, object_of, overlap},
     provider::{Capabilities, Error, Roles, Snapshot, TrafficProvider},
 };
 

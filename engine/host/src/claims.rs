@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use haldane_model::RolloutId;
-use haldane_providers::overlap;
+use haldane_providers::{object_of, overlap};
 
 /// Who drives what.
 #[derive(Debug, Default)]
@@ -61,10 +61,12 @@ impl Claims {
 
     /// Returns somebody else's claim of what may be this.
     fn of_others(&self, id: &RolloutId, target: &str) -> Option<&Claim> {
-        let mut all = self.by_target.iter();
+        let object = object_of(target);
+        let near = self.by_target.range(object.to_owned()..);
+        let mut near = near.take_while(|(other, _)| other.starts_with(object));
         let is_theirs =
             |(other, claim): &(&String, &Claim)| overlap(other, target) && claim.owner != *id;
-        all.find(is_theirs).map(|(_, claim)| claim)
+        near.find(is_theirs).map(|(_, claim)| claim)
     }
 
     /// Notes that a rollout's document names nothing any more; what it drove is its own until it rests.
