@@ -147,13 +147,13 @@ mod tests {
         };
         let mut claims = Claims::default();
         // As an engine before this one may have let both begin: the first one that is looked at has it.
-        claims.note_in_flight(&id("first"), targets(&["route * v1"]));
-        claims.note_in_flight(&id("second"), targets(&["route checkout v1"]));
+        claims.note_in_flight(&id("first"), targets(&["route shop * v1"]));
+        claims.note_in_flight(&id("second"), targets(&["route shop checkout v1"]));
         let mut take = |name: &str, target: &str| claims.take(&id(name), &targets(&[target]));
-        assert_eq!(take("first", "route * v1"), Ok(()));
-        assert_eq!(take("second", "route checkout v1"), taken("route checkout v1", true));
-        assert_eq!(take("second", "route checkout v2"), Ok(()));
-        assert_eq!(take("first", "route checkout v1"), Ok(()), "it may be written anew");
-        assert_eq!(take("second", "route cart v1"), taken("route cart v1", false));
+        assert_eq!(take("first", "route shop * v1"), Ok(()));
+        assert_eq!(take("second", "route shop checkout v1"), taken("route shop checkout v1", true));
+        assert_eq!(take("second", "route shop checkout v2"), Ok(()));
+        assert_eq!(take("first", "route shop checkout v1"), Ok(()), "it may be written anew");
+        assert_eq!(take("second", "route shop cart v1"), taken("route shop cart v1", false));
     }
 }
