@@ -32,6 +32,8 @@ pub enum Fault {
     Hang,
     /// It never reaches the server; the connection breaks.
     Break,
+    /// As `Break`, so much later.
+    BreakLate(Duration),
     /// The server does what was asked; the connection breaks before it can say so.
     LoseAnswer,
 }

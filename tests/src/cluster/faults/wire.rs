@@ -140,6 +140,10 @@ impl Way {
                 return Err(io::Error::other("it hung"));
             }
             Some(Fault::Break) => return Err(io::Error::other("broken")),
+            Some(Fault::BreakLate(time)) => {
+                tokio::time::sleep(time).await;
+                return Err(io::Error::other("broken"));
+            }
             Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
             Some(Fault::LoseAnswer) | None => {}
         }
